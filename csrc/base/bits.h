@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+//
+// Arithmetic on powers of two.
+
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace kvmiommu {
+
+constexpr bool is_power_of_two(std::uint64_t value) { return std::has_single_bit(value); }
+
+/// Is `value` a multiple of `unit`, a power of two?
+constexpr bool is_aligned(std::uint64_t value, std::uint64_t unit) {
+    return (value & (unit - 1)) == 0;
+}
+
+constexpr std::uint64_t align_down(std::uint64_t value, std::uint64_t unit) {
+    return value & ~(unit - 1);
+}
+
+/// Rounds up to a multiple of `unit`; wraps to 0 past the end of the number space.
+constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t unit) {
+    return (value + unit - 1) & ~(unit - 1);
+}
+
+/// The lowest set bit as a number; 0 for 0.
+constexpr std::uint64_t lowest_bit(std::uint64_t value) { return value & (~value + 1); }
+
+/// The highest set bit as a number; 0 for 0.
+constexpr std::uint64_t highest_bit(std::uint64_t value) { return std::bit_floor(value); }
+
+/// All numbers below 2^bits, as a mask; `bits` may be 64.
+constexpr std::uint64_t low_mask(unsigned bits) {
+    return bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+}
+
+}  // namespace kvmiommu

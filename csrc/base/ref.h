@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+//
+// Counted references. Lifetimes are the subject of this program, so a count is the kernel's count:
+// one Ref for each reference that the kernel takes. A system counts its living objects in a
+// Census; built with KVMIOMMU_NAMED_REFERENCES an object also knows the names of its holders.
+//
+// A Ref is dropped without a lock held: the last one runs a destructor that may take any.
+
+#pragma once
+
+#include <atomic>
+#include <cassert>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+
+namespace kvmiommu {
+
+class RefCounted;
+
+/// The objects of one system that are alive, in the order of their making.
+class Census {
+  public:
+    Census() = default;
+    Census(const Census&) = delete;
+    Census& operator=(const Census&) = delete;
+
+    std::uint64_t alive() const EXCLUDES(mutex_);
+    /// A line an object: its kind, its number of references and, where they are kept, the names
+    /// of the holders.
+    std::vector<std::string> report() const EXCLUDES(mutex_);
+
+  private:
+    friend class RefCounted;
+    void enroll(RefCounted& object) EXCLUDES(mutex_);
+    void strike(RefCounted& object) EXCLUDES(mutex_);
+
+    mutable Mutex mutex_;
+    RefCounted* first_ GUARDED_BY(mutex_) = nullptr;
+    RefCounted* last_ GUARDED_BY(mutex_) = nullptr;
+    std::uint64_t alive_ GUARDED_BY(mutex_) = 0;
+};
+
+/// An object with a count of references; made by make<T>(), destroyed with its last Ref.
+class RefCounted {
+  public:
+    RefCounted(const RefCounted&) = delete;
+    RefCounted& operator=(const RefCounted&) = delete;
+
+    /// What it is, by the kernel's name, for the census.
+    const char* kind() const { return kind_; }
+    std::uint32_t references() const { return references_.load(std::memory_order_relaxed); }
+
+  protected:
+    RefCounted(Census& census, const char* kind) : census_(census), kind_(kind) {
+        census_.enroll(*this);
+    }
+    virtual ~RefCounted() { census_.strike(*this); }
+
+  private:
+    friend class Census;
+    template <class>
+    friend class Ref;
+
+    void get() const { references_.fetch_add(1, std::memory_order_relaxed); }
+    // Takes a reference unless the last one is already gone.
+    bool get_unless_zero() const {
+        std::uint32_t seen = references_.load(std::memory_order_relaxed);
+        while (seen != 0) {
+            if (references_.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    void put() const {
+        if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            delete this;
+        }
+    }
+
+#if KVMIOMMU_NAMED_REFERENCES
+    void held(const void* by, const char* name) const EXCLUDES(holders_mutex_);
+    void let_go(const void* by) const EXCLUDES(holders_mutex_);
+    mutable Mutex holders_mutex_;
+    mutable std::vector<std::pair<const void*, const char*>> holders_ GUARDED_BY(holders_mutex_);
+#endif
+
+    mutable std::atomic<std::uint32_t> references_{0};
+    Census& census_;
+    const char* kind_;
+    RefCounted* previous_ = nullptr;
+    RefCounted* next_ = nullptr;
+};
+
+/// A reference. Its name is the place that holds it ("vfio_group.container"); a copy made for a
+/// call has no name of its own.
+template <class T>
+class Ref {
+  public:
+    Ref() = default;
+    Ref(std::nullptr_t) {}
+    /// An empty reference in a place with a name, a string that outlives it.
+    explicit Ref(const char* place) : place_(place) {}
+    /// One more reference to a living object.
+    explicit Ref(T& object) {
+        object.get();
+        hold(&object);
+    }
+    Ref(const Ref& other) : Ref(other.object_) {}
+    Ref(Ref&& other) noexcept { hold(other.release()); }
+    template <class U>
+        requires std::is_convertible_v<U*, T*>
+    Ref(const Ref<U>& other) : Ref(static_cast<T*>(other.get())) {}
+    template <class U>
+        requires std::is_convertible_v<U*, T*>
+    Ref(Ref<U>&& other) noexcept {
+        hold(other.release());
+    }
+    ~Ref() { reset(); }
+
+    // Assignment keeps the name of the place.
+    Ref& operator=(const Ref& other) { return *this = Ref(other); }
+    Ref& operator=(Ref&& other) noexcept {
+        T* const object = other.release();
+        reset();
+        hold(object);
+        return *this;
+    }
+    Ref& operator=(std::nullptr_t) {
+        reset();
+        return *this;
+    }
+
+    /// A reference to `object` unless its last one is already gone.
+    static Ref unless_dying(T& object) {
+        Ref reference;
+        if (static_cast<const RefCounted&>(object).get_unless_zero()) {
+            reference.hold(&object);
+        }
+        return reference;
+    }
+
+    void reset() {
+        if (T* const object = release()) {
+            static_cast<const RefCounted*>(object)->put();
+        }
+    }
+
+    T* get() const { return object_; }
+    T& operator*() const {
+        assert(object_ != nullptr);
+        return *object_;
+    }
+    T* operator->() const {
+        assert(object_ != nullptr);
+        return object_;
+    }
+    explicit operator bool() const { return object_ != nullptr; }
+    template <class U>
+    bool operator==(const Ref<U>& other) const {
+        return object_ == other.get();
+    }
+
+  private:
+    template <class>
+    friend class Ref;
+    template <class U, class... Arguments>
+    friend Ref<U> make(Arguments&&... arguments);
+
+    explicit Ref(T* object) {
+        if (object != nullptr) {
+            static_cast<const RefCounted*>(object)->get();
+            hold(object);
+        }
+    }
+
+    // The count is the caller's business; this is who has it.
+    void hold(T* object) {
+        object_ = object;
+#if KVMIOMMU_NAMED_REFERENCES
+        if (object_ != nullptr) {
+            static_cast<const RefCounted*>(object_)->held(this, place_);
+        }
+#endif
+    }
+    T* release() {
+#if KVMIOMMU_NAMED_REFERENCES
+        if (object_ != nullptr) {
+            static_cast<const RefCounted*>(object_)->let_go(this);
+        }
+#endif
+        return std::exchange(object_, nullptr);
+    }
+
+    T* object_ = nullptr;
+    const char* place_ = "a call";
+};
+
+/// Makes an object with one reference, which it returns.
+template <class T, class... Arguments>
+Ref<T> make(Arguments&&... arguments) {
+    return Ref<T>(new T(std::forward<Arguments>(arguments)...));
+}
+
+}  // namespace kvmiommu

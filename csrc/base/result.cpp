@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+
+#include "base/result.h"
+
+#include <cstring>
+
+namespace kvmiommu {
+
+std::string errno_name(int error) {
+    // EBADFD and its like are not in every C library's table of names; this one asks glibc first.
+    if (const char* name = strerrorname_np(error)) {
+        return name;
+    }
+    return "E" + std::to_string(error);
+}
+
+namespace {
+
+std::string hexadecimal(std::uint64_t number) {
+    static const char digits[] = "0123456789abcdef";
+    std::string text;
+    do {
+        text.insert(text.begin(), digits[number & 15]);
+        number >>= 4;
+    } while (number != 0);
+    return "0x" + text;
+}
+
+}  // namespace
+
+std::string Refusal::reason() const {
+    std::string text;
+    std::size_t next = 0;
+    for (const char* at = reason_; *at != '\0'; ++at) {
+        if (*at != '{') {
+            text += *at;
+            continue;
+        }
+        const bool hex = std::strncmp(at, "{:x}", 4) == 0;
+        text += hex ? hexadecimal(numbers_[next]) : std::to_string(numbers_[next]);
+        ++next;
+        at = std::strchr(at, '}');
+    }
+    return text;
+}
+
+std::string Refusal::text() const {
+    return errno_name(error_) + ": " + reason() + " (" + source_ + ")";
+}
+
+}  // namespace kvmiommu

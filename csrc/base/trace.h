@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+//
+// The last calls of a system, for people who ask what happened. Records carry a sequence number
+// and no time: a run that is played again gives the same trace.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/result.h"
+
+namespace kvmiommu {
+
+/// One call of one task.
+struct TraceRecord {
+    std::uint64_t sequence = 0;
+    std::uint32_t task = 0;
+    const char* call = "";          // "ioctl"
+    std::uint64_t arguments[3] = {};  // as the call names them: fd, request, argument
+    std::int64_t value = 0;         // what it returned, when it was not refused
+    std::optional<Refusal> refusal;
+};
+
+/// Keeps the last `capacity` records. Off until somebody asks for it.
+class TraceRing {
+  public:
+    bool on() const { return on_.load(std::memory_order_relaxed); }
+
+    /// Keeps the last `capacity` records from now on; 0 switches the trace off.
+    void keep(std::size_t capacity) EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        records_.clear();
+        records_.reserve(capacity);
+        capacity_ = capacity;
+        next_ = 0;
+        on_.store(capacity != 0, std::memory_order_relaxed);
+    }
+
+    void add(TraceRecord record) EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        if (capacity_ == 0) {
+            return;
+        }
+        record.sequence = next_++;
+        if (records_.size() < capacity_) {
+            records_.push_back(record);
+        } else {
+            records_[record.sequence % capacity_] = record;
+        }
+    }
+
+    /// The records kept, the oldest first.
+    std::vector<TraceRecord> records() const EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        std::vector<TraceRecord> ordered = records_;
+        std::sort(ordered.begin(), ordered.end(),
+                  [](const auto& a, const auto& b) { return a.sequence < b.sequence; });
+        return ordered;
+    }
+
+  private:
+    std::atomic<bool> on_{false};
+    mutable Mutex mutex_;
+    std::vector<TraceRecord> records_ GUARDED_BY(mutex_);
+    std::size_t capacity_ GUARDED_BY(mutex_) = 0;
+    std::uint64_t next_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace kvmiommu
