@@ -1,0 +1,87 @@
+"""Numbers of open(), mmap() and poll(), as Linux has them, on x86 and on POWER.
+
+Python's own ``os`` and ``mmap`` have the host's numbers. A machine of another architecture has its
+own, and so has a transcript that was recorded on one.
+"""
+
+# ---- open(): the same everywhere
+
+O_RDONLY = 0o0
+O_WRONLY = 0o1
+O_RDWR = 0o2
+O_ACCMODE = 0o3
+O_CREAT = 0o100
+O_EXCL = 0o200
+O_NOCTTY = 0o400
+O_TRUNC = 0o1000
+O_APPEND = 0o2000
+O_NONBLOCK = 0o4000
+O_NDELAY = O_NONBLOCK
+O_DSYNC = 0o10000
+O_ASYNC = 0o20000
+O_NOATIME = 0o1000000
+O_CLOEXEC = 0o2000000
+O_SYNC = 0o4010000
+O_PATH = 0o10000000
+
+# ---- open(): as on x86
+
+O_DIRECT = 0o40000
+O_LARGEFILE = 0o100000
+O_DIRECTORY = 0o200000
+O_NOFOLLOW = 0o400000
+O_TMPFILE = 0o20000000 | O_DIRECTORY
+
+# ---- mmap(): the same everywhere
+
+PROT_NONE = 0x0
+PROT_READ = 0x1
+PROT_WRITE = 0x2
+PROT_EXEC = 0x4
+
+MAP_SHARED = 0x01
+MAP_PRIVATE = 0x02
+MAP_SHARED_VALIDATE = 0x03
+MAP_FIXED = 0x10
+MAP_ANONYMOUS = 0x20
+MAP_ANON = MAP_ANONYMOUS
+MAP_GROWSDOWN = 0x0100
+MAP_POPULATE = 0x8000
+MAP_NONBLOCK = 0x10000
+MAP_STACK = 0x20000
+MAP_HUGETLB = 0x40000
+MAP_SYNC = 0x80000
+MAP_FIXED_NOREPLACE = 0x100000
+
+# ---- mmap(): as on x86
+
+MAP_LOCKED = 0x2000
+MAP_NORESERVE = 0x4000
+
+# ---- poll()
+
+POLLIN = 0x0001
+POLLPRI = 0x0002
+POLLOUT = 0x0004
+POLLERR = 0x0008
+POLLHUP = 0x0010
+POLLNVAL = 0x0020
+POLLRDNORM = 0x0040
+POLLRDBAND = 0x0080
+POLLWRNORM = 0x0100
+POLLWRBAND = 0x0200
+POLLMSG = 0x0400
+POLLRDHUP = 0x2000
+
+# What POWER has instead.
+ON_POWER = {
+    "O_DIRECTORY": 0o40000,
+    "O_NOFOLLOW": 0o100000,
+    "O_LARGEFILE": 0o200000,
+    "O_DIRECT": 0o400000,
+    "O_TMPFILE": 0o20000000 | 0o40000,
+    "MAP_NORESERVE": 0x40,
+    "MAP_LOCKED": 0x80,
+}
+
+__all__ = [name for name in globals() if name.startswith(("O_", "PROT_", "MAP_", "POLL"))]
