@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/device_nodes.h"
+
+#include <fcntl.h>
+
+#include <utility>
+#include <vector>
+
+#include "fs/file.h"
+#include "fs/task.h"
+
+namespace kvmiommu::fs {
+
+namespace {
+
+constexpr Source kWalk{"fs/namei.c: link_path_walk"};
+constexpr Source kOpen{"fs/namei.c: do_open"};
+constexpr Source kPermission{"fs/namei.c: inode_permission"};
+
+constexpr std::size_t kPathMax = 4096;
+constexpr std::uint32_t kMayRead = 4;
+constexpr std::uint32_t kMayWrite = 2;
+
+// "/dev//vfio/./1" as "/dev/vfio/1".
+std::string normal(std::string_view path) {
+    std::vector<std::string_view> parts;
+    while (!path.empty()) {
+        const std::size_t slash = path.find('/');
+        const std::string_view part = path.substr(0, slash);
+        path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
+        if (part == "..") {
+            if (!parts.empty()) {
+                parts.pop_back();
+            }
+        } else if (!part.empty() && part != ".") {
+            parts.push_back(part);
+        }
+    }
+    std::string whole;
+    for (const std::string_view part : parts) {
+        whole += '/';
+        whole += part;
+    }
+    return whole;
+}
+
+std::uint32_t wanted(int flags) {
+    switch (flags & O_ACCMODE) {
+        case O_RDONLY:
+            return kMayRead;
+        case O_WRONLY:
+            return kMayWrite;
+        default:
+            return kMayRead | kMayWrite;
+    }
+}
+
+}  // namespace
+
+void DeviceNodes::add(std::string path, std::uint32_t mode, Open open) {
+    const Lock lock(mutex_);
+    nodes_.insert_or_assign(std::move(path), Node{mode, std::move(open)});
+}
+
+void DeviceNodes::remove(const std::string& path) {
+    const Lock lock(mutex_);
+    nodes_.erase(path);
+}
+
+Result<DeviceNodes::Node> DeviceNodes::find(std::string_view path) {
+    if (path.empty()) {
+        return refuse(ENOENT, "an empty path", kWalk);
+    }
+    if (path.size() >= kPathMax) {
+        return refuse(ENAMETOOLONG, "a path of {} bytes, {} are too many", kWalk, path.size(),
+                      kPathMax);
+    }
+    const std::string name = normal(path);
+    const Lock lock(mutex_);
+    const auto found = nodes_.find(name);
+    if (found != nodes_.end()) {
+        if (path.ends_with('/')) {
+            return refuse(ENOTDIR, "a device node with a slash behind it", kWalk);
+        }
+        return found->second;
+    }
+    const std::string folder = name + '/';
+    const auto inside = nodes_.lower_bound(folder);
+    if (inside != nodes_.end() && inside->first.starts_with(folder)) {
+        return refuse(EISDIR, "a folder: only device nodes can be opened", kOpen);
+    }
+    for (std::size_t slash = name.rfind('/'); slash != 0 && slash != std::string::npos;
+         slash = name.rfind('/', slash - 1)) {
+        if (nodes_.contains(name.substr(0, slash))) {
+            return refuse(ENOTDIR, "a device node is not a folder", kWalk);
+        }
+    }
+    return refuse(ENOENT, "there is no such name", kWalk);
+}
+
+Result<Ref<File>> DeviceNodes::open(Task& task, std::string_view path, int flags) {
+    const Node node = TRY(find(path));
+    if ((flags & O_DIRECTORY) != 0) {
+        return refuse(ENOTDIR, "O_DIRECTORY and a device node", kOpen);
+    }
+    if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+        return refuse(EEXIST, "O_CREAT with O_EXCL, and the node exists", kOpen);
+    }
+    const Credentials who = task.credentials();
+    const std::uint32_t granted = who.uid == 0 ? node.mode >> 6 & 7 : node.mode & 7;
+    if ((wanted(flags) & ~granted) != 0 && !who.capable(Capability::dac_override)) {
+        return refuse(EACCES, "mode {:x} of the node does not let user {} open it with flags {:x}",
+                      kPermission, node.mode, who.uid, flags);
+    }
+    return node.open(task, flags);
+}
+
+}  // namespace kvmiommu::fs

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/eventfd.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "fs/kernel.h"
+#include "fs/task.h"
+
+namespace kvmiommu::fs {
+
+namespace {
+constexpr Source kRead{"fs/eventfd.c: eventfd_read"};
+constexpr Source kWrite{"fs/eventfd.c: eventfd_write"};
+constexpr std::uint64_t kMostEvents = ~std::uint64_t{0} - 1;
+}  // namespace
+
+EventFd::EventFd(Kernel& kernel, std::uint64_t count, int flags)
+    : File(kernel, "eventfd", O_RDWR | ((flags & EFD_NONBLOCK) != 0 ? O_NONBLOCK : 0), false),
+      semaphore_((flags & EFD_SEMAPHORE) != 0),
+      count_(count) {}
+
+void EventFd::wake() {
+    for (Sleeper* const sleeper : sleepers_) {
+        sleeper->wake();
+    }
+}
+
+// The sleeper already stands in the list.
+Result<> EventFd::wait(Task& task, Sleeper& sleeper) {
+    const bool interrupted = task.sleep(sleeper);
+    const Lock lock(mutex_);
+    std::erase(sleepers_, &sleeper);
+    if (interrupted) {
+        return refuse(EINTR, "interrupted while it waited for the counter", kRead);
+    }
+    return {};
+}
+
+Result<std::int64_t> EventFd::read(Task& task, UserBuffer to) {
+    if (to.bytes < sizeof(std::uint64_t)) {
+        return refuse(EINVAL, "{} bytes, the counter has 8", kRead, to.bytes);
+    }
+    std::uint64_t taken = 0;
+    for (;;) {
+        Sleeper sleeper;
+        {
+            const Lock lock(mutex_);
+            if (count_ > 0) {
+                taken = semaphore_ ? 1 : count_;
+                count_ -= taken;
+                wake();
+                break;
+            }
+            if (nonblocking()) {
+                return refuse(EAGAIN, "the counter is 0", kRead);
+            }
+            sleepers_.push_back(&sleeper);
+        }
+        TRY(wait(task, sleeper));
+    }
+    // As in the kernel, what was taken is gone when it cannot be delivered.
+    TRY(mm::UserPtr<std::uint64_t>(to.address).write(task.mm(), taken));
+    return sizeof taken;
+}
+
+Result<std::int64_t> EventFd::write(Task& task, UserBuffer from) {
+    if (from.bytes < sizeof(std::uint64_t)) {
+        return refuse(EINVAL, "{} bytes, the counter has 8", kWrite, from.bytes);
+    }
+    const std::uint64_t added =
+        TRY(mm::UserPtr<std::uint64_t>(from.address).read(task.mm()));
+    if (added > kMostEvents) {
+        return refuse(EINVAL, "{:x} cannot be added", kWrite, added);
+    }
+    for (;;) {
+        Sleeper sleeper;
+        {
+            const Lock lock(mutex_);
+            if (kMostEvents - count_ >= added) {
+                count_ += added;
+                wake();
+                return sizeof added;
+            }
+            if (nonblocking()) {
+                return refuse(EAGAIN, "{:x} and {} more are too many", kWrite, count_, added);
+            }
+            sleepers_.push_back(&sleeper);
+        }
+        TRY(wait(task, sleeper));
+    }
+}
+
+std::uint32_t EventFd::poll() {
+    const Lock lock(mutex_);
+    std::uint32_t events = 0;
+    if (count_ > 0) {
+        events |= POLLIN;
+    }
+    if (count_ == ~std::uint64_t{0}) {
+        events |= POLLERR;
+    }
+    if (count_ < kMostEvents) {
+        events |= POLLOUT;
+    }
+    return events;
+}
+
+void EventFd::signal() {
+    const Lock lock(mutex_);
+    if (count_ < ~std::uint64_t{0}) {
+        ++count_;
+    }
+    wake();
+}
+
+std::uint64_t EventFd::count() const {
+    const Lock lock(mutex_);
+    return count_;
+}
+
+}  // namespace kvmiommu::fs

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+//
+// struct file and its operations. What a kind of file does not provide is answered as the VFS
+// answers it (fs/read_write.c, fs/ioctl.c, mm/mmap.c).
+
+#pragma once
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/base.h"
+#include "mm/mm.h"
+
+namespace kvmiommu::fs {
+
+class Kernel;
+class Task;
+
+/// Memory of the caller that a read fills or a write empties.
+struct UserBuffer {
+    std::uint64_t address;
+    std::uint64_t bytes;
+};
+
+struct FileMapRequest {
+    std::uint64_t length;  // bytes, whole pages
+    std::uint64_t offset;  // bytes, page aligned
+    int protection;
+    bool shared;
+};
+
+/// What a file gives to be mapped.
+struct FileMapping {
+    Ref<mm::Backing> backing;
+    std::uint64_t offset;
+};
+
+class File : public RefCounted {
+  public:
+    /// O_ACCMODE and O_NONBLOCK.
+    int flags() const { return flags_.load(std::memory_order_relaxed); }
+    bool readable() const { return (flags() & O_ACCMODE) != O_WRONLY; }
+    bool writable() const { return (flags() & O_ACCMODE) != O_RDONLY; }
+    bool nonblocking() const { return (flags() & O_NONBLOCK) != 0; }
+    void set_nonblocking(bool on) {
+        on ? flags_.fetch_or(O_NONBLOCK) : flags_.fetch_and(~O_NONBLOCK);
+    }
+
+    /// Does it take pread() and pwrite() (FMODE_PREAD)? Opened nodes do, even if only to refuse.
+    bool positioned() const { return positioned_; }
+
+    /// `command` is the request as the task's ABI encodes it. ENOTTY: not known.
+    virtual Result<std::int64_t> ioctl(Task& task, std::uint32_t command, std::uint64_t argument);
+    /// Bytes moved. EINVAL: no such operation.
+    virtual Result<std::int64_t> read(Task& task, UserBuffer to);
+    virtual Result<std::int64_t> write(Task& task, UserBuffer from);
+    virtual Result<std::int64_t> pread(Task& task, UserBuffer to, std::uint64_t offset);
+    virtual Result<std::int64_t> pwrite(Task& task, UserBuffer from, std::uint64_t offset);
+    /// The pages to be mapped. ENODEV: cannot be mapped.
+    virtual Result<FileMapping> mmap(Task& task, const FileMapRequest& request);
+    /// The events that would not block. Files that do not say are always ready.
+    virtual std::uint32_t poll();
+
+  protected:
+    File(Kernel& kernel, const char* kind, int flags, bool positioned);
+
+  private:
+    std::atomic<int> flags_;
+    const bool positioned_;
+};
+
+}  // namespace kvmiommu::fs

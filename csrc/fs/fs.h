@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+//
+// fs: tasks, their descriptors, and the files that descriptors name.
+//
+// Vocabulary
+//   Kernel       what every part of one machine shares: its memory, its nodes, its trace
+//   Task         who makes a call: credentials, limits, address space, descriptors (task_struct)
+//   File         an open file (struct file); dup()ed descriptors name one File
+//   FdTable      descriptor numbers to Files (files_struct)
+//   DeviceNodes  the names under /dev and what opening them gives
+//   IoctlRow     one request that a kind of file answers: its number, its struct, its function
+//   sys_*        the system calls, as the kernel's own functions are called
+//
+// Owners
+//   A Task owns its FdTable and its address space; a descriptor, a mapping or another file holds
+//   a File. A File that lost its last reference is released at once, so a reference is never
+//   dropped with a lock held. The Kernel outlives its tasks and files.
+//
+// Lock order: a File's own locks, then FdTable, Task and DeviceNodes (leaves: nothing is called
+// with one held), then those of mm.
+
+#pragma once
+
+#include "fs/credentials.h"
+#include "fs/device_nodes.h"
+#include "fs/eventfd.h"
+#include "fs/fd_table.h"
+#include "fs/file.h"
+#include "fs/ioctl.h"
+#include "fs/kernel.h"
+#include "fs/memfd.h"
+#include "fs/syscalls.h"
+#include "fs/task.h"

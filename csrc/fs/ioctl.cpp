@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/ioctl.h"
+
+namespace kvmiommu::fs {
+
+namespace {
+
+constexpr Source kVfio{"Documentation/driver-api/vfio.rst: argsz"};
+constexpr Source kIommufd{"drivers/iommu/iommufd/main.c: iommufd_fops_ioctl"};
+
+std::uint32_t first_word(const std::byte* block) {
+    std::uint32_t word;
+    std::memcpy(&word, block, sizeof word);
+    return word;
+}
+
+// copy_struct_from_user(): a longer struct is welcome as long as it asks for nothing unknown.
+Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
+    mm::AddressSpace& mm = call.task.mm();
+    TRY(mm.copy_in(call.block, call.argument, sizeof(std::uint32_t)));
+    const std::uint32_t given = first_word(call.block);
+    if (given < shape.smallest) {
+        return refuse(EINVAL, "a struct of {} bytes, the smallest has {}", kIommufd, given,
+                      shape.smallest);
+    }
+    const std::uint32_t known = std::min<std::uint32_t>(given, shape.size);
+    for (std::uint64_t at = known; at < given;) {
+        std::byte rest[64];
+        const std::uint64_t step = std::min<std::uint64_t>(sizeof rest, given - at);
+        TRY(mm.copy_in(rest, call.argument + at, step));
+        if (std::any_of(rest, rest + step, [](std::byte byte) { return byte != std::byte{0}; })) {
+            return refuse(shape.leftover, "a struct of {} bytes asks for more than the {} known",
+                          kIommufd, given, shape.size);
+        }
+        at += step;
+    }
+    std::memset(call.block, 0, shape.size);
+    return mm.copy_in(call.block, call.argument, known);
+}
+
+}  // namespace
+
+Result<> take_block(const IoctlShape& shape, IoctlCall& call) {
+    if (shape.framing == Framing::iommufd) {
+        return take_sized(shape, call);
+    }
+    call.reply_bytes = shape.smallest;
+    TRY(call.task.mm().copy_in(call.block, call.argument, shape.smallest));
+    std::memset(call.block + shape.smallest, 0, shape.size - shape.smallest);
+    if (shape.framing == Framing::vfio && first_word(call.block) < shape.smallest) {
+        return refuse(EINVAL, "argsz {} is below {}, the smallest struct of this request", kVfio,
+                      first_word(call.block), shape.smallest);
+    }
+    return {};
+}
+
+Result<> give_block(const IoctlShape&, const IoctlCall& call) {
+    return call.task.mm().copy_out(call.argument, call.block, call.reply_bytes);
+}
+
+}  // namespace kvmiommu::fs

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//
+// What every part of one machine shares. There is nothing global besides: two machines live side
+// by side in one process.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "base/base.h"
+#include "fs/device_nodes.h"
+#include "mm/mm.h"
+#include "uapi/ioctl.h"
+
+namespace kvmiommu::fs {
+
+class Kernel {
+  public:
+    /// `page_size` is 4096 or 65536; `abi` is how the machine's processes encode requests.
+    Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, uapi::Abi abi)
+        : memory_(std::move(memory)), page_size_(page_size), abi_(abi) {}
+    Kernel(const Kernel&) = delete;
+    Kernel& operator=(const Kernel&) = delete;
+
+    Census& census() { return census_; }
+    mm::PhysicalMemory& memory() { return *memory_; }
+    DeviceNodes& nodes() { return nodes_; }
+    TraceRing& trace() { return trace_; }
+    std::uint64_t page_size() const { return page_size_; }
+    uapi::Abi abi() const { return abi_; }
+    std::uint32_t next_task_id() { return next_task_id_.fetch_add(1, std::memory_order_relaxed); }
+
+  private:
+    Census census_;
+    std::unique_ptr<mm::PhysicalMemory> memory_;
+    DeviceNodes nodes_;
+    TraceRing trace_;
+    const std::uint64_t page_size_;
+    const uapi::Abi abi_;
+    std::atomic<std::uint32_t> next_task_id_{1};
+};
+
+}  // namespace kvmiommu::fs

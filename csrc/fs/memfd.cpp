@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/memfd.h"
+
+#include <algorithm>
+
+#include "fs/kernel.h"
+#include "fs/task.h"
+
+namespace kvmiommu::fs {
+
+namespace {
+constexpr Source kWrite{"mm/shmem.c: shmem_file_write_iter"};
+constexpr std::uint64_t kLongest = ~std::uint64_t{0} >> 1;
+}  // namespace
+
+MemFd::MemFd(Kernel& kernel) : File(kernel, "memfd", O_RDWR, true) {
+    pages_ = make<mm::Shmem>(kernel.census(), kernel.memory(), kernel.page_size(), 0);
+}
+
+Result<std::int64_t> MemFd::read(Task& task, UserBuffer to) {
+    const Lock lock(position_mutex_);
+    const std::int64_t moved = TRY(pread(task, to, position_));
+    position_ += static_cast<std::uint64_t>(moved);
+    return moved;
+}
+
+Result<std::int64_t> MemFd::write(Task& task, UserBuffer from) {
+    const Lock lock(position_mutex_);
+    const std::int64_t moved = TRY(pwrite(task, from, position_));
+    position_ += static_cast<std::uint64_t>(moved);
+    return moved;
+}
+
+// Both move what they can: a fault is an answer only when nothing was moved before it. Both hold
+// the pages as a mapping does, so that a file that is cut short meanwhile keeps them.
+Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offset) {
+    const Ref<mm::Shmem> pages = pages_;
+    const std::uint64_t page_size = task.kernel().page_size();
+    const std::uint64_t size = pages->size();
+    const std::uint64_t bytes = offset >= size ? 0 : std::min(to.bytes, size - offset);
+    std::uint64_t moved = 0;
+    while (moved < bytes) {
+        const std::uint64_t within = (offset + moved) % page_size;
+        const std::uint64_t step = std::min(bytes - moved, page_size - within);
+        const auto run = pages->frames(offset + moved - within, page_size);
+        const auto copied =
+            !run ? Result<>(std::unexpected(run.error()))
+                 : task.mm().copy_out(to.address + moved,
+                                      task.kernel().memory().direct(run->slot) + within, step);
+        if (!copied) {
+            if (moved != 0) {
+                break;
+            }
+            return std::unexpected(copied.error());
+        }
+        moved += step;
+    }
+    return static_cast<std::int64_t>(moved);
+}
+
+Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t offset) {
+    if (from.bytes == 0) {
+        return 0;
+    }
+    if (offset >= kLongest) {
+        return refuse(EFBIG, "offset {:x} is past the longest file", kWrite, offset);
+    }
+    const Ref<mm::Shmem> pages = pages_;
+    const std::uint64_t bytes = std::min(from.bytes, kLongest - offset);
+    const std::uint64_t page_size = task.kernel().page_size();
+    std::uint64_t moved = 0;
+    while (moved < bytes) {
+        const std::uint64_t at = offset + moved;
+        const std::uint64_t within = at % page_size;
+        const std::uint64_t step = std::min(bytes - moved, page_size - within);
+        const std::uint64_t size = pages->size();
+        if (at + step > size) {
+            pages->resize(at + step);
+        }
+        const auto run = pages->frames(at - within, page_size);
+        const auto copied =
+            !run ? Result<>(std::unexpected(run.error()))
+                 : task.mm().copy_in(task.kernel().memory().direct(run->slot) + within,
+                                     from.address + moved, step);
+        if (!copied) {
+            if (at + step > size) {
+                pages->resize(size);
+            }
+            if (moved != 0) {
+                break;
+            }
+            if (!run) {
+                return refuse(ENOSPC, "no memory for the page at {:x}", kWrite, at - within);
+            }
+            return std::unexpected(copied.error());
+        }
+        moved += step;
+    }
+    return static_cast<std::int64_t>(moved);
+}
+
+Result<FileMapping> MemFd::mmap(Task&, const FileMapRequest& request) {
+    return FileMapping{pages_, request.offset};
+}
+
+}  // namespace kvmiommu::fs

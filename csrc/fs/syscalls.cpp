@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/syscalls.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <initializer_list>
+
+#include "fs/eventfd.h"
+#include "fs/memfd.h"
+
+namespace kvmiommu::fs {
+
+namespace {
+
+constexpr Source kEventfd{"fs/eventfd.c: do_eventfd"};
+constexpr Source kMemfd{"mm/memfd.c: memfd_create"};
+constexpr Source kTruncate{"fs/open.c: do_sys_ftruncate"};
+constexpr Source kReadWrite{"fs/read_write.c: vfs_read, vfs_write"};
+constexpr Source kMmap{"mm/mmap.c: ksys_mmap_pgoff"};
+
+// No call moves more at once (MAX_RW_COUNT).
+constexpr std::uint64_t kMostMoved = 0x7ffff000;
+constexpr std::size_t kLongestMemfdName = 249;
+
+Result<std::int64_t> traced(Task& task, const char* call,
+                            std::initializer_list<std::uint64_t> arguments,
+                            Result<std::int64_t> result) {
+    if (task.kernel().trace().on()) [[unlikely]] {
+        TraceRecord record;
+        record.task = task.id();
+        record.call = call;
+        std::copy(arguments.begin(), arguments.end(), record.arguments);
+        if (result) {
+            record.value = *result;
+        } else {
+            record.refusal = result.error();
+        }
+        task.kernel().trace().add(std::move(record));
+    }
+    return result;
+}
+
+std::uint64_t number(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+
+// A call that answers 0 when it was not refused.
+Result<std::int64_t> nothing(const Result<>& result) {
+    if (!result) {
+        return std::unexpected(result.error());
+    }
+    return 0;
+}
+
+Result<std::int64_t> install(Task& task, Ref<File> file) {
+    return task.files().install(std::move(file), task.limit(Resource::nofile));
+}
+
+Result<std::int64_t> do_open(Task& task, std::string_view path, int flags) {
+    const int fd = TRY(task.files().get_unused_fd(task.limit(Resource::nofile)));
+    auto file = task.kernel().nodes().open(task, path, flags);
+    if (!file) {
+        task.files().put_unused_fd(fd);
+        return std::unexpected(file.error());
+    }
+    task.files().fd_install(fd, *std::move(file));
+    return fd;
+}
+
+Result<std::int64_t> do_eventfd(Task& task, std::uint32_t count, int flags) {
+    if ((flags & ~(EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK)) != 0) {
+        return refuse(EINVAL, "flags {:x} are not all known", kEventfd, flags);
+    }
+    return install(task, make<EventFd>(task.kernel(), count, flags));
+}
+
+Result<std::int64_t> do_memfd(Task& task, std::string_view name, std::uint32_t flags) {
+    if ((flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING)) != 0) {
+        return refuse(EINVAL, "flags {:x} are not all known", kMemfd, flags);
+    }
+    if (name.size() > kLongestMemfdName) {
+        return refuse(EINVAL, "a name of {} bytes, {} are the most", kMemfd, name.size(),
+                      kLongestMemfdName);
+    }
+    return install(task, make<MemFd>(task.kernel()));
+}
+
+Result<std::int64_t> do_ftruncate(Task& task, int fd, std::int64_t length) {
+    if (length < 0) {
+        return refuse(EINVAL, "a negative length", kTruncate);
+    }
+    const Ref<File> file = TRY(task.files().get(fd));
+    auto* const memfd = dynamic_cast<MemFd*>(file.get());
+    if (memfd == nullptr || !file->writable()) {
+        return refuse(EINVAL, "descriptor {} is not a file whose length can be set", kTruncate,
+                      fd);
+    }
+    memfd->resize(static_cast<std::uint64_t>(length));
+    return 0;
+}
+
+Result<std::int64_t> do_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument) {
+    const Ref<File> file = TRY(task.files().get(fd));
+    switch (command) {
+        case FIOCLEX:
+        case FIONCLEX:
+            return 0;  // There is no exec.
+        case FIONBIO: {
+            const std::int32_t on = TRY(mm::UserPtr<std::int32_t>(argument).read(task.mm()));
+            file->set_nonblocking(on != 0);
+            return 0;
+        }
+        default:
+            return file->ioctl(task, command, argument);
+    }
+}
+
+Result<UserBuffer> checked(UserBuffer buffer) {
+    if (static_cast<std::int64_t>(buffer.bytes) < 0) {
+        return refuse(EINVAL, "{:x} bytes are a negative count", kReadWrite, buffer.bytes);
+    }
+    if (buffer.address > mm::kTaskSize || buffer.bytes > mm::kTaskSize - buffer.address) {
+        return refuse(EFAULT, "{:x} bytes at {:x} reach past the user addresses' end", kReadWrite,
+                      buffer.bytes, buffer.address);
+    }
+    return UserBuffer{buffer.address, std::min(buffer.bytes, kMostMoved)};
+}
+
+Result<Ref<File>> file_to_move(Task& task, int fd, bool write) {
+    Ref<File> file = TRY(task.files().get(fd));
+    if (!(write ? file->writable() : file->readable())) {
+        return refuse(EBADF, "descriptor {} is not open for this", kReadWrite, fd);
+    }
+    return file;
+}
+
+Result<Ref<File>> positioned_file(Task& task, int fd, bool write, std::int64_t offset) {
+    if (offset < 0) {
+        return refuse(EINVAL, "a negative offset", kReadWrite);
+    }
+    const Ref<File> any = TRY(task.files().get(fd));
+    if (!any->positioned()) {
+        return refuse(ESPIPE, "descriptor {} has no positions", kReadWrite, fd);
+    }
+    return file_to_move(task, fd, write);
+}
+
+Result<std::int64_t> do_read(Task& task, int fd, UserBuffer to) {
+    const Ref<File> file = TRY(file_to_move(task, fd, false));
+    return file->read(task, TRY(checked(to)));
+}
+
+Result<std::int64_t> do_write(Task& task, int fd, UserBuffer from) {
+    const Ref<File> file = TRY(file_to_move(task, fd, true));
+    return file->write(task, TRY(checked(from)));
+}
+
+Result<std::int64_t> do_pread(Task& task, int fd, UserBuffer to, std::int64_t offset) {
+    const Ref<File> file = TRY(positioned_file(task, fd, false, offset));
+    return file->pread(task, TRY(checked(to)), static_cast<std::uint64_t>(offset));
+}
+
+Result<std::int64_t> do_pwrite(Task& task, int fd, UserBuffer from, std::int64_t offset) {
+    const Ref<File> file = TRY(positioned_file(task, fd, true, offset));
+    return file->pwrite(task, TRY(checked(from)), static_cast<std::uint64_t>(offset));
+}
+
+Result<std::int64_t> do_poll(Task& task, int fd, std::uint32_t events) {
+    if (fd < 0) {
+        return 0;  // A negative descriptor is left out, not wrong.
+    }
+    const auto file = task.files().get(fd);
+    if (!file) {
+        return POLLNVAL;
+    }
+    return (*file)->poll() & (events | POLLERR | POLLHUP);
+}
+
+Result<FileMapping> map_file(Task& task, int fd, const FileMapRequest& request) {
+    const Ref<File> file = TRY(task.files().get(fd));
+    if (request.shared && (request.protection & PROT_WRITE) != 0 && !file->writable()) {
+        return refuse(EACCES, "descriptor {} is not open for writing", kMmap, fd);
+    }
+    if (!file->readable()) {
+        return refuse(EACCES, "descriptor {} is not open for reading", kMmap, fd);
+    }
+    return file->mmap(task, request);
+}
+
+Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
+                             std::uint64_t length, int protection, int flags, int fd,
+                             std::uint64_t offset, std::uint64_t alignment) {
+    const std::uint64_t page_size = mm.page_size();
+    if (!is_aligned(offset, page_size)) {
+        return refuse(EINVAL, "offset {:x} is not a multiple of the page size {:x}", kMmap, offset,
+                      page_size);
+    }
+    const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
+    if (!anonymous) {
+        TRY(task.files().get(fd));
+    }
+    if (length == 0) {
+        return refuse(EINVAL, "a mapping of no bytes", kMmap);
+    }
+    if (length > mm::kTaskSize) {
+        return refuse(ENOMEM, "{:x} bytes are more than there are user addresses", kMmap, length);
+    }
+    const int type = flags & MAP_TYPE;
+    if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE) {
+        return refuse(EINVAL, "flags {:x} say neither MAP_SHARED nor MAP_PRIVATE", kMmap, flags);
+    }
+    if ((flags & MAP_HUGETLB) != 0) {
+        return refuse(ENOMEM, "the machine has set no huge pages aside", kMmap);
+    }
+    const bool shared = type != MAP_PRIVATE;
+    mm::MapRequest request;
+    request.length = align_up(length, page_size);
+    request.protection = protection & (PROT_READ | PROT_WRITE | PROT_EXEC);
+    request.shared = shared;
+    request.alignment = alignment;
+    if ((flags & MAP_FIXED) != 0) {
+        request.fixed = address;
+    }
+    if (!anonymous) {
+        if (offset + request.length < offset) {
+            return refuse(EOVERFLOW, "offset {:x} and {:x} bytes wrap", kMmap, offset, length);
+        }
+        const FileMapping mapping =
+            TRY(map_file(task, fd, {request.length, offset, request.protection, shared}));
+        request.backing = mapping.backing;
+        request.offset = mapping.offset;
+        if (shared && !TRY(task.files().get(fd))->writable()) {
+            request.most_protection = PROT_READ | PROT_EXEC;
+        }
+    } else if (shared) {
+        request.backing = make<mm::Shmem>(task.kernel().census(), task.kernel().memory(),
+                                          page_size, request.length);
+    }
+    return static_cast<std::int64_t>(TRY(mm.map(request)));
+}
+
+}  // namespace
+
+Result<std::int64_t> sys_open(Task& task, std::string_view path, int flags) {
+    return traced(task, "open", {number(flags)}, do_open(task, path, flags));
+}
+
+Result<std::int64_t> sys_close(Task& task, int fd) {
+    auto removed = task.files().remove(fd);
+    if (!removed) {
+        return traced(task, "close", {number(fd)}, std::unexpected(removed.error()));
+    }
+    removed->reset();
+    return traced(task, "close", {number(fd)}, 0);
+}
+
+Result<std::int64_t> sys_dup(Task& task, int fd) {
+    auto file = task.files().get(fd);
+    if (!file) {
+        return traced(task, "dup", {number(fd)}, std::unexpected(file.error()));
+    }
+    return traced(task, "dup", {number(fd)}, install(task, *std::move(file)));
+}
+
+Result<std::int64_t> sys_eventfd2(Task& task, std::uint32_t count, int flags) {
+    return traced(task, "eventfd2", {count, number(flags)}, do_eventfd(task, count, flags));
+}
+
+Result<std::int64_t> sys_memfd_create(Task& task, std::string_view name, std::uint32_t flags) {
+    return traced(task, "memfd_create", {flags}, do_memfd(task, name, flags));
+}
+
+Result<std::int64_t> sys_ftruncate(Task& task, int fd, std::int64_t length) {
+    return traced(task, "ftruncate", {number(fd), number(length)},
+                  do_ftruncate(task, fd, length));
+}
+
+Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument) {
+    return traced(task, "ioctl", {number(fd), command, argument},
+                  do_ioctl(task, fd, command, argument));
+}
+
+Result<std::int64_t> sys_read(Task& task, int fd, UserBuffer to) {
+    return traced(task, "read", {number(fd), to.address, to.bytes}, do_read(task, fd, to));
+}
+
+Result<std::int64_t> sys_write(Task& task, int fd, UserBuffer from) {
+    return traced(task, "write", {number(fd), from.address, from.bytes}, do_write(task, fd, from));
+}
+
+Result<std::int64_t> sys_pread64(Task& task, int fd, UserBuffer to, std::int64_t offset) {
+    return traced(task, "pread64", {number(fd), to.bytes, number(offset)},
+                  do_pread(task, fd, to, offset));
+}
+
+Result<std::int64_t> sys_pwrite64(Task& task, int fd, UserBuffer from, std::int64_t offset) {
+    return traced(task, "pwrite64", {number(fd), from.bytes, number(offset)},
+                  do_pwrite(task, fd, from, offset));
+}
+
+Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events) {
+    return traced(task, "poll", {number(fd), events}, do_poll(task, fd, events));
+}
+
+Result<std::int64_t> sys_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
+                              std::uint64_t length, int protection, int flags, int fd,
+                              std::uint64_t offset, std::uint64_t alignment) {
+    return traced(
+        task, "mmap", {length, number(fd), offset},
+        do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment));
+}
+
+Result<std::int64_t> sys_munmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
+                                std::uint64_t length) {
+    return traced(task, "munmap", {address, length}, nothing(mm.unmap(address, length)));
+}
+
+Result<std::int64_t> sys_mprotect(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
+                                  std::uint64_t length, int protection) {
+    return traced(task, "mprotect", {address, length, number(protection)},
+                  nothing(mm.protect(address, length, protection)));
+}
+
+}  // namespace kvmiommu::fs

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/task.h"
+
+#include <utility>
+
+namespace kvmiommu::fs {
+
+namespace {
+constexpr Source kSetUser{"kernel/sys.c: __sys_setresuid"};
+constexpr Source kSetLimit{"kernel/sys.c: do_prlimit"};
+}  // namespace
+
+Task::Task(Kernel& kernel, Ref<mm::AddressSpace> mm)
+    : kernel_(kernel), id_(kernel.next_task_id()) {
+    mm_ = std::move(mm);
+}
+
+Task::~Task() { exit(); }
+
+void Task::exit() {
+    mm_->exit();
+    files_.close_all();
+}
+
+Credentials Task::credentials() const {
+    const Lock lock(mutex_);
+    return credentials_;
+}
+
+Result<> Task::set_user(std::uint32_t uid) {
+    const Lock lock(mutex_);
+    if (uid != credentials_.uid && !credentials_.capable(Capability::setuid)) {
+        return refuse(EPERM, "user {} may not become user {}", kSetUser, credentials_.uid, uid);
+    }
+    if (credentials_.uid == 0 && uid != 0) {
+        credentials_.capabilities = 0;
+    }
+    credentials_.uid = uid;
+    return {};
+}
+
+std::uint64_t Task::limit(Resource resource) const {
+    const Lock lock(mutex_);
+    return limits_.soft(resource);
+}
+
+Result<> Task::set_limit(std::uint32_t resource, ResourceLimit limit) {
+    if (resource >= kResources) {
+        return refuse(EINVAL, "resource {} is not known, {} are", kSetLimit, resource, kResources);
+    }
+    if (limit.soft > limit.hard) {
+        return refuse(EINVAL, "a soft limit of {} above the hard limit of {}", kSetLimit,
+                      limit.soft, limit.hard);
+    }
+    const Lock lock(mutex_);
+    ResourceLimit& now = limits_.by_number[resource];
+    if (limit.hard > now.hard && !credentials_.capable(Capability::sys_resource)) {
+        return refuse(EPERM, "the hard limit {} may not be raised to {}", kSetLimit, now.hard,
+                      limit.hard);
+    }
+    now = limit;
+    return {};
+}
+
+void Task::interrupt() {
+    const Lock lock(mutex_);
+    interrupted_ = true;
+    for (Sleeper* const sleeper : sleepers_) {
+        sleeper->wake();
+    }
+}
+
+bool Task::sleep(Sleeper& sleeper) {
+    {
+        const Lock lock(mutex_);
+        if (std::exchange(interrupted_, false)) {
+            return true;
+        }
+        sleepers_.push_back(&sleeper);
+    }
+    sleeper.sleep();
+    const Lock lock(mutex_);
+    std::erase(sleepers_, &sleeper);
+    return std::exchange(interrupted_, false);
+}
+
+}  // namespace kvmiommu::fs

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+//
+// What a mapping shows when it is not private memory: the pages of a file. mm knows files only
+// through this.
+
+#pragma once
+
+#include <cstdint>
+
+#include "base/base.h"
+#include "mm/physical_memory.h"
+
+namespace kvmiommu::mm {
+
+/// Pages that mappings share. A mapping holds a reference, so they live while they are mapped,
+/// whatever happens to the file that they came from.
+class Backing : public RefCounted {
+  public:
+    /// The frames behind page offset `offset` (bytes, a multiple of the machine's page size), in
+    /// the longest run up to `bytes`. Refused where there is no page: past the end of the file.
+    /// The access that asked is then answered with SIGBUS, a copy with EFAULT.
+    ///
+    /// The frames stay what they are as long as a mapping may show them.
+    virtual Result<SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) = 0;
+
+    /// Can a device reach these pages (pin_user_pages)? Not those of registers.
+    virtual bool pinnable() const { return true; }
+
+  protected:
+    using RefCounted::RefCounted;
+};
+
+}  // namespace kvmiommu::mm

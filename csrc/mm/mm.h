@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+//
+// mm: the machine's memory, the address spaces of its processes, and what is pinned and charged.
+//
+// Vocabulary
+//   frame           4 KiB of RAM on every machine; a 64 KiB page is sixteen of them
+//   slot            a frame's place in the RAM file; only this folder speaks of slots
+//   frame number    a frame's label, what devices and page tables see; slots that follow each
+//                   other have labels that follow each other within one fragment
+//   fragment        the longest physically contiguous block that a machine gives out
+//   PhysicalMemory  the RAM: frames handed out, referenced, pinned
+//   AddressSpace    mm_struct: user addresses, copies, pins, locked memory
+//   Backing         what a mapping shows that is not private memory: a file's pages
+//   Shmem           pages of a memfd or of shared anonymous memory
+//   UserPtr<T>      a user's pointer; never dereferenced, only copied through
+//   LockedMemory    pages charged against a limit (VmLck, VmPin, a user's account)
+//
+// Owners
+//   An AddressSpace owns its mappings; a mapping owns its private frames or holds its Backing.
+//   A pin holds frames and nothing else: it outlives the mapping, the file and the process.
+//   PhysicalMemory belongs to the system and outlives all of them.
+//
+// Lock order: AddressSpace, then Backing, then PhysicalMemory. No call leaves this folder with
+// one of them held.
+
+#pragma once
+
+#include "mm/address_space.h"
+#include "mm/backing.h"
+#include "mm/locked_memory.h"
+#include "mm/physical_memory.h"
+#include "mm/user_ptr.h"

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+//
+// The address space of an emulated process. Its mappings are real mappings of the machine's RAM
+// file, so that a user address is a real address, but the kernel's copies never go through them:
+// they take the direct map, and no address however bad can make them fault.
+//
+// A mapping has its memory from the start; Linux would give it page by page. So memory of a
+// mapping is contiguous as far as the machine's fragment allows, and mmap() of more than the
+// machine has left is ENOMEM (no overcommit).
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "mm/address_space.h"
+#include "mm/backing.h"
+
+namespace kvmiommu::mm {
+
+/// How an access by the process itself would end.
+enum class Signal : std::uint8_t { none, segv, bus };
+
+struct MapRequest {
+    std::uint64_t length = 0;  // bytes, rounded up to pages
+    int protection = 0;        // PROT_READ | PROT_WRITE | PROT_EXEC
+    int most_protection = 7;   // what mprotect() may give it later (VM_MAYREAD and its like)
+    bool shared = false;       // MAP_SHARED; a private mapping of a Backing is a copy
+    Ref<Backing> backing;      // none: anonymous memory
+    std::uint64_t offset = 0;  // into the backing, page aligned
+    std::uint64_t alignment = 0;  // of the address, a power of two; 0: a page, or 2 MiB for
+                                  // mappings of 2 MiB and more
+    std::optional<std::uint64_t> fixed;  // MAP_FIXED: over what is mapped or was unmapped there
+};
+
+/// A stretch of a process's memory as the host sees it, good until it is destroyed whatever the
+/// process unmaps.
+class View {
+  public:
+    ~View();
+    View(const View&) = delete;
+    View& operator=(const View&) = delete;
+    std::byte* data() const { return data_; }
+    std::uint64_t bytes() const { return bytes_; }
+
+  private:
+    friend class OwnedAddressSpace;
+    explicit View(PhysicalMemory& memory) : memory_(memory) {}
+
+    PhysicalMemory& memory_;
+    std::byte* base_ = nullptr;  // of the host's mapping
+    std::uint64_t mapped_ = 0;
+    std::byte* data_ = nullptr;
+    std::uint64_t bytes_ = 0;
+    std::vector<SlotRun> held_;
+};
+
+class OwnedAddressSpace final : public AddressSpace {
+  public:
+    /// `page_size` is 4096 or 65536; RAM has no fragments smaller than that.
+    OwnedAddressSpace(Census& census, PhysicalMemory& memory, std::uint64_t page_size);
+    ~OwnedAddressSpace() override;
+
+    /// mmap(): the address. EINVAL length 0 or an offset that is not page aligned, EOVERFLOW
+    /// offset + length wraps, ENOMEM no memory, no addresses, or too long. (mm/mmap.c: do_mmap)
+    Result<std::uint64_t> map(const MapRequest& request) EXCLUDES(mutex_);
+    /// munmap(): EINVAL address not page aligned, length 0, past the end of user addresses. Holes
+    /// are no error.
+    Result<> unmap(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
+    /// mprotect(): EINVAL as above; EACCES for what a file was not opened for, ENOMEM when it meets
+    /// a hole, both with what lies before it changed.
+    Result<> protect(std::uint64_t address, std::uint64_t length, int protection) EXCLUDES(mutex_);
+
+    Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) override EXCLUDES(mutex_);
+    Result<> copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) override
+        EXCLUDES(mutex_);
+    Result<PhysicalRun> pin(std::uint64_t address, std::uint64_t bytes, Access access) override
+        EXCLUDES(mutex_);
+    void exit() override EXCLUDES(mutex_);
+
+    /// Loads and stores of the process itself: all bytes, or the signal that it would get. Bytes
+    /// before the bad one have been stored.
+    Signal peek(void* to, std::uint64_t from, std::uint64_t bytes) EXCLUDES(mutex_);
+    Signal poke(std::uint64_t to, const void* from, std::uint64_t bytes) EXCLUDES(mutex_);
+
+    /// The memory under [address, address + bytes) as one piece of host memory. EFAULT when the
+    /// process could not read it, EINVAL for no bytes.
+    Result<std::unique_ptr<View>> view(std::uint64_t address, std::uint64_t bytes)
+        EXCLUDES(mutex_);
+
+    /// Bytes mapped now.
+    std::uint64_t mapped_bytes() const EXCLUDES(mutex_);
+
+  private:
+    // vm_area_struct. Private memory is frames that the area owns, in one run of slots.
+    struct Area {
+        std::uint64_t last;
+        int protection;
+        int most_protection;
+        Ref<Backing> backing;
+        std::uint64_t where;  // the first slot of private memory, or the offset into the backing
+
+        std::uint64_t where_at(std::uint64_t distance) const {
+            return backing ? where + distance : where + (distance >> kFrameShift);
+        }
+    };
+    using Areas = std::map<std::uint64_t, Area>;
+    // Host addresses kept for one mmap() and the gap behind it, until the last page is unmapped.
+    struct Reservation {
+        std::byte* base;  // of the host's mapping
+        std::uint64_t bytes;
+        std::uint64_t last;  // user address
+        std::uint64_t mapped;
+    };
+
+    struct Reach {
+        std::uint64_t bytes;
+        Signal signal;
+    };
+
+    Result<> check_range(std::uint64_t address, std::uint64_t& length) const;
+    Result<std::uint64_t> reserve(std::uint64_t length, std::uint64_t alignment) REQUIRES(mutex_);
+    bool reserved(Range range) const REQUIRES(mutex_);
+    void count_mapped(std::uint64_t address, std::uint64_t bytes) REQUIRES(mutex_);
+    void count_unmapped(std::uint64_t address, std::uint64_t bytes) REQUIRES(mutex_);
+    Result<> map_anonymous(Range range, int protection) REQUIRES(mutex_);
+    Result<> map_shared(Range range, const MapRequest& request) REQUIRES(mutex_);
+    Result<> copy_backing(Range range, const MapRequest& request) REQUIRES(mutex_);
+    void show(std::uint64_t address, SlotRun run, int protection) REQUIRES(mutex_);
+    void split(std::uint64_t address) REQUIRES(mutex_);
+    // Unmaps; the backings are let go by the caller, without the lock. Answers the bytes unmapped.
+    std::uint64_t remove(Range range, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
+    Result<SlotRun> slots(const Area& area, std::uint64_t start, std::uint64_t at,
+                          std::uint64_t bytes) REQUIRES(mutex_);
+    template <class Visit>
+    Reach walk(std::uint64_t address, std::uint64_t bytes, Access access, Visit&& visit)
+        REQUIRES(mutex_);
+
+    mutable Mutex mutex_;
+    Areas areas_ GUARDED_BY(mutex_);
+    std::map<std::uint64_t, Reservation> reservations_ GUARDED_BY(mutex_);
+    bool exited_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace kvmiommu::mm

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+
+#include "mm/physical_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstring>
+#include <numeric>
+
+namespace kvmiommu::mm {
+
+namespace {
+
+constexpr Source kSource{"kvmiommu: mm/physical_memory.h"};
+
+// Runs up to this long are cleared by writing zeros; longer ones give their memory back to the
+// host, which then gives zeros.
+constexpr std::uint64_t kClearByWriting = 16;
+
+constexpr std::uint64_t kLargestAlignment = std::uint64_t{1} << (30 - kFrameShift);
+
+// x with a * x = 1 modulo n, for a and n without a common divisor.
+std::uint64_t inverse(std::uint64_t a, std::uint64_t n) {
+    std::int64_t previous = 0;
+    std::int64_t current = 1;
+    std::int64_t high = static_cast<std::int64_t>(n);
+    std::int64_t low = static_cast<std::int64_t>(a % n);
+    while (low > 1) {
+        const std::int64_t quotient = high / low;
+        high = std::exchange(low, high - quotient * low);
+        previous = std::exchange(current, previous - quotient * current);
+    }
+    return static_cast<std::uint64_t>(current < 0 ? current + static_cast<std::int64_t>(n)
+                                                  : current);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t bytes,
+                                                               std::uint64_t fragment) {
+    if (bytes == 0 || bytes > kMostRam || !is_aligned(bytes, 64 << 10)) {
+        return refuse(EINVAL, "RAM of {:x} bytes: must be a multiple of 64 KiB up to {:x}", kSource,
+                      bytes, kMostRam);
+    }
+    if (fragment != 0 && (!is_power_of_two(fragment) || fragment < kFrameSize ||
+                          fragment > bytes || bytes % fragment != 0)) {
+        return refuse(EINVAL,
+                      "fragments of {:x} bytes: must be a power of two from 4 KiB up that divides "
+                      "the RAM of {:x} bytes",
+                      kSource, fragment, bytes);
+    }
+    const int file = memfd_create("kvmiommu-ram", MFD_CLOEXEC);
+    if (file < 0) {
+        return refuse(errno, "the host gives no file for the machine's RAM", kSource);
+    }
+    if (ftruncate(file, static_cast<off_t>(bytes)) < 0) {
+        const int error = errno;
+        close(file);
+        return refuse(error, "the host gives no room for RAM of {:x} bytes", kSource, bytes);
+    }
+    void* const direct =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+    if (direct == MAP_FAILED) {
+        const int error = errno;
+        close(file);
+        return refuse(error, "the host maps no RAM of {:x} bytes", kSource, bytes);
+    }
+    return std::unique_ptr<PhysicalMemory>(new PhysicalMemory(
+        file, static_cast<std::byte*>(direct), bytes >> kFrameShift, fragment));
+}
+
+PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames,
+                               std::uint64_t fragment)
+    : file_(file), direct_(direct), frames_(frames), fragment_(fragment) {
+    free_.emplace(0, frames);
+    if (fragment_ != 0) {
+        fragments_ = bytes() / fragment_;
+        stride_ = fragments_ * 5 / 8 + 1;
+        while (std::gcd(stride_, fragments_) != 1) {
+            ++stride_;
+        }
+        inverse_stride_ = fragments_ == 1 ? 0 : inverse(stride_, fragments_);
+    }
+}
+
+PhysicalMemory::~PhysicalMemory() {
+    munmap(direct_, bytes());
+    close(file_);
+}
+
+std::uint64_t PhysicalMemory::label_of(std::uint64_t slot) const {
+    if (fragment_ == 0) {
+        return slot;
+    }
+    const std::uint64_t frames = fragment_ >> kFrameShift;
+    return slot / frames * stride_ % fragments_ * frames + slot % frames;
+}
+
+std::uint64_t PhysicalMemory::slot_of(PhysAddr address) const {
+    assert(is_ram(address));
+    const std::uint64_t label = (address - kRamStart) >> kFrameShift;
+    if (fragment_ == 0) {
+        return label;
+    }
+    const std::uint64_t frames = fragment_ >> kFrameShift;
+    return label / frames * inverse_stride_ % fragments_ * frames + label % frames;
+}
+
+PhysicalRun PhysicalMemory::physical(SlotRun run) const {
+    std::uint64_t count = run.count;
+    if (fragment_ != 0) {
+        const std::uint64_t frames = fragment_ >> kFrameShift;
+        count = std::min(count, frames - run.slot % frames);
+    }
+    return {kRamStart + (label_of(run.slot) << kFrameShift), count << kFrameShift};
+}
+
+// The slots under a run of physical addresses; whole frames, both ends included.
+template <class Visit>
+void PhysicalMemory::each_slot_run(PhysicalRun run, Visit&& visit) const {
+    const std::uint64_t fragment = fragment_ == 0 ? bytes() : fragment_;
+    PhysAddr at = align_down(run.address, kFrameSize);
+    const PhysAddr end = align_up(run.address + run.bytes, kFrameSize);
+    while (at < end) {
+        const PhysAddr border = kRamStart + (at - kRamStart) / fragment * fragment + fragment;
+        const PhysAddr stop = std::min(end, border);
+        visit(slot_of(at), (stop - at) >> kFrameShift);
+        at = stop;
+    }
+}
+
+std::optional<SlotRun> PhysicalMemory::take(std::uint64_t count, std::uint64_t alignment) {
+    for (auto at = free_.begin(); at != free_.end(); ++at) {
+        const auto [start, length] = *at;
+        const std::uint64_t slot = align_up(start, alignment);
+        if (slot + count > start + length) {
+            continue;
+        }
+        free_.erase(at);
+        if (slot > start) {
+            free_.emplace(start, slot - start);
+        }
+        if (slot + count < start + length) {
+            free_.emplace(slot + count, start + length - slot - count);
+        }
+        references_.add(slot, count);
+        return SlotRun{slot, count};
+    }
+    return std::nullopt;
+}
+
+Result<SlotRun> PhysicalMemory::allocate(std::uint64_t count, std::uint64_t alignment) {
+    const Lock lock(mutex_);
+    if (const auto run = take(count, alignment)) {
+        return *run;
+    }
+    return refuse(ENOMEM, "no {} free frames in one run", kSource, count);
+}
+
+Result<SlotRun> PhysicalMemory::allocate_up_to(std::uint64_t count, std::uint64_t granule) {
+    assert(count != 0 && count % granule == 0);
+    const Lock lock(mutex_);
+    for (std::uint64_t wanted = count;; wanted = align_down(wanted / 2, granule)) {
+        if (wanted == 0) {
+            return refuse(ENOMEM, "no {} free frames in one run", kSource, granule);
+        }
+        const std::uint64_t natural = std::min(highest_bit(wanted), kLargestAlignment);
+        for (std::uint64_t alignment : {natural, granule}) {
+            if (const auto run = take(wanted, std::max(alignment, granule))) {
+                return *run;
+            }
+        }
+    }
+}
+
+void PhysicalMemory::clear(std::uint64_t slot, std::uint64_t count) {
+    const std::uint64_t offset = slot << kFrameShift;
+    const std::uint64_t size = count << kFrameShift;
+    if (count > kClearByWriting &&
+        fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                  static_cast<off_t>(size)) == 0) {
+        return;
+    }
+    std::memset(direct_ + offset, 0, size);
+}
+
+void PhysicalMemory::free(std::uint64_t slot, std::uint64_t count) {
+    clear(slot, count);
+    auto after = free_.lower_bound(slot);
+    if (after != free_.begin()) {
+        auto before = std::prev(after);
+        if (before->first + before->second == slot) {
+            slot = before->first;
+            count += before->second;
+            free_.erase(before);
+        }
+    }
+    if (after != free_.end() && slot + count == after->first) {
+        count += after->second;
+        after = free_.erase(after);
+    }
+    free_.emplace_hint(after, slot, count);
+}
+
+void PhysicalMemory::get(SlotRun run) {
+    const Lock lock(mutex_);
+    references_.add(run.slot, run.count);
+}
+
+void PhysicalMemory::put(SlotRun run) {
+    const Lock lock(mutex_);
+    references_.remove(run.slot, run.count, [this](std::uint64_t slot, std::uint64_t count) {
+        mutex_.assert_held();
+        pins_.each(slot, count, [this](std::uint64_t first, std::uint64_t pages, unsigned pins) {
+            mutex_.assert_held();
+            if (pins == 0) {
+                free(first, pages);
+            }
+        });
+    });
+}
+
+Result<PhysAddr> PhysicalMemory::allocate_frame() {
+    const SlotRun run = TRY(allocate(1, 1));
+    return physical(run).address;
+}
+
+void PhysicalMemory::free_frame(PhysAddr frame) { put({slot_of(frame), 1}); }
+
+void PhysicalMemory::pin(PhysicalRun run) {
+    const Lock lock(mutex_);
+    each_slot_run(run, [this](std::uint64_t slot, std::uint64_t count) {
+        mutex_.assert_held();
+        pins_.add(slot, count);
+    });
+}
+
+void PhysicalMemory::unpin(PhysicalRun run) {
+    const Lock lock(mutex_);
+    each_slot_run(run, [this](std::uint64_t slot, std::uint64_t count) {
+        mutex_.assert_held();
+        pins_.remove(slot, count, [this](std::uint64_t first, std::uint64_t pages) {
+            mutex_.assert_held();
+            references_.each(first, pages,
+                             [this](std::uint64_t at, std::uint64_t length, unsigned references) {
+                                 mutex_.assert_held();
+                                 if (references == 0) {
+                                     free(at, length);
+                                 }
+                             });
+        });
+    });
+}
+
+std::uint32_t PhysicalMemory::pins(PhysAddr address) const {
+    const Lock lock(mutex_);
+    return pins_.count(slot_of(address));
+}
+
+bool PhysicalMemory::read(PhysAddr from, std::span<std::byte> to) {
+    if (to.empty()) {
+        return true;
+    }
+    if (!is_ram(from) || !is_ram(from + to.size() - 1)) {
+        return false;
+    }
+    while (!to.empty()) {
+        const std::size_t step = std::min(to.size(), kFrameSize - from % kFrameSize);
+        std::memcpy(to.data(), at(from), step);
+        to = to.subspan(step);
+        from += step;
+    }
+    return true;
+}
+
+bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
+    if (from.empty()) {
+        return true;
+    }
+    if (!is_ram(to) || !is_ram(to + from.size() - 1)) {
+        return false;
+    }
+    while (!from.empty()) {
+        const std::size_t step = std::min(from.size(), kFrameSize - to % kFrameSize);
+        std::memcpy(at(to), from.data(), step);
+        from = from.subspan(step);
+        to += step;
+    }
+    return true;
+}
+
+std::uint64_t PhysicalMemory::used_frames() const {
+    const Lock lock(mutex_);
+    std::uint64_t free_frames = 0;
+    for (const auto& [slot, count] : free_) {
+        free_frames += count;
+    }
+    return frames_ - free_frames;
+}
+
+std::uint64_t PhysicalMemory::pinned_frames() const {
+    const Lock lock(mutex_);
+    return pins_.counted_pages();
+}
+
+std::uint64_t PhysicalMemory::total_pins() const {
+    const Lock lock(mutex_);
+    return pins_.total();
+}
+
+}  // namespace kvmiommu::mm
