@@ -1,0 +1,642 @@
+# SPDX-License-Identifier: MIT
+"""Machine descriptions: what an emulated system is made of.
+
+A description is a TOML file, `machines/NAME.toml` for those that come with the package. `load`
+reads and checks one; what it returns is data alone, and the core builds the machine from it.
+
+Each mistake is a `MachineError` that names the file, the key, what stands there and what may.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TypeVar, cast
+
+from kvmiommu.uapi import Abi
+
+__all__ = [
+    "Iommu",
+    "Machine",
+    "MachineError",
+    "Modules",
+    "PciFunction",
+    "Reserved",
+    "load",
+    "names",
+    "parse",
+]
+
+_MACHINES = Path(__file__).with_name("machines")
+
+# -- what may stand in a description ---------------------------------------------------------------
+
+#: Architectures and the page sizes their kernels are built with, in bytes.
+_PAGE_SIZES: Mapping[str, tuple[int, ...]] = {
+    "x86_64": (4096,),
+    "ppc64le": (4096, 65536),
+    "aarch64": (4096, 16384, 65536),
+    "riscv64": (4096,),
+}
+_ABIS: tuple[Abi, ...] = ("generic", "power")
+_INTERFACES = ("6.12", "7.0")
+_SEMANTICS = ("domain",)
+_PROPOSALS: tuple[str, ...] = ()
+_FIXED: tuple[str, ...] = ()
+_IOMMU_DRIVERS = ("intel", "amd", "virtio")
+_RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
+_MODELS = ("edu", "pci-testdev", "e1000e", "host")
+_MOST_MEMORY = 32 << 30
+_VFIO_PCI = "vfio-pci"
+_NOIOMMU = "vfio.enable_unsafe_noiommu_mode"
+
+#: Module parameters, under the kernel's names, with the kernel's defaults.
+_OPTIONS: Mapping[str, int | bool] = {
+    "vfio_iommu_type1.dma_entry_limit": 65535,
+    "vfio_iommu_type1.disable_hugepages": False,
+    "vfio_iommu_type1.allow_unsafe_interrupts": False,
+    _NOIOMMU: False,
+}
+_U32 = (1 << 32) - 1
+_U64 = (1 << 64) - 1
+_INT = (1 << 31) - 1
+
+_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SIZE = re.compile(r"([1-9][0-9]*)([KMGT]?)")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class MachineError(ValueError):
+    """A description that is not right: the file, the key, what was found, what is allowed."""
+
+    def __init__(self, source: str, key: str, found: str, allowed: str) -> None:
+        self.source = source
+        self.key = key
+        self.found = found
+        self.allowed = allowed
+        place = f"{source}: {key}" if key else source
+        super().__init__(f"{place}: found {found}; expected {allowed}")
+
+
+# -- the description as data -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The kernel modules that are loaded."""
+
+    vfio: bool = True
+    iommufd: bool = True
+    kvm: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A reserved region of an IOMMU, [start, last]; the types are those of `reserved_regions`."""
+
+    start: int
+    last: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Iommu:
+    """One IOMMU. `page_sizes` in bytes, ascending; `address_width` in bits of the IOVA."""
+
+    name: str
+    driver: str
+    address_width: int
+    page_sizes: tuple[int, ...]
+    enforce_cache_coherency: bool = False
+    isolated_msi: bool = False
+    reserved: tuple[Reserved, ...] = ()
+
+    @property
+    def pgsize_bitmap(self) -> int:
+        """The page sizes, each as its own bit."""
+        return sum(self.page_sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class PciFunction:
+    """One PCI function. `vfio` is N of /dev/vfio/devices/vfioN, None unless vfio-pci drives it."""
+
+    address: str
+    model: str
+    driver: str = ""
+    iommu: str | None = None
+    group: int | None = None
+    vfio: int | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Machine:
+    """A machine. Sizes in bytes; `fragmentation` is None or the longest contiguous block."""
+
+    name: str
+    arch: str
+    abi: Abi
+    page_size: int
+    memory: int
+    kernel: str = "6.12.117"
+    interfaces: str = "6.12"
+    proposals: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    semantics: str = "domain"
+    fragmentation: int | None = None
+    modules: Modules = Modules()
+    options: Mapping[str, int | bool] = field(default_factory=lambda: dict(_OPTIONS), hash=False)
+    iommus: tuple[Iommu, ...] = ()
+    pci: tuple[PciFunction, ...] = ()
+
+    def groups(self) -> dict[int, tuple[PciFunction, ...]]:
+        """The IOMMU groups by number, each with its functions in the order of the description."""
+        groups: dict[int, tuple[PciFunction, ...]] = {}
+        for function in self.pci:
+            if function.group is not None:
+                groups[function.group] = (*groups.get(function.group, ()), function)
+        return dict(sorted(groups.items()))
+
+    def text(self) -> str:
+        """The description as TOML, every key written out; `parse` reads it back."""
+        return _write(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Machine {self.name}: {self.arch}, {_size_text(self.page_size)} pages, "
+            f"{_size_text(self.memory)} of memory, Linux {self.kernel}, "
+            f"{_count(len(self.iommus), 'IOMMU')}, {_count(len(self.pci), 'PCI function')} "
+            f"in {_count(len(self.groups()), 'group')}>"
+        )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """The machines that come with the package."""
+    return sorted(path.stem for path in _MACHINES.glob("*.toml"))
+
+
+def load(name_or_path: str | Path) -> Machine:
+    """The machine of that name, or of that file: a Path, or a text with a '/' or '.toml' in it.
+
+    Raises MachineError for an unknown name, a file that cannot be read, or a wrong description.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or text.endswith(".toml"):
+        return _load_file(Path(name_or_path))
+    known = names()
+    if text not in known:
+        raise MachineError(
+            "machine",
+            "",
+            f"the unknown name '{text}'",
+            f"one of {', '.join(known)}, or a .toml file{_did_you_mean(text, known)}",
+        )
+    machine = _load_file(_MACHINES / f"{text}.toml")
+    if machine.name != text:
+        raise MachineError(
+            str(_MACHINES / f"{text}.toml"), "machine.name", f"'{machine.name}'", f"'{text}'"
+        )
+    return machine
+
+
+def _load_file(path: Path) -> Machine:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MachineError(
+            str(path), "", f"no readable file ({error.strerror})", "a machine description in TOML"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise MachineError(str(path), "", f"no text ({error})", "TOML in UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str = "<text>") -> Machine:
+    """The machine that the TOML `text` describes; `source` is the name that errors show."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise MachineError(source, "", f"no TOML ({error})", "TOML, https://toml.io") from None
+    return _machine(_Table(source, "", data))
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _shown(value: object) -> str:
+    """A TOML value as an error shows it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"'{value}'"
+        case dict():
+            return "a table"
+        case list():
+            return f"[{', '.join(_shown(item) for item in value)}]"
+        case _:
+            return str(value)
+
+
+_T = TypeVar("_T")
+
+
+class _Table:
+    """A table of the file, its keys taken one after another; `done` refuses those left over."""
+
+    def __init__(self, source: str, path: str, data: Mapping[str, object]) -> None:
+        self._source = source
+        self._path = path
+        self._data = data
+        self._taken: set[str] = set()
+
+    def key(self, key: str) -> str:
+        """The key's path in the file."""
+        part = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f'"{key}"'
+        return f"{self._path}.{part}" if self._path else part
+
+    def error(self, key: str, found: str, allowed: str) -> MachineError:
+        return MachineError(self._source, self.key(key), found, allowed)
+
+    def wrong(self, key: str, allowed: str) -> MachineError:
+        return self.error(key, _shown(self._data[key]), allowed)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there; from here on it counts as known."""
+        self._taken.add(key)
+        return key in self._data
+
+    def _take(self, key: str, kind: type[_T], allowed: str) -> _T:
+        if not self.has(key):
+            raise self.error(key, "nothing", allowed)
+        value = self._data[key]
+        # bool is an int to Python, not to TOML
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.wrong(key, allowed)
+        return value
+
+    def string(self, key: str, allowed: str, default: str | None = None) -> str:
+        if default is not None and not self.has(key):
+            return default
+        return self._take(key, str, allowed)
+
+    def name(self, key: str, what: str = "a name", default: str | None = None) -> str:
+        """A string of letters, digits, '_', '.' and '-'; it may be empty where the default is."""
+        allowed = f"{what}: letters, digits, '_', '.' and '-'"
+        name = self.string(key, allowed, default)
+        if name != default and not _NAME.fullmatch(name):
+            raise self.wrong(key, allowed)
+        return name
+
+    def choice(self, key: str, choices: Collection[str], default: str | None = None) -> str:
+        allowed = "one of " + ", ".join(f"'{choice}'" for choice in choices)
+        value = self.string(key, allowed, default)
+        if value not in choices:
+            raise self.error(key, f"'{value}'", allowed + _did_you_mean(value, choices))
+        return value
+
+    def choices(self, key: str, choices: Collection[str]) -> tuple[str, ...]:
+        """A list of different choices; empty where the key is absent."""
+        some = ", ".join(f"'{choice}'" for choice in choices) or "none is known yet"
+        allowed = f"a list of different names ({some})"
+        if not self.has(key):
+            return ()
+        values = self._take(key, list, allowed)
+        for at, value in enumerate(values):
+            if not isinstance(value, str) or value not in choices or value in values[:at]:
+                raise MachineError(
+                    self._source,
+                    f"{self.key(key)}[{at}]",
+                    _shown(value),
+                    allowed + _did_you_mean(str(value), choices),
+                )
+        return tuple(values)
+
+    def boolean(self, key: str, default: bool) -> bool:
+        return self._take(key, bool, "true or false") if self.has(key) else default
+
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        allowed = f"a whole number from {low} to {high if high <= _U32 else hex(high)}"
+        if default is not None and not self.has(key):
+            return default
+        value = self._take(key, int, allowed)
+        if not low <= value <= high:
+            raise self.wrong(key, allowed)
+        return value
+
+    def size(self, key: str) -> int:
+        allowed = "a size: '4K', '2M', '1G' or bytes"
+        if not self.has(key):
+            raise self.error(key, "nothing", allowed)
+        size = _size(self._data[key])
+        if size is None:
+            raise self.wrong(key, allowed)
+        return size
+
+    def sizes(self, key: str) -> tuple[int, ...]:
+        """A list of page sizes, ascending."""
+        allowed = "a list of powers of two, ascending: ['4K', '2M', '1G']"
+        sizes = [_size(value) for value in self._take(key, list, allowed)]
+        found = [size for size in sizes if size is not None and not size & (size - 1)]
+        if not found or len(found) != len(sizes) or found != sorted(set(found)):
+            raise self.wrong(key, allowed)
+        return tuple(found)
+
+    def table(self, key: str) -> _Table:
+        """A table in this one; empty where it is absent."""
+        data = self._take(key, dict, f"a table [{key}]") if self.has(key) else {}
+        return _Table(self._source, self.key(key), data)
+
+    def tables(self, key: str) -> list[_Table]:
+        """An array of tables; empty where it is absent."""
+        if not self.has(key):
+            return []
+        values = self._take(key, list, "a list of tables")
+        for value in values:
+            if not isinstance(value, dict):
+                raise self.wrong(key, "a list of tables")
+        return [
+            _Table(self._source, f"{self.key(key)}[{at}]", value) for at, value in enumerate(values)
+        ]
+
+    def done(self) -> None:
+        for key in self._data:
+            if key not in self._taken:
+                raise self.error(
+                    key,
+                    "an unknown key",
+                    f"one of {', '.join(sorted(self._taken))}{_did_you_mean(key, self._taken)}",
+                )
+
+
+def _size(value: object) -> int | None:
+    """Bytes, or None for what is no size."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value > 0 else None
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) * _UNITS[match[2]] if match else None
+
+
+def _size_text(size: int) -> str:
+    for unit in ("T", "G", "M", "K"):
+        if not size % _UNITS[unit]:
+            return f"{size // _UNITS[unit]}{unit}"
+    return str(size)
+
+
+def _machine(top: _Table) -> Machine:
+    table = top.table("machine")
+    arch = table.choice("arch", _PAGE_SIZES)
+    page_size = _page_size(table, arch)
+    modules = _modules(top.table("modules"))
+    options = _options(top.table("options"))
+    iommu_tables, pci_tables = top.tables("iommu"), top.tables("pci")
+    machine = Machine(
+        name=table.name("name"),
+        arch=arch,
+        abi=cast(Abi, table.choice("abi", _ABIS, "power" if arch == "ppc64le" else "generic")),
+        page_size=page_size,
+        memory=_memory(table, page_size),
+        kernel=table.name("kernel", "a release, such as '6.12.117'", "6.12.117"),
+        interfaces=table.choice("interfaces", _INTERFACES, "6.12"),
+        proposals=table.choices("proposals", _PROPOSALS),
+        fixed=table.choices("fixed", _FIXED),
+        semantics=table.choice("semantics", _SEMANTICS, "domain"),
+        fragmentation=_fragmentation(table, page_size),
+        modules=modules,
+        options=options,
+        iommus=tuple(_iommu(each) for each in iommu_tables),
+        pci=tuple(_pci(each, modules, options) for each in pci_tables),
+    )
+    table.done()
+    top.done()
+    _check_iommus(machine, iommu_tables)
+    _check_pci(machine, pci_tables)
+    return machine
+
+
+def _page_size(table: _Table, arch: str) -> int:
+    size = table.size("page_size")
+    if size not in _PAGE_SIZES[arch]:
+        some = ", ".join(f"'{_size_text(each)}'" for each in _PAGE_SIZES[arch])
+        raise table.wrong("page_size", f"a page size of {arch}: {some}")
+    return size
+
+
+def _memory(table: _Table, page_size: int) -> int:
+    size = table.size("memory")
+    if size > _MOST_MEMORY or size % page_size:
+        raise table.wrong("memory", f"whole pages of {_size_text(page_size)}, at most '32G'")
+    return size
+
+
+def _fragmentation(table: _Table, page_size: int) -> int | None:
+    allowed = f"'none' or a power of two from '{_size_text(page_size)}' on"
+    text = table.string("fragmentation", allowed, "none")
+    if text == "none":
+        return None
+    size = _size(text)
+    if size is None or size & (size - 1) or size < page_size:
+        raise table.wrong("fragmentation", allowed)
+    return size
+
+
+def _modules(table: _Table) -> Modules:
+    modules = Modules(
+        vfio=table.boolean("vfio", True),
+        iommufd=table.boolean("iommufd", True),
+        kvm=table.boolean("kvm", True),
+    )
+    table.done()
+    return modules
+
+
+def _options(table: _Table) -> dict[str, int | bool]:
+    options: dict[str, int | bool] = {}
+    for key, default in _OPTIONS.items():
+        if isinstance(default, bool):
+            options[key] = table.boolean(key, default)
+        else:
+            options[key] = table.integer(key, 0, _U32, default)
+    table.done()
+    return options
+
+
+def _iommu(table: _Table) -> Iommu:
+    iommu = Iommu(
+        name=table.name("name"),
+        driver=table.choice("driver", _IOMMU_DRIVERS),
+        address_width=table.integer("address_width", 32, 64),
+        page_sizes=table.sizes("page_sizes"),
+        enforce_cache_coherency=table.boolean("enforce_cache_coherency", False),
+        isolated_msi=table.boolean("isolated_msi", False),
+        reserved=tuple(_reserved(each) for each in table.tables("reserved")),
+    )
+    table.done()
+    if iommu.page_sizes[-1] >> iommu.address_width:
+        raise table.wrong("page_sizes", f"sizes within {iommu.address_width} bits of address")
+    return iommu
+
+
+def _reserved(table: _Table) -> Reserved:
+    start = table.integer("start", 0, _U64)
+    last = table.integer("last", 0, _U64)
+    if last < start:
+        raise table.error("last", f"{last:#x}", f"an address from start on, {start:#x}")
+    region = Reserved(start, last, table.choice("type", _RESERVED_TYPES))
+    table.done()
+    return region
+
+
+def _pci(table: _Table, modules: Modules, options: Mapping[str, int | bool]) -> PciFunction:
+    address = table.string("address", "an address dddd:bb:dd.f, such as '0000:00:02.0'")
+    if not _ADDRESS.fullmatch(address):
+        raise table.wrong(
+            "address", "dddd:bb:dd.f in lower-case hexadecimal, such as '0000:00:02.0'"
+        )
+    function = PciFunction(
+        address=address,
+        model=table.choice("model", _MODELS),
+        driver=table.name("driver", "a kernel driver's name, or '' for none", ""),
+        iommu=table.name("iommu") if table.has("iommu") else None,
+        group=table.integer("group", 0, _INT) if table.has("group") else None,
+        vfio=table.integer("vfio", 0, _INT) if table.has("vfio") else None,
+    )
+    table.done()
+    if function.iommu is None and function.group is not None:
+        raise table.wrong("group", "no group without an iommu")
+    if function.iommu is not None and function.group is None:
+        raise table.error(
+            "group", "nothing", f"a group number, for it has the iommu '{function.iommu}'"
+        )
+    _check_driver(table, function, modules, options)
+    return function
+
+
+def _check_driver(
+    table: _Table, function: PciFunction, modules: Modules, options: Mapping[str, int | bool]
+) -> None:
+    """What vfio-pci needs before it binds, and that nothing else has a number of VFIO's."""
+    if function.driver != _VFIO_PCI:
+        if function.vfio is not None:
+            raise table.wrong("vfio", f"no number, or driver = '{_VFIO_PCI}'")
+        return
+    if not modules.vfio:
+        raise table.wrong("driver", "another driver, or modules.vfio = true")
+    if function.model == "host":
+        raise table.wrong("driver", f"a host's driver, or a model that {_VFIO_PCI} can drive")
+    if function.iommu is None and not options[_NOIOMMU]:
+        raise table.wrong("driver", f"another driver, or an iommu, or '{_NOIOMMU}' = true")
+    if function.vfio is None:
+        raise table.error("vfio", "nothing", "the number N of its /dev/vfio/devices/vfioN")
+
+
+def _unique(tables: list[_Table], key: str, values: Iterable[object]) -> None:
+    first: dict[object, int] = {}
+    for at, value in enumerate(values):
+        if value is None:
+            continue
+        if value in first:
+            raise tables[at].wrong(key, f"another value, {tables[first[value]].key(key)} has it")
+        first[value] = at
+
+
+def _check_iommus(machine: Machine, tables: list[_Table]) -> None:
+    _unique(tables, "name", (iommu.name for iommu in machine.iommus))
+    for iommu, table in zip(machine.iommus, tables, strict=True):
+        page = iommu.page_sizes[0]
+        for before, region in zip((None, *iommu.reserved), iommu.reserved, strict=False):
+            shown = f"{region.start:#x}-{region.last:#x}"
+            if region.start % page or (region.last + 1) % page:
+                raise table.error("reserved", shown, f"whole pages of {_size_text(page)}")
+            if before is not None and region.start <= before.last:
+                raise table.error("reserved", shown, f"a region behind {before.last:#x}")
+
+
+def _check_pci(machine: Machine, tables: list[_Table]) -> None:
+    _unique(tables, "address", (function.address for function in machine.pci))
+    _unique(tables, "vfio", (function.vfio for function in machine.pci))
+    known = [iommu.name for iommu in machine.iommus]
+    for function, table in zip(machine.pci, tables, strict=True):
+        if function.iommu is not None and function.iommu not in known:
+            some = ", ".join(f"'{name}'" for name in known) or "none, for no iommu is described"
+            raise table.wrong("iommu", f"one of {some}{_did_you_mean(function.iommu, known)}")
+    first: dict[int, PciFunction] = {}
+    for function, table in zip(machine.pci, tables, strict=True):
+        if function.group is None:
+            continue
+        other = first.setdefault(function.group, function)
+        if function.iommu != other.iommu:
+            raise table.wrong(
+                "iommu",
+                f"'{other.iommu}', the iommu of {other.address}, which is in group "
+                f"{function.group} too",
+            )
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'"{value}"'  # nothing that needs an escape gets into a machine
+        case tuple():
+            return f"[{', '.join(_toml(item) for item in value)}]"
+        case Reserved():
+            return f'{{ start = {value.start:#x}, last = {value.last:#x}, type = "{value.type}" }}'
+        case _:
+            return str(value)
+
+
+def _section(title: str, keys: Mapping[str, object]) -> str:
+    """One table; a key whose value is None stays out."""
+    lines = [f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None]
+    return "\n".join([title, *lines, ""])
+
+
+def _fields(record: Modules | Iommu | PciFunction) -> dict[str, object]:
+    return {each.name: getattr(record, each.name) for each in fields(record)}
+
+
+def _write(machine: Machine) -> str:
+    size = _size_text
+    head = {
+        "name": machine.name,
+        "arch": machine.arch,
+        "abi": machine.abi,
+        "page_size": size(machine.page_size),
+        "memory": size(machine.memory),
+        "kernel": machine.kernel,
+        "interfaces": machine.interfaces,
+        "proposals": machine.proposals,
+        "fixed": machine.fixed,
+        "semantics": machine.semantics,
+        "fragmentation": "none" if machine.fragmentation is None else size(machine.fragmentation),
+    }
+    sections = [
+        _section("[machine]", head),
+        _section("[modules]", _fields(machine.modules)),
+        _section("[options]", {f'"{name}"': value for name, value in machine.options.items()}),
+    ]
+    for iommu in machine.iommus:
+        keys = _fields(iommu) | {"page_sizes": tuple(map(size, iommu.page_sizes))}
+        sections.append(_section("[[iommu]]", keys))
+    sections += [_section("[[pci]]", _fields(function)) for function in machine.pci]
+    return "\n".join(sections)

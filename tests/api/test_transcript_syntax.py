@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""The parser of transcripts: every call, every form of a number, every complaint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kvmiommu.transcript import syntax
+from kvmiommu.transcript.syntax import Constant, Integer, Number, TranscriptError, Variable
+
+CONFORMANCE = Path(__file__).parents[1] / "conformance" / "transcripts"
+
+
+def one(call: str, answer: str = "  = ok") -> syntax.Call:
+    """The call of a transcript of one line."""
+    (step,) = syntax.parse(f"{call}\n{answer}\n").steps
+    assert step.text == call
+    return step.call
+
+
+def literal(text: str) -> Number:
+    return Number(text, ((Integer(int(text, 0)),),))
+
+
+def constant(name: str) -> Number:
+    return Number(name, ((Constant(name),),))
+
+
+def variable(text: str) -> Number:
+    return Number(text, ((Variable(text.removeprefix("$")),),))
+
+
+def u32(text: str) -> syntax.Token:
+    return syntax.Token("u32", text, number=literal(text))
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("mem buf 0x1000", syntax.Mem("buf", literal("0x1000"))),
+        (
+            "mem b 4096 huge shared ro",
+            syntax.Mem("b", literal("4096"), shared=True, readonly=True, huge=True),
+        ),
+        ("unmem buf 8", syntax.Unmem(variable("buf"), literal("8"))),
+        ("fill buf u32:1", syntax.Fill(variable("buf"), (u32("1"),))),
+        ("poke buf u32:1 u32:2", syntax.Poke(variable("buf"), (u32("1"), u32("2")))),
+        ("peek buf 8", syntax.Peek(variable("buf"), literal("8"))),
+        ("open c /dev/vfio/vfio O_RDWR", syntax.Open("c", "/dev/vfio/vfio", constant("O_RDWR"))),
+        ("close c", syntax.Close(variable("c"))),
+        ("dup d c", syntax.Dup("d", variable("c"))),
+        ("eventfd e", syntax.Eventfd("e")),
+        ("memfd m 8", syntax.Memfd("m", literal("8"))),
+        (
+            "mmap p c 1 2 3 4",
+            syntax.Mmap("p", variable("c"), *(literal(n) for n in "1234")),
+        ),
+        ("read c 8", syntax.Read(variable("c"), literal("8"))),
+        ("pread c 8 16", syntax.Pread(variable("c"), literal("8"), literal("16"))),
+        ("write c u32:1", syntax.Write(variable("c"), (u32("1"),))),
+        ("pwrite c 16 u32:1", syntax.Pwrite(variable("c"), literal("16"), (u32("1"),))),
+        ("poll e POLLIN", syntax.Poll(variable("e"), constant("POLLIN"))),
+        ("memlock 65536", syntax.Memlock(literal("65536"))),
+        ("uid 1000", syntax.Uid(literal("1000"))),
+        ("status VmLck", syntax.Status("VmLck")),
+        ("guest k vm ram", syntax.Guest(variable("k"), variable("vm"), "ram")),
+        ("hcall H_GET_TCE 1 2", syntax.Hcall(constant("H_GET_TCE"), (literal("1"), literal("2")))),
+    ],
+)
+def test_a_call_parses_to_its_dataclass(line: str, call: syntax.Call) -> None:
+    assert one(line) == call
+
+
+@pytest.mark.parametrize(
+    ("line", "argument", "result", "binds"),
+    [
+        ("ioctl c REQ", None, None, ()),
+        ("ioctl c REQ null", None, None, ()),
+        ("ioctl c REQ val:3 -> d", literal("3"), "d", ()),
+        ("ioctl c REQ -> d", None, "d", ()),
+        ("ioctl c REQ u32:1 u32:2", syntax.Block((u32("1"), u32("2"))), None, ()),
+        (
+            "ioctl c REQ u32:1 bind a 0 bind b 4 -> d",
+            syntax.Block((u32("1"),)),
+            "d",
+            (syntax.Bind("a", literal("0")), syntax.Bind("b", literal("4"))),
+        ),
+    ],
+)
+def test_an_ioctl_takes_nothing_a_value_or_a_block(
+    line: str,
+    argument: syntax.Block | Number | None,
+    result: str | None,
+    binds: tuple[syntax.Bind, ...],
+) -> None:
+    assert one(line) == syntax.Ioctl(variable("c"), constant("REQ"), argument, result, binds)
+
+
+@pytest.mark.parametrize(
+    ("text", "sums"),
+    [
+        ("0", ((Integer(0),),)),
+        ("017", ((Integer(0o17),),)),
+        ("-1", ((Integer(2**64 - 1),),)),
+        ("0xffffffffffffffff", ((Integer(2**64 - 1),),)),
+        ("$ioas", ((Variable("ioas"),),)),
+        ("buf+0x10", ((Variable("buf"), Integer(16)),)),
+        ("A|buf+1|2", ((Constant("A"),), (Variable("buf"), Integer(1)), (Integer(2),))),
+    ],
+)
+def test_numbers(text: str, sums: tuple[tuple[syntax.Atom, ...], ...]) -> None:
+    call = one(f"memlock {text}")
+    assert isinstance(call, syntax.Memlock)
+    assert call.limit == Number(text, sums)
+
+
+def test_tokens_hold_their_bytes() -> None:
+    call = one("fill b str:0000:00:02.0 hex:00fF zero:4 ptr:b+1 fd:c")
+    assert isinstance(call, syntax.Fill)
+    text, digits, zero, pointer, descriptor = call.tokens
+    assert text.data == b"0000:00:02.0\0"
+    assert digits.data == b"\x00\xff"
+    assert zero.number == literal("4")
+    assert [str(pointer), str(descriptor)] == ["ptr:b+1", "fd:c"]
+
+
+def test_title_comments_answers_and_lines() -> None:
+    transcript = syntax.parse(
+        "# title: what it is about\n\n"
+        "open c /dev/kvm O_RDWR # a comment\n  = ok\n"
+        "# another\n"
+        "ioctl c REQ u32:1 u64:O_RDWR\n  = -EINVAL\n  > u32:1 u64:0x2\n",
+        "a.uapi",
+    )
+    assert transcript.title == "what it is about"
+    assert [step.line for step in transcript.steps] == [3, 6]
+    first, second = transcript.steps
+    assert first.answer == syntax.Answer(4, "ok")
+    assert second.answer == syntax.Answer(7, "-EINVAL", ("u32:1", "u64:0x2"))
+    assert second.answer.lines == ("  = -EINVAL", "  > u32:1 u64:0x2")
+    assert second.file == "a.uapi"
+    assert transcript.constants == {"O_RDWR": 3, "REQ": 6}
+
+
+@pytest.mark.parametrize(
+    "result", ["0", "-4", "0 0x3003", "ok", "exit", "SIGBUS", "SIGSEGV", "-E2BIG", "-E524"]
+)
+def test_results(result: str) -> None:
+    (step,) = syntax.parse(f"close c\n  = {result}\n").steps
+    assert step.answer.lines == (f"  = {result}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found", "expected"),
+    [
+        ("opne c /dev/kvm 0", 1, "the unknown call 'opne'", "'open'?"),
+        ("zzz", 1, "the unknown call 'zzz'", "one of close, dup, eventfd, fill, guest, hcall,"),
+        ("mem buf", 1, "'mem buf' ends where SIZE should be", "'mem NAME SIZE [shared] [ro]"),
+        ("mem buf 1 private", 1, "'private' after the size", "'mem NAME SIZE [shared] [ro]"),
+        ("close c d", 1, "'d' after the end of the call", "'close NAME'"),
+        ("eventfd Big", 1, "'Big' as a name", "a lower-case letter first"),
+        ("memlock 0x", 1, "'0x'", "a number: 12, 0x1f, CONSTANT"),
+        ("memlock 089", 1, "'089'", "a number: 12"),
+        ("memlock 1||2", 1, "'' in '1||2'", "a number: 12"),
+        ("memlock 1+2+3", 1, "'1+2+3'", "a sum of two numbers at most"),
+        ("memlock 0x10000000000000000", 1, "the number 0x1000", "at most 64 bits"),
+        ("fill b u32", 1, "'u32' where a field of the block", "TYPE:VALUE with TYPE one of u8,"),
+        ("fill b u24:1", 1, "the type 'u24' in 'u24:1'", "TYPE:VALUE with TYPE one of u8,"),
+        ("fill b hex:abc", 1, "'hex:abc'", "pairs of hexadecimal digits"),
+        ("fill b", 1, "'fill b' ends where TOKEN should be", "'fill ADDRESS TOKEN…'"),
+        ("ioctl c R u32:1 null", 1, "'null' where a field", "TYPE:VALUE"),
+        ("ioctl c R val:1 u32:1", 1, "'u32:1' after the argument", "'ioctl FD REQUEST"),
+        ("ioctl c R -> a -> b", 1, "a second '->'", "'ioctl FD REQUEST"),
+        ("ioctl c R val:1 bind a 0", 1, "'bind' for a call without an argument block", "'ioctl"),
+        ("status VmRSS", 1, "'VmRSS' as a line of /proc/self/status", "'status VmLck|VmPin'"),
+        ("hcall 1 2 3 4 5 6 7", 1, "a sixth argument", "at most five"),
+        ("close c", 1, "the call 'close c' without an answer", "'  = ' and a number, -ENAME"),
+        ("close c\n\n  = 0", 1, "the call 'close c' without an answer", "'  = '"),
+        ("  = 0", 1, "an answer", "the call it belongs to in the line before"),
+        ("close c\n  = 0\n  = 0", 3, "an answer", "the call it belongs to"),
+        ("close c\n  > u32:0", 2, "a block after the call", "a line '  = RESULT' before it"),
+        ("close c\n  = nothing", 2, "the result 'nothing'", "'  = ' and a number, -ENAME"),
+        ("close c\n  = 0\n  > u32", 3, "'u32' in an answer", "TYPE:VALUE with TYPE one of"),
+        ("close c\n  = 0\n = 0", 3, "' = 0'", "two spaces"),
+    ],
+)
+def test_what_does_not_parse_is_an_error_with_its_place(
+    text: str, line: int, found: str, expected: str
+) -> None:
+    with pytest.raises(TranscriptError) as caught:
+        syntax.parse(text, "bad.uapi")
+    error = caught.value
+    assert (error.file, error.line) == ("bad.uapi", line)
+    assert error.found.startswith(found)
+    assert expected in error.expected
+    assert str(error) == f"bad.uapi:{line}: {error.found}; expected {error.expected}"
+
+
+def test_a_file_that_is_no_text_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.uapi"
+    path.write_bytes(b"close c\n  = 0\n\xff")
+    with pytest.raises(TranscriptError, match=r"a\.uapi:3: the byte 0xff; expected text in UTF-8"):
+        syntax.parse_file(path)
+
+
+def test_every_transcript_of_the_project_parses_without_loss() -> None:
+    files = sorted(CONFORMANCE.rglob("*.uapi"))
+    assert files, f"no transcripts in {CONFORMANCE}"
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        transcript = syntax.parse_file(file)
+        parsed = {}
+        for step in transcript.steps:
+            for at, text in enumerate((step.text, *step.answer.lines)):
+                parsed[step.line + at] = text
+        written = {at: line for at, line in enumerate(lines, 1) if line and line[0] != "#"}
+        assert parsed == written, file
+        assert transcript.title, file
