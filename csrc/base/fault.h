@@ -21,10 +21,13 @@ class FaultPoints {
 
     /// Does this point fail? Asked at each allocation that the kernel would make.
     bool fails() {
-        if (left() == 0) [[likely]] {
-            return false;
+        std::uint32_t left = left_.load(std::memory_order_relaxed);
+        while (left != 0) [[unlikely]] {
+            if (left_.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) {
+                return left == 1;
+            }
         }
-        return left_.fetch_sub(1, std::memory_order_relaxed) == 1;
+        return false;
     }
 
   private:

@@ -11,10 +11,14 @@ std::uint64_t Census::alive() const {
     return alive_;
 }
 
-std::vector<std::string> Census::report() const {
+std::vector<std::string> Census::report(
+    const std::function<bool(const RefCounted&)>& expected) const {
     const Lock lock(mutex_);
     std::vector<std::string> lines;
     for (const RefCounted* object = first_; object != nullptr; object = object->next_) {
+        if (expected(*object)) {
+            continue;
+        }
         std::string line = object->kind_;
         line += ", references: " + std::to_string(object->references());
 #if KVMIOMMU_NAMED_REFERENCES

@@ -10,8 +10,11 @@
 
 #include <atomic>
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,9 +32,11 @@ class Census {
     Census& operator=(const Census&) = delete;
 
     std::uint64_t alive() const EXCLUDES(mutex_);
-    /// A line an object: its kind, its number of references and, where they are kept, the names
-    /// of the holders.
-    std::vector<std::string> report() const EXCLUDES(mutex_);
+    /// A line an object that `expected` does not accept: its kind, its number of references and,
+    /// where they are kept, the names of the holders.
+    std::vector<std::string> report(const std::function<bool(const RefCounted&)>& expected =
+                                        [](const RefCounted&) { return false; }) const
+        EXCLUDES(mutex_);
 
   private:
     friend class RefCounted;
@@ -111,7 +116,8 @@ class Ref {
         hold(&object);
     }
     Ref(const Ref& other) : Ref(other.object_) {}
-    Ref(Ref&& other) noexcept { hold(other.release()); }
+    // Moved as a whole, when a container grows: the place is the same one.
+    Ref(Ref&& other) noexcept : place_(other.place_) { hold(other.release()); }
     template <class U>
         requires std::is_convertible_v<U*, T*>
     Ref(const Ref<U>& other) : Ref(static_cast<T*>(other.get())) {}

@@ -95,13 +95,16 @@ template <class... Numbers>
 }
 
 /// The value of a Result, or a return of its refusal from the function around it.
-#define TRY(expression)                                              \
-    ({                                                               \
-        auto&& tried_ = (expression);                                \
-        if (!tried_) [[unlikely]] {                                  \
-            return std::unexpected(std::move(tried_).error());       \
-        }                                                            \
-        *std::move(tried_);                                          \
+#define TRY(expression) KVMIOMMU_TRY(expression, __COUNTER__)
+// Each use has a name of its own, so that one may stand in the argument of another.
+#define KVMIOMMU_TRY(expression, number) KVMIOMMU_TRY_AS(expression, tried_##number)
+#define KVMIOMMU_TRY_AS(expression, tried)                     \
+    ({                                                         \
+        auto&& tried = (expression);                           \
+        if (!tried) [[unlikely]] {                             \
+            return std::unexpected(std::move(tried).error());  \
+        }                                                      \
+        *std::move(tried);                                     \
     })
 
 }  // namespace kvmiommu

@@ -39,10 +39,13 @@ struct ResourceLimit {
 enum class Resource : std::uint8_t { nofile = 7, memlock = 8 };
 inline constexpr unsigned kResources = 16;
 
+/// sysctl_nr_open: no RLIMIT_NOFILE is above it.
+inline constexpr std::uint64_t kMostFiles = 1 << 20;
+
 struct ResourceLimits {
     std::array<ResourceLimit, kResources> by_number{};
 
-    ResourceLimits() { by_number[static_cast<unsigned>(Resource::nofile)] = {1024, 1 << 20}; }
+    ResourceLimits() { by_number[static_cast<unsigned>(Resource::nofile)] = {1024, kMostFiles}; }
     std::uint64_t soft(Resource resource) const {
         return by_number[static_cast<unsigned>(resource)].soft;
     }

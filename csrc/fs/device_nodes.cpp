@@ -5,7 +5,6 @@
 #include <fcntl.h>
 
 #include <utility>
-#include <vector>
 
 #include "fs/file.h"
 #include "fs/task.h"
@@ -19,31 +18,9 @@ constexpr Source kOpen{"fs/namei.c: do_open"};
 constexpr Source kPermission{"fs/namei.c: inode_permission"};
 
 constexpr std::size_t kPathMax = 4096;
+constexpr std::size_t kNameMax = 255;
 constexpr std::uint32_t kMayRead = 4;
 constexpr std::uint32_t kMayWrite = 2;
-
-// "/dev//vfio/./1" as "/dev/vfio/1".
-std::string normal(std::string_view path) {
-    std::vector<std::string_view> parts;
-    while (!path.empty()) {
-        const std::size_t slash = path.find('/');
-        const std::string_view part = path.substr(0, slash);
-        path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
-        if (part == "..") {
-            if (!parts.empty()) {
-                parts.pop_back();
-            }
-        } else if (!part.empty() && part != ".") {
-            parts.push_back(part);
-        }
-    }
-    std::string whole;
-    for (const std::string_view part : parts) {
-        whole += '/';
-        whole += part;
-    }
-    return whole;
-}
 
 std::uint32_t wanted(int flags) {
     switch (flags & O_ACCMODE) {
@@ -68,7 +45,7 @@ void DeviceNodes::remove(const std::string& path) {
     nodes_.erase(path);
 }
 
-Result<DeviceNodes::Node> DeviceNodes::find(std::string_view path) {
+Result<> DeviceNodes::check_name(std::string_view path) {
     if (path.empty()) {
         return refuse(ENOENT, "an empty path", kWalk);
     }
@@ -76,25 +53,51 @@ Result<DeviceNodes::Node> DeviceNodes::find(std::string_view path) {
         return refuse(ENAMETOOLONG, "a path of {} bytes, {} are too many", kWalk, path.size(),
                       kPathMax);
     }
-    const std::string name = normal(path);
+    return {};
+}
+
+// A name stands for a folder when something is in it; "" is the root.
+bool DeviceNodes::is_folder(const std::string& name) const {
+    const std::string inside = name + '/';
+    const auto first = nodes_.lower_bound(inside);
+    return name.empty() || (first != nodes_.end() && first->first.starts_with(inside));
+}
+
+Result<DeviceNodes::Node> DeviceNodes::find(std::string_view path) {
+    TRY(check_name(path));
     const Lock lock(mutex_);
-    const auto found = nodes_.find(name);
-    if (found != nodes_.end()) {
-        if (path.ends_with('/')) {
-            return refuse(ENOTDIR, "a device node with a slash behind it", kWalk);
+    std::string name;  // what has been walked: a folder while more is to come
+    while (!path.empty()) {
+        const std::size_t slash = path.find('/');
+        const std::string_view part = path.substr(0, slash);
+        path.remove_prefix(slash == std::string_view::npos ? path.size() : slash);
+        if (part == "..") {
+            name.resize(name.empty() ? 0 : name.rfind('/'));
+        } else if (!part.empty() && part != ".") {
+            if (part.size() > kNameMax) {
+                return refuse(ENAMETOOLONG, "a name of {} bytes, {} are the most", kWalk,
+                              part.size(), kNameMax);
+            }
+            name += '/';
+            name += part;
         }
-        return found->second;
-    }
-    const std::string folder = name + '/';
-    const auto inside = nodes_.lower_bound(folder);
-    if (inside != nodes_.end() && inside->first.starts_with(folder)) {
-        return refuse(EISDIR, "a folder: only device nodes can be opened", kOpen);
-    }
-    for (std::size_t slash = name.rfind('/'); slash != 0 && slash != std::string::npos;
-         slash = name.rfind('/', slash - 1)) {
-        if (nodes_.contains(name.substr(0, slash))) {
+        if (path.empty()) {
+            break;
+        }
+        path.remove_prefix(1);
+        if (is_folder(name)) {
+            continue;
+        }
+        if (nodes_.contains(name)) {
             return refuse(ENOTDIR, "a device node is not a folder", kWalk);
         }
+        return refuse(ENOENT, "there is no such name", kWalk);
+    }
+    if (const auto found = nodes_.find(name); found != nodes_.end()) {
+        return found->second;
+    }
+    if (is_folder(name)) {
+        return refuse(EISDIR, "a folder: only device nodes can be opened", kOpen);
     }
     return refuse(ENOENT, "there is no such name", kWalk);
 }

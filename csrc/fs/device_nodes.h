@@ -27,9 +27,11 @@ class DeviceNodes {
     void add(std::string path, std::uint32_t mode, Open open) EXCLUDES(mutex_);
     void remove(const std::string& path) EXCLUDES(mutex_);
 
-    /// open() of a path, relative ones from /. ENOENT no such name or an empty one, ENOTDIR a
-    /// node in the place of a folder, EISDIR a folder (only nodes can be opened), ENAMETOOLONG
-    /// from 4096 bytes on, EACCES not permitted; else what the node says. (fs/namei.c: do_open)
+    /// getname(): ENOENT an empty path, ENAMETOOLONG one of 4096 bytes or more.
+    static Result<> check_name(std::string_view path);
+    /// open() of a path, relative ones from /. As check_name(); ENOENT no such name, ENAMETOOLONG a
+    /// part of more than 255 bytes, ENOTDIR a node in the place of a folder, EISDIR a folder (only
+    /// nodes can be opened), EACCES not permitted; else what the node says. (fs/namei.c: do_open)
     Result<Ref<File>> open(Task& task, std::string_view path, int flags) EXCLUDES(mutex_);
 
   private:
@@ -39,6 +41,7 @@ class DeviceNodes {
     };
 
     Result<Node> find(std::string_view path) EXCLUDES(mutex_);
+    bool is_folder(const std::string& name) const REQUIRES(mutex_);
 
     Mutex mutex_;
     std::map<std::string, Node, std::less<>> nodes_ GUARDED_BY(mutex_);

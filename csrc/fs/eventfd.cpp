@@ -13,7 +13,8 @@ namespace kvmiommu::fs {
 namespace {
 constexpr Source kRead{"fs/eventfd.c: eventfd_read"};
 constexpr Source kWrite{"fs/eventfd.c: eventfd_write"};
-constexpr std::uint64_t kMostEvents = ~std::uint64_t{0} - 1;
+// What only signal() reaches; writers leave the counter below.
+constexpr std::uint64_t kOverflow = ~std::uint64_t{0};
 }  // namespace
 
 EventFd::EventFd(Kernel& kernel, std::uint64_t count, int flags)
@@ -66,19 +67,19 @@ Result<std::int64_t> EventFd::read(Task& task, UserBuffer to) {
 }
 
 Result<std::int64_t> EventFd::write(Task& task, UserBuffer from) {
-    if (from.bytes < sizeof(std::uint64_t)) {
+    if (from.bytes != sizeof(std::uint64_t)) {
         return refuse(EINVAL, "{} bytes, the counter has 8", kWrite, from.bytes);
     }
     const std::uint64_t added =
         TRY(mm::UserPtr<std::uint64_t>(from.address).read(task.mm()));
-    if (added > kMostEvents) {
+    if (added == kOverflow) {
         return refuse(EINVAL, "{:x} cannot be added", kWrite, added);
     }
     for (;;) {
         Sleeper sleeper;
         {
             const Lock lock(mutex_);
-            if (kMostEvents - count_ >= added) {
+            if (kOverflow - count_ > added) {
                 count_ += added;
                 wake();
                 return sizeof added;
@@ -98,10 +99,10 @@ std::uint32_t EventFd::poll() {
     if (count_ > 0) {
         events |= POLLIN;
     }
-    if (count_ == ~std::uint64_t{0}) {
+    if (count_ == kOverflow) {
         events |= POLLERR;
     }
-    if (count_ < kMostEvents) {
+    if (count_ < kOverflow - 1) {
         events |= POLLOUT;
     }
     return events;
@@ -109,7 +110,7 @@ std::uint32_t EventFd::poll() {
 
 void EventFd::signal() {
     const Lock lock(mutex_);
-    if (count_ < ~std::uint64_t{0}) {
+    if (count_ < kOverflow) {
         ++count_;
     }
     wake();

@@ -24,6 +24,9 @@ Result<Ref<File>> FdTable::get(int fd) const {
 
 Result<int> FdTable::get_unused_fd(std::uint64_t limit) {
     const Lock lock(mutex_);
+    if (closed_) {
+        return refuse(EBADF, "the process has exited", kAllocate);
+    }
     const auto free = std::find_if(slots_.begin(), slots_.end(),
                                    [](const Slot& slot) { return !slot.taken; });
     const auto fd = static_cast<std::uint64_t>(free - slots_.begin());
@@ -39,6 +42,9 @@ Result<int> FdTable::get_unused_fd(std::uint64_t limit) {
 
 void FdTable::fd_install(int fd, Ref<File> file) {
     const Lock lock(mutex_);
+    if (closed_) {
+        return;  // The process has exited meanwhile: the file goes with the call.
+    }
     Slot& slot = slots_[static_cast<std::size_t>(fd)];
     assert(slot.taken && !slot.file);
     slot.file = std::move(file);
@@ -46,7 +52,9 @@ void FdTable::fd_install(int fd, Ref<File> file) {
 
 void FdTable::put_unused_fd(int fd) {
     const Lock lock(mutex_);
-    slots_[static_cast<std::size_t>(fd)].taken = false;
+    if (!closed_) {
+        slots_[static_cast<std::size_t>(fd)].taken = false;
+    }
 }
 
 Result<int> FdTable::install(Ref<File> file, std::uint64_t limit) {
@@ -69,6 +77,7 @@ void FdTable::close_all() {
     std::vector<Slot> slots;
     {
         const Lock lock(mutex_);
+        closed_ = true;
         slots.swap(slots_);
     }
     // In the order of their numbers, as close_files() does.

@@ -22,7 +22,7 @@ class FdTable {
     /// The file of a descriptor, or EBADF.
     Result<Ref<File>> get(int fd) const EXCLUDES(mutex_);
 
-    /// Gives the lowest free number below `limit` to `file`, or EMFILE.
+    /// Gives the lowest free number below `limit` to `file`, or EMFILE; EBADF once closed.
     Result<int> install(Ref<File> file, std::uint64_t limit) EXCLUDES(mutex_);
 
     /// The two halves of install(), for calls that may fail between: get_unused_fd_flags() takes
@@ -33,6 +33,7 @@ class FdTable {
 
     /// Takes the file out of the table, or EBADF. The caller drops it.
     Result<Ref<File>> remove(int fd) EXCLUDES(mutex_);
+    /// Closes everything, in the order of the numbers; nothing can be opened any more.
     void close_all() EXCLUDES(mutex_);
 
     std::uint64_t open_count() const EXCLUDES(mutex_);
@@ -45,6 +46,7 @@ class FdTable {
 
     mutable Mutex mutex_;
     std::vector<Slot> slots_ GUARDED_BY(mutex_);
+    bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace kvmiommu::fs

@@ -41,8 +41,9 @@ class File : public RefCounted {
   public:
     /// O_ACCMODE and O_NONBLOCK.
     int flags() const { return flags_.load(std::memory_order_relaxed); }
-    bool readable() const { return (flags() & O_ACCMODE) != O_WRONLY; }
-    bool writable() const { return (flags() & O_ACCMODE) != O_RDONLY; }
+    // Access mode 3, for drivers that only take ioctls, is neither (OPEN_FMODE).
+    bool readable() const { return ((flags() + 1) & 1) != 0; }
+    bool writable() const { return ((flags() + 1) & 2) != 0; }
     bool nonblocking() const { return (flags() & O_NONBLOCK) != 0; }
     void set_nonblocking(bool on) {
         on ? flags_.fetch_or(O_NONBLOCK) : flags_.fetch_and(~O_NONBLOCK);
@@ -58,6 +59,8 @@ class File : public RefCounted {
     virtual Result<std::int64_t> write(Task& task, UserBuffer from);
     virtual Result<std::int64_t> pread(Task& task, UserBuffer to, std::uint64_t offset);
     virtual Result<std::int64_t> pwrite(Task& task, UserBuffer from, std::uint64_t offset);
+    /// The largest offset that a mapping of it may reach (s_maxbytes; EOVERFLOW beyond).
+    virtual std::uint64_t longest() const { return ~std::uint64_t{0}; }
     /// The pages to be mapped. ENODEV: cannot be mapped.
     virtual Result<FileMapping> mmap(Task& task, const FileMapRequest& request);
     /// The events that would not block. Files that do not say are always ready.

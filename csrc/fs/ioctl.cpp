@@ -26,8 +26,10 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
     }
     const std::uint32_t known = std::min<std::uint32_t>(given, shape.size);
     for (std::uint64_t at = known; at < given;) {
+        // No piece crosses a page: a byte that is not zero counts before a page that is not there.
         std::byte rest[64];
-        const std::uint64_t step = std::min<std::uint64_t>(sizeof rest, given - at);
+        const std::uint64_t to_border = sizeof rest - (call.argument + at) % sizeof rest;
+        const std::uint64_t step = std::min<std::uint64_t>(to_border, given - at);
         TRY(mm.copy_in(rest, call.argument + at, step));
         if (std::any_of(rest, rest + step, [](std::byte byte) { return byte != std::byte{0}; })) {
             return refuse(shape.leftover, "a struct of {} bytes asks for more than the {} known",

@@ -12,6 +12,14 @@ namespace kvmiommu::fs {
 namespace {
 constexpr Source kWrite{"mm/shmem.c: shmem_file_write_iter"};
 constexpr std::uint64_t kLongest = ~std::uint64_t{0} >> 1;
+
+// What is moved at once lies in one page of the file and in one of the caller's memory, so that
+// everything before a bad page has been moved.
+std::uint64_t piece(std::uint64_t address, std::uint64_t within, std::uint64_t bytes,
+                    std::uint64_t page_size) {
+    return std::min({bytes, page_size - within, page_size - address % page_size});
+}
+
 }  // namespace
 
 MemFd::MemFd(Kernel& kernel) : File(kernel, "memfd", O_RDWR, true) {
@@ -42,7 +50,7 @@ Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offse
     std::uint64_t moved = 0;
     while (moved < bytes) {
         const std::uint64_t within = (offset + moved) % page_size;
-        const std::uint64_t step = std::min(bytes - moved, page_size - within);
+        const std::uint64_t step = piece(to.address + moved, within, bytes - moved, page_size);
         const auto run = pages->frames(offset + moved - within, page_size);
         const auto copied =
             !run ? Result<>(std::unexpected(run.error()))
@@ -60,20 +68,14 @@ Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offse
 }
 
 Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t offset) {
-    if (from.bytes == 0) {
-        return 0;
-    }
-    if (offset >= kLongest) {
-        return refuse(EFBIG, "offset {:x} is past the longest file", kWrite, offset);
-    }
     const Ref<mm::Shmem> pages = pages_;
-    const std::uint64_t bytes = std::min(from.bytes, kLongest - offset);
+    const std::uint64_t bytes = from.bytes;
     const std::uint64_t page_size = task.kernel().page_size();
     std::uint64_t moved = 0;
     while (moved < bytes) {
         const std::uint64_t at = offset + moved;
         const std::uint64_t within = at % page_size;
-        const std::uint64_t step = std::min(bytes - moved, page_size - within);
+        const std::uint64_t step = piece(from.address + moved, within, bytes - moved, page_size);
         const std::uint64_t size = pages->size();
         if (at + step > size) {
             pages->resize(at + step);
@@ -99,6 +101,8 @@ Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t of
     }
     return static_cast<std::int64_t>(moved);
 }
+
+std::uint64_t MemFd::longest() const { return kLongest; }
 
 Result<FileMapping> MemFd::mmap(Task&, const FileMapRequest& request) {
     return FileMapping{pages_, request.offset};

@@ -22,8 +22,9 @@ class MemFd final : public File {
     Result<std::int64_t> read(Task& task, UserBuffer to) override EXCLUDES(position_mutex_);
     Result<std::int64_t> write(Task& task, UserBuffer from) override EXCLUDES(position_mutex_);
     Result<std::int64_t> pread(Task& task, UserBuffer to, std::uint64_t offset) override;
-    /// Makes the file longer where it must. EFBIG past 2^63-1, ENOSPC when RAM is out.
+    /// Makes the file longer where it must. ENOSPC when RAM is out.
     Result<std::int64_t> pwrite(Task& task, UserBuffer from, std::uint64_t offset) override;
+    std::uint64_t longest() const override;
     Result<FileMapping> mmap(Task& task, const FileMapRequest& request) override;
 
   private:

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include <initializer_list>
@@ -26,6 +25,27 @@ constexpr Source kMmap{"mm/mmap.c: ksys_mmap_pgoff"};
 // No call moves more at once (MAX_RW_COUNT).
 constexpr std::uint64_t kMostMoved = 0x7ffff000;
 constexpr std::size_t kLongestMemfdName = 249;
+// What MAP_SHARED_VALIDATE finds known (include/linux/mman.h: LEGACY_MAP_MASK).
+constexpr int kOldMapFlags = MAP_SHARED_VALIDATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |
+                             MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE |
+                             MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB |
+                             0x40;  // MAP_32BIT, which only x86 names
+// Newer than the C libraries that this is built with.
+constexpr std::uint32_t kMfdNoexecSeal = 8;
+constexpr std::uint32_t kMfdExec = 16;
+
+// Requests that every file answers (include/uapi/asm-generic/ioctls.h; POWER's own ioctls.h).
+struct CommonRequests {
+    std::uint32_t fioclex;
+    std::uint32_t fionclex;
+    std::uint32_t fionbio;
+};
+constexpr CommonRequests kGenericRequests{0x5451, 0x5450, 0x5421};
+constexpr CommonRequests kPowerRequests{
+    uapi::io('f', 1).number(uapi::Abi::power),
+    uapi::io('f', 2).number(uapi::Abi::power),
+    uapi::iow_bytes('f', 126, 4).number(uapi::Abi::power),
+};
 
 Result<std::int64_t> traced(Task& task, const char* call,
                             std::initializer_list<std::uint64_t> arguments,
@@ -60,6 +80,7 @@ Result<std::int64_t> install(Task& task, Ref<File> file) {
 }
 
 Result<std::int64_t> do_open(Task& task, std::string_view path, int flags) {
+    TRY(DeviceNodes::check_name(path));
     const int fd = TRY(task.files().get_unused_fd(task.limit(Resource::nofile)));
     auto file = task.kernel().nodes().open(task, path, flags);
     if (!file) {
@@ -78,8 +99,12 @@ Result<std::int64_t> do_eventfd(Task& task, std::uint32_t count, int flags) {
 }
 
 Result<std::int64_t> do_memfd(Task& task, std::string_view name, std::uint32_t flags) {
-    if ((flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING)) != 0) {
+    if ((flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | kMfdNoexecSeal | kMfdExec)) != 0) {
         return refuse(EINVAL, "flags {:x} are not all known", kMemfd, flags);
+    }
+    if ((flags & kMfdNoexecSeal) != 0 && (flags & kMfdExec) != 0) {
+        return refuse(EINVAL, "flags {:x}: MFD_EXEC and MFD_NOEXEC_SEAL exclude each other", kMemfd,
+                      flags);
     }
     if (name.size() > kLongestMemfdName) {
         return refuse(EINVAL, "a name of {} bytes, {} are the most", kMemfd, name.size(),
@@ -104,29 +129,36 @@ Result<std::int64_t> do_ftruncate(Task& task, int fd, std::int64_t length) {
 
 Result<std::int64_t> do_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument) {
     const Ref<File> file = TRY(task.files().get(fd));
-    switch (command) {
-        case FIOCLEX:
-        case FIONCLEX:
-            return 0;  // There is no exec.
-        case FIONBIO: {
-            const std::int32_t on = TRY(mm::UserPtr<std::int32_t>(argument).read(task.mm()));
-            file->set_nonblocking(on != 0);
-            return 0;
-        }
-        default:
-            return file->ioctl(task, command, argument);
+    const CommonRequests& common =
+        task.abi() == uapi::Abi::power ? kPowerRequests : kGenericRequests;
+    if (command == common.fioclex || command == common.fionclex) {
+        return 0;  // There is no exec.
     }
+    if (command == common.fionbio) {
+        const std::int32_t on = TRY(mm::UserPtr<std::int32_t>(argument).read(task.mm()));
+        file->set_nonblocking(on != 0);
+        return 0;
+    }
+    return file->ioctl(task, command, argument);
 }
 
+// A negative count never gets as far as the check for it: it reaches past all user addresses.
 Result<UserBuffer> checked(UserBuffer buffer) {
-    if (static_cast<std::int64_t>(buffer.bytes) < 0) {
-        return refuse(EINVAL, "{:x} bytes are a negative count", kReadWrite, buffer.bytes);
-    }
     if (buffer.address > mm::kTaskSize || buffer.bytes > mm::kTaskSize - buffer.address) {
         return refuse(EFAULT, "{:x} bytes at {:x} reach past the user addresses' end", kReadWrite,
                       buffer.bytes, buffer.address);
     }
     return UserBuffer{buffer.address, std::min(buffer.bytes, kMostMoved)};
+}
+
+// rw_verify_area(): no byte lies at 2^63 or beyond.
+Result<UserBuffer> checked_at(UserBuffer buffer, std::int64_t offset) {
+    const UserBuffer known = TRY(checked(buffer));
+    if (static_cast<std::int64_t>(number(offset) + buffer.bytes) < 0) {
+        return refuse(EINVAL, "{:x} bytes at offset {:x} pass the longest file", kReadWrite,
+                      buffer.bytes, offset);
+    }
+    return known;
 }
 
 Result<Ref<File>> file_to_move(Task& task, int fd, bool write) {
@@ -160,12 +192,12 @@ Result<std::int64_t> do_write(Task& task, int fd, UserBuffer from) {
 
 Result<std::int64_t> do_pread(Task& task, int fd, UserBuffer to, std::int64_t offset) {
     const Ref<File> file = TRY(positioned_file(task, fd, false, offset));
-    return file->pread(task, TRY(checked(to)), static_cast<std::uint64_t>(offset));
+    return file->pread(task, TRY(checked_at(to, offset)), number(offset));
 }
 
 Result<std::int64_t> do_pwrite(Task& task, int fd, UserBuffer from, std::int64_t offset) {
     const Ref<File> file = TRY(positioned_file(task, fd, true, offset));
-    return file->pwrite(task, TRY(checked(from)), static_cast<std::uint64_t>(offset));
+    return file->pwrite(task, TRY(checked_at(from, offset)), number(offset));
 }
 
 Result<std::int64_t> do_poll(Task& task, int fd, std::uint32_t events) {
@@ -201,6 +233,9 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
     const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
     if (!anonymous) {
         TRY(task.files().get(fd));
+        if ((flags & MAP_HUGETLB) != 0) {
+            return refuse(EINVAL, "MAP_HUGETLB and a file without huge pages", kMmap);
+        }
     }
     if (length == 0) {
         return refuse(EINVAL, "a mapping of no bytes", kMmap);
@@ -208,13 +243,11 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
     if (length > mm::kTaskSize) {
         return refuse(ENOMEM, "{:x} bytes are more than there are user addresses", kMmap, length);
     }
+    if ((flags & MAP_FIXED) != 0 && !is_aligned(address, page_size)) {
+        return refuse(EINVAL, "address {:x} is not a multiple of the page size {:x}", kMmap,
+                      address, page_size);
+    }
     const int type = flags & MAP_TYPE;
-    if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE) {
-        return refuse(EINVAL, "flags {:x} say neither MAP_SHARED nor MAP_PRIVATE", kMmap, flags);
-    }
-    if ((flags & MAP_HUGETLB) != 0) {
-        return refuse(ENOMEM, "the machine has set no huge pages aside", kMmap);
-    }
     const bool shared = type != MAP_PRIVATE;
     mm::MapRequest request;
     request.length = align_up(length, page_size);
@@ -225,9 +258,23 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
         request.fixed = address;
     }
     if (!anonymous) {
-        if (offset + request.length < offset) {
-            return refuse(EOVERFLOW, "offset {:x} and {:x} bytes wrap", kMmap, offset, length);
+        const std::uint64_t longest = TRY(task.files().get(fd))->longest();
+        if (offset > longest || request.length > longest - offset) {
+            return refuse(EOVERFLOW, "offset {:x} and {:x} bytes pass the longest file", kMmap,
+                          offset, length);
         }
+    }
+    if (type != MAP_SHARED && type != MAP_PRIVATE &&
+        (type != MAP_SHARED_VALIDATE || anonymous)) {
+        return refuse(EINVAL, "flags {:x} say neither MAP_SHARED nor MAP_PRIVATE", kMmap, flags);
+    }
+    if (type == MAP_SHARED_VALIDATE && (flags & ~kOldMapFlags) != 0) {
+        return refuse(EOPNOTSUPP, "flags {:x} are not all known to this file", kMmap, flags);
+    }
+    if ((flags & MAP_HUGETLB) != 0) {
+        return refuse(ENOMEM, "the machine has set no huge pages aside", kMmap);
+    }
+    if (!anonymous) {
         const FileMapping mapping =
             TRY(map_file(task, fd, {request.length, offset, request.protection, shared}));
         request.backing = mapping.backing;

@@ -53,6 +53,10 @@ Result<> Task::set_limit(std::uint32_t resource, ResourceLimit limit) {
         return refuse(EINVAL, "a soft limit of {} above the hard limit of {}", kSetLimit,
                       limit.soft, limit.hard);
     }
+    if (resource == static_cast<std::uint32_t>(Resource::nofile) && limit.hard > kMostFiles) {
+        return refuse(EPERM, "{} descriptors, not more than {} can be open", kSetLimit, limit.hard,
+                      kMostFiles);
+    }
     const Lock lock(mutex_);
     ResourceLimit& now = limits_.by_number[resource];
     if (limit.hard > now.hard && !credentials_.capable(Capability::sys_resource)) {

@@ -46,7 +46,7 @@ class Task {
 
     std::uint64_t limit(Resource resource) const EXCLUDES(mutex_);
     /// setrlimit(): EINVAL unknown resource or soft above hard, EPERM raising a hard limit
-    /// without CAP_SYS_RESOURCE.
+    /// without CAP_SYS_RESOURCE or RLIMIT_NOFILE above kMostFiles.
     Result<> set_limit(std::uint32_t resource, ResourceLimit limit) EXCLUDES(mutex_);
 
     /// A signal without a handler's effect: the call that sleeps, or the next one that would, is

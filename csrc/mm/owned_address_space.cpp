@@ -22,6 +22,7 @@ constexpr Source kPin{"mm/gup.c: pin_user_pages_remote"};
 constexpr Source kView{"kvmiommu: mm/owned_address_space.h"};
 
 constexpr std::uint64_t kHugeAlignment = 2 << 20;
+constexpr int kProtSem = 8;  // PROT_SEM: known to mprotect(), and without effect
 // Nothing of this process lies directly behind a mapping, so that a walk off its end is seen.
 constexpr std::uint64_t kGap = 64 << 10;
 
@@ -40,6 +41,11 @@ void host_map(std::uint64_t address, std::uint64_t bytes, int protection, int fl
 // PROT_WRITE and PROT_EXEC let a process read too, as on every machine that is modelled.
 bool allows(int protection, Access access) {
     return access == Access::write ? (protection & PROT_WRITE) != 0 : protection != PROT_NONE;
+}
+
+// A pin goes by what the mapping says, not by what the processor would let through.
+bool allows_pin(int protection, Access access) {
+    return (protection & (access == Access::write ? PROT_WRITE : PROT_READ)) != 0;
 }
 
 }  // namespace
@@ -114,7 +120,8 @@ void OwnedAddressSpace::count_unmapped(std::uint64_t address, std::uint64_t byte
 }
 
 void OwnedAddressSpace::show(std::uint64_t address, SlotRun run, int protection) {
-    host_map(address, run.count << kFrameShift, protection & (PROT_READ | PROT_WRITE), MAP_SHARED,
+    const int readable = allows(protection, Access::read) ? PROT_READ : PROT_NONE;
+    host_map(address, run.count << kFrameShift, readable | (protection & PROT_WRITE), MAP_SHARED,
              memory().file(), run.slot << kFrameShift);
 }
 
@@ -202,6 +209,9 @@ Result<> OwnedAddressSpace::map_shared(Range range, const MapRequest& request) {
             request.backing->frames(request.offset + (at - range.start), range.last - at + 1);
         if (!run) {
             if (run.error().error() == ENOMEM) {
+                // No area stands for what is already shown.
+                host_map(range.start, range.size(), PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
                 return std::unexpected(run.error());
             }
             break;
@@ -242,7 +252,7 @@ Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request)
     }
     if (at <= range.last) {
         areas_.emplace(at, Area{range.last, request.protection, 7, request.backing,
-                                request.offset + (at - range.start)});
+                                request.offset + (at - range.start), true});
     }
     return {};
 }
@@ -298,9 +308,6 @@ Result<> OwnedAddressSpace::unmap(std::uint64_t address, std::uint64_t length) {
 }
 
 Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length, int protection) {
-    if ((protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC)) != 0) {
-        return refuse(EINVAL, "protection {:x} has bits that mean nothing", kMprotect, protection);
-    }
     if (!is_aligned(address, page_size())) {
         return refuse(EINVAL, "address {:x} is not a multiple of the page size {:x}", kMprotect,
                       address, page_size());
@@ -313,6 +320,10 @@ Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length,
     if (!range) {
         return refuse(ENOMEM, "{:x} bytes from {:x} wrap", kMprotect, length, address);
     }
+    if ((protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC | kProtSem)) != 0) {
+        return refuse(EINVAL, "protection {:x} has bits that mean nothing", kMprotect, protection);
+    }
+    protection &= PROT_READ | PROT_WRITE | PROT_EXEC;
     const Lock lock(mutex_);
     split(range->start);
     if (range->last != ~std::uint64_t{0}) {
@@ -347,6 +358,9 @@ Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length,
 Result<SlotRun> OwnedAddressSpace::slots(const Area& area, std::uint64_t start, std::uint64_t at,
                                          std::uint64_t bytes) {
     const std::uint64_t where = area.where_at(at - start);
+    if (area.ended) {
+        return refuse(EFAULT, "{:x} lies past the end of the file", kMmap, at);
+    }
     if (area.backing) {
         return area.backing->frames(where, bytes);
     }
@@ -369,14 +383,13 @@ OwnedAddressSpace::Reach OwnedAddressSpace::walk(std::uint64_t address, std::uin
             return {done, Signal::segv};
         }
         const std::uint64_t page = align_down(at, page_size());
-        const std::uint64_t wanted =
-            std::min(area.last - page + 1, align_up(at - page + (bytes - done), page_size()));
+        const std::uint64_t left = std::min(bytes - done, area.last - at + 1);
+        const std::uint64_t wanted = align_up(at - page + left, page_size());
         const auto run = slots(area, start, page, wanted);
         if (!run) {
             return {done, Signal::bus};
         }
-        const std::uint64_t step =
-            std::min(bytes - done, (run->count << kFrameShift) - (at - page));
+        const std::uint64_t step = std::min(left, (run->count << kFrameShift) - (at - page));
         visit(memory().direct(run->slot) + (at - page), step, *run);
         done += step;
     }
@@ -447,7 +460,7 @@ Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t 
             break;
         }
         const auto& [start, area] = *std::prev(after);
-        if (area.last < at || !allows(area.protection, access) ||
+        if (area.last < at || !allows_pin(area.protection, access) ||
             (area.backing && !area.backing->pinnable())) {
             break;
         }

@@ -103,6 +103,7 @@ class OwnedAddressSpace final : public AddressSpace {
         int most_protection;
         Ref<Backing> backing;
         std::uint64_t where;  // the first slot of private memory, or the offset into the backing
+        bool ended = false;   // what lies past the end of a file that a private mapping copied
 
         std::uint64_t where_at(std::uint64_t distance) const {
             return backing ? where + distance : where + (distance >> kFrameShift);

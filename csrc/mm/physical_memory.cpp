@@ -83,6 +83,7 @@ PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames
             ++stride_;
         }
         inverse_stride_ = fragments_ == 1 ? 0 : inverse(stride_, fragments_);
+        inverse_shift_ = (fragments_ - 1) * inverse_stride_ % fragments_;
     }
 }
 
@@ -96,7 +97,7 @@ std::uint64_t PhysicalMemory::label_of(std::uint64_t slot) const {
         return slot;
     }
     const std::uint64_t frames = fragment_ >> kFrameShift;
-    return slot / frames * stride_ % fragments_ * frames + slot % frames;
+    return (slot / frames * stride_ + 1) % fragments_ * frames + slot % frames;
 }
 
 std::uint64_t PhysicalMemory::slot_of(PhysAddr address) const {
@@ -106,7 +107,8 @@ std::uint64_t PhysicalMemory::slot_of(PhysAddr address) const {
         return label;
     }
     const std::uint64_t frames = fragment_ >> kFrameShift;
-    return label / frames * inverse_stride_ % fragments_ * frames + label % frames;
+    const std::uint64_t fragment = (label / frames * inverse_stride_ + inverse_shift_) % fragments_;
+    return fragment * frames + label % frames;
 }
 
 PhysicalRun PhysicalMemory::physical(SlotRun run) const {

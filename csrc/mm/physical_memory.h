@@ -114,11 +114,13 @@ class PhysicalMemory {
     std::byte* const direct_;
     const std::uint64_t frames_;
     const std::uint64_t fragment_;  // bytes; 0: labels are slots
-    // Labels of fragments are their indices times a number without a common divisor, so that
-    // neighbours in the file are no neighbours for a device, and the map can be turned round.
+    // Labels of fragments are their indices times a number without a common divisor, and one more,
+    // so that neighbours in the file are no neighbours for a device, and the map can be turned
+    // round. The one more is for two fragments, which only then change places.
     std::uint64_t fragments_ = 1;
     std::uint64_t stride_ = 1;
     std::uint64_t inverse_stride_ = 1;
+    std::uint64_t inverse_shift_ = 0;
 
     mutable Mutex mutex_;
     std::map<std::uint64_t, std::uint64_t> free_ GUARDED_BY(mutex_);  // slot to count

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+//
+// Memory of an emulated process for what Python hands to a call: argument blocks, and the bytes of
+// reads and writes. Behind every block 4096 bytes are zero, for calls that read on.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/base.h"
+#include "mm/owned_address_space.h"
+
+namespace kvmiommu {
+
+class ArgumentMemory {
+  public:
+    explicit ArgumentMemory(mm::OwnedAddressSpace& mm) : mm_(mm) {}
+
+    static constexpr std::uint64_t kZeros = 4096;
+
+    /// A block of memory until it goes out of scope.
+    class Block {
+      public:
+        Block(ArgumentMemory& memory, std::uint64_t address, std::uint64_t mapped)
+            : memory_(&memory), address_(address), mapped_(mapped) {}
+        Block(Block&& other) noexcept
+            : memory_(std::exchange(other.memory_, nullptr)),
+              address_(other.address_),
+              mapped_(other.mapped_) {}
+        Block& operator=(Block&&) = delete;
+        ~Block() {
+            if (memory_ != nullptr) {
+                memory_->give_back(address_, mapped_);
+            }
+        }
+        std::uint64_t address() const { return address_; }
+
+      private:
+        ArgumentMemory* memory_;
+        std::uint64_t address_;
+        std::uint64_t mapped_;
+    };
+
+    /// Room for `bytes` and the zeros. ENOMEM.
+    Result<Block> take(std::uint64_t bytes) EXCLUDES(mutex_);
+
+  private:
+    friend class Block;
+    void give_back(std::uint64_t address, std::uint64_t mapped) EXCLUDES(mutex_);
+
+    // Blocks of this size are kept for the next call; larger ones are unmapped again.
+    static constexpr std::uint64_t kKept = 64 << 10;
+
+    mm::OwnedAddressSpace& mm_;
+    Mutex mutex_;
+    std::vector<std::uint64_t> free_ GUARDED_BY(mutex_);
+};
+
+}  // namespace kvmiommu

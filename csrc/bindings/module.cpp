@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+//
+// kvmiommu._core: the emulated kernel for Python. It translates and holds no rules; the friendly
+// face is the Python package around it.
+
+#include "bindings/register.h"
+
+PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
+    core.doc() = "The emulated kernel. Use the objects of the kvmiommu package.";
+    kvmiommu::register_uapi(core);
+    kvmiommu::register_description(core);
+    kvmiommu::register_system(core);
+    kvmiommu::register_process(core);
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+//
+// One function a subject puts its classes into the module; and how a refusal becomes an OSError.
+
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <utility>
+
+#include "base/result.h"
+
+namespace kvmiommu {
+
+void register_uapi(pybind11::module_& core);
+void register_description(pybind11::module_& core);
+void register_system(pybind11::module_& core);
+void register_process(pybind11::module_& core);
+
+/// Raises OSError(errno, "reason [source]"), with the two as attributes `reason` and `source`.
+[[noreturn]] void raise(const Refusal& refusal);
+
+/// The value, or the exception. The GIL is held.
+template <class T>
+T value_or_raise(Result<T>&& result) {
+    if (!result) {
+        raise(result.error());
+    }
+    return *std::move(result);
+}
+
+/// Runs a call of the core without the GIL.
+template <class Call>
+auto without_gil(Call&& call) {
+    auto result = [&] {
+        const pybind11::gil_scoped_release released;
+        return call();
+    }();
+    return value_or_raise(std::move(result));
+}
+
+}  // namespace kvmiommu

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+//
+// _core.Description: a machine as plain data, filled in by kvmiommu.machine.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "bindings/register.h"
+#include "machine/description.h"
+
+namespace py = pybind11;
+
+namespace kvmiommu {
+
+namespace {
+
+using machine::Description;
+
+iommu::ReservedType reserved_type(const std::string& name) {
+    if (name == "direct") {
+        return iommu::ReservedType::direct;
+    }
+    if (name == "direct-relaxable") {
+        return iommu::ReservedType::direct_relaxable;
+    }
+    if (name == "reserved") {
+        return iommu::ReservedType::reserved;
+    }
+    if (name == "msi") {
+        return iommu::ReservedType::msi;
+    }
+    if (name == "sw-msi") {
+        return iommu::ReservedType::sw_msi;
+    }
+    throw py::value_error("no type of reserved region is called \"" + name + "\"");
+}
+
+void add_iommu(Description& description, const std::string& name, const std::string& driver,
+               unsigned address_width, std::uint64_t page_sizes, bool enforces_cache_coherency,
+               bool isolated_msi) {
+    description.iommus.push_back({driver,
+                                  {.name = name,
+                                   .address_width = address_width,
+                                   .page_sizes = page_sizes,
+                                   .enforces_cache_coherency = enforces_cache_coherency,
+                                   .isolated_msi = isolated_msi,
+                                   .reserved = {}}});
+}
+
+void add_reserved(Description& description, std::uint64_t start, std::uint64_t last,
+                  const std::string& type) {
+    if (description.iommus.empty() || last < start) {
+        throw py::value_error("a reserved region belongs to the IOMMU added last, and start <= last");
+    }
+    description.iommus.back().instance.reserved.push_back({{start, last}, reserved_type(type)});
+}
+
+void add_pci(Description& description, const std::string& address, const std::string& model,
+             const std::string& driver, const std::string& iommu,
+             std::optional<std::uint32_t> group) {
+    description.pci.push_back({address, model, driver, iommu, group});
+}
+
+void set_abi(Description& description, const std::string& abi) {
+    if (abi != "generic" && abi != "power") {
+        throw py::value_error("abi is \"generic\" or \"power\", not \"" + abi + "\"");
+    }
+    description.abi = abi == "power" ? uapi::Abi::power : uapi::Abi::generic;
+}
+
+}  // namespace
+
+void register_description(py::module_& core) {
+    using py::arg;
+    py::class_<Description>(core, "Description", "What a machine is made of, as plain data.")
+        .def(py::init<>())
+        .def_readwrite("name", &Description::name)
+        .def_readwrite("page_size", &Description::page_size)
+        .def_readwrite("memory", &Description::memory)
+        .def_readwrite("fragmentation", &Description::fragmentation)
+        .def_readwrite("has_vfio", &Description::has_vfio)
+        .def_readwrite("has_kvm", &Description::has_kvm)
+        .def("set_abi", &set_abi, arg("abi"))
+        .def("set_vfio_options",
+             [](Description& description, std::uint32_t dma_entry_limit, bool disable_hugepages,
+                bool allow_unsafe_interrupts, bool enable_unsafe_noiommu_mode) {
+                 description.vfio = {dma_entry_limit, disable_hugepages, allow_unsafe_interrupts,
+                                     enable_unsafe_noiommu_mode};
+             },
+             py::kw_only(), arg("dma_entry_limit"), arg("disable_hugepages"),
+             arg("allow_unsafe_interrupts"), arg("enable_unsafe_noiommu_mode"))
+        .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
+             arg("address_width"), arg("page_sizes"), arg("enforces_cache_coherency"),
+             arg("isolated_msi"))
+        .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"))
+        .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
+             arg("iommu"), arg("group"));
+}
+
+}  // namespace kvmiommu

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//
+// What does DMA, as the IOMMU core sees it (include/linux/iommu.h: dev_iommu).
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "iommu/reserved_region.h"
+
+namespace kvmiommu::iommu {
+
+class Group;
+class Ops;
+
+/// One IOMMU of the machine: what its registers would say.
+struct Instance {
+    std::string name;
+    unsigned address_width = 48;  // bits of an iova
+    std::uint64_t page_sizes = 0;  // a bit each
+    bool enforces_cache_coherency = false;  // snoop control
+    bool isolated_msi = false;              // interrupt remapping
+    std::vector<ReservedRegion> reserved;
+};
+
+class Device {
+  public:
+    Device(std::string name, Ops& ops, const Instance& instance)
+        : name_(std::move(name)), ops_(ops), instance_(instance) {}
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+
+    const std::string& name() const { return name_; }
+    Ops& ops() const { return ops_; }
+    const Instance& instance() const { return instance_; }
+
+  private:
+    const std::string name_;
+    Ops& ops_;
+    const Instance& instance_;
+};
+
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+//
+// An I/O address space (include/linux/iommu.h: iommu_domain, iommu_domain_ops).
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/base.h"
+#include "mm/physical_memory.h"
+
+namespace kvmiommu::iommu {
+
+class Device;
+class Ops;
+
+using mm::PhysAddr;
+
+/// What a mapping lets a device do (IOMMU_READ and its like).
+enum Protection : std::uint32_t {
+    kRead = 1,
+    kWrite = 2,
+    kCache = 4,
+};
+
+enum class DomainType : std::uint8_t { blocked, identity, unmanaged };
+
+/// How far map_pages() came, and why no further.
+struct Mapped {
+    std::uint64_t bytes = 0;
+    std::optional<Refusal> refusal;
+};
+
+class Domain {
+  public:
+    virtual ~Domain() = default;
+    Domain(const Domain&) = delete;
+    Domain& operator=(const Domain&) = delete;
+
+    DomainType type() const { return type_; }
+    bool paging() const { return type_ == DomainType::unmanaged; }
+    /// The driver that made it; only devices of that driver can be attached.
+    const Ops& ops() const { return ops_; }
+    /// Page sizes that can be mapped, a bit each; 0 for a domain without a table.
+    std::uint64_t pgsize_bitmap() const { return pgsize_bitmap_; }
+    /// iovas that can be translated.
+    Range aperture() const { return aperture_; }
+
+    /// Puts one device into this domain. EINVAL: this domain cannot serve this device, another
+    /// one may.
+    virtual Result<> attach_device(Device& device) = 0;
+
+    /// Maps `count` pages of `page_size` bytes, a size of the bitmap, from `iova` to `address`,
+    /// both aligned to it. What is answered as mapped stays mapped. `faults` are the allocations
+    /// that may be told to fail.
+    virtual Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
+                             std::uint64_t count, std::uint32_t protection,
+                             FaultPoints& faults) = 0;
+    /// Unmaps up to `count` pages of `page_size` bytes. Answers the bytes that went: fewer where
+    /// it met a hole, more where a larger leaf had to go whole.
+    virtual std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
+                                      std::uint64_t count) = 0;
+    /// Where an iova leads; 0: nowhere.
+    virtual PhysAddr iova_to_phys(std::uint64_t iova) const = 0;
+
+    /// Makes every DMA through this domain snoop the processor's caches, whatever the device
+    /// asks for. False: not every IOMMU behind the domain can.
+    virtual bool enforce_cache_coherency() { return false; }
+
+  protected:
+    Domain(const Ops& ops, DomainType type, std::uint64_t pgsize_bitmap, Range aperture)
+        : ops_(ops), type_(type), pgsize_bitmap_(pgsize_bitmap), aperture_(aperture) {}
+
+  private:
+    const Ops& ops_;
+    const DomainType type_;
+    const std::uint64_t pgsize_bitmap_;
+    const Range aperture_;
+};
+
+}  // namespace kvmiommu::iommu

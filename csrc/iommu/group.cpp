@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+
+#include "iommu/group.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "iommu/ops.h"
+
+namespace kvmiommu::iommu {
+
+namespace {
+constexpr Source kClaim{"drivers/iommu/iommu.c: iommu_group_claim_dma_owner"};
+constexpr Source kUseDefault{"drivers/iommu/iommu.c: iommu_device_use_default_domain"};
+constexpr Source kAttach{"drivers/iommu/iommu.c: __iommu_attach_group"};
+}  // namespace
+
+void Group::add_device(Device& device) {
+    const Lock lock(mutex_);
+    assert(devices_.empty() || &devices_.front()->ops() == &device.ops());
+    devices_.push_back(&device);
+    domain_ = &device.ops().default_domain();
+}
+
+std::vector<ReservedRegion> Group::reserved_regions() const {
+    std::vector<ReservedRegion> regions;
+    std::vector<const Instance*> seen;
+    for (const Device* const device : devices_) {
+        const Instance* const instance = &device->instance();
+        if (std::find(seen.begin(), seen.end(), instance) == seen.end()) {
+            seen.push_back(instance);
+            regions.insert(regions.end(), instance->reserved.begin(), instance->reserved.end());
+        }
+    }
+    return regions;
+}
+
+bool Group::has_isolated_msi() const {
+    return std::all_of(devices_.begin(), devices_.end(), [](const Device* device) {
+        return device->instance().isolated_msi;
+    });
+}
+
+Result<> Group::claim_dma_owner(const void* owner) {
+    assert(owner != nullptr);
+    const Lock lock(mutex_);
+    if (owner_count_ != 0) {
+        return refuse(EPERM,
+                      "the DMA of group {} is in use, by an owner ({}) or by {} of the kernel's "
+                      "drivers",
+                      kClaim, id_, owner_ != nullptr, owner_count_);
+    }
+    if (domain_ != &first_device().ops().default_domain()) {
+        return refuse(EBUSY, "group {} is not in its default domain", kClaim, id_);
+    }
+    owner_ = owner;
+    owner_count_ = 1;
+    set_core_domain();
+    return {};
+}
+
+void Group::release_dma_owner() {
+    const Lock lock(mutex_);
+    assert(owner_ != nullptr && owner_count_ == 1);
+    owner_ = nullptr;
+    owner_count_ = 0;
+    set_core_domain();
+}
+
+bool Group::dma_owner_claimed() const {
+    const Lock lock(mutex_);
+    return owner_count_ != 0;
+}
+
+Result<> Group::use_default_domain() {
+    const Lock lock(mutex_);
+    if (owner_ != nullptr || domain_ != &first_device().ops().default_domain()) {
+        return refuse(EBUSY, "the DMA of group {} belongs to somebody else", kUseDefault, id_);
+    }
+    ++owner_count_;
+    return {};
+}
+
+void Group::unuse_default_domain() {
+    const Lock lock(mutex_);
+    assert(owner_ == nullptr && owner_count_ != 0);
+    --owner_count_;
+}
+
+Result<> Group::attach(Domain& domain) {
+    const Lock lock(mutex_);
+    Ops& ops = first_device().ops();
+    if (domain_ != &ops.default_domain() && domain_ != &ops.blocked_domain()) {
+        return refuse(EBUSY, "group {} is attached to another domain", kAttach, id_);
+    }
+    if (&domain.ops() != &ops) {
+        return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kAttach, id_);
+    }
+    return set_domain(domain);
+}
+
+void Group::detach([[maybe_unused]] Domain& domain) {
+    const Lock lock(mutex_);
+    assert(domain_ == &domain);
+    set_core_domain();
+}
+
+Domain* Group::domain() const {
+    const Lock lock(mutex_);
+    return domain_;
+}
+
+Result<> Group::set_domain(Domain& domain) {
+    for (auto device = devices_.begin(); device != devices_.end(); ++device) {
+        const auto attached = domain.attach_device(**device);
+        if (attached) {
+            continue;
+        }
+        // The domain that they come from took all of them before.
+        for (auto back = devices_.begin(); back != device; ++back) {
+            [[maybe_unused]] const auto returned = domain_->attach_device(**back);
+            assert(returned);
+        }
+        return std::unexpected(attached.error());
+    }
+    domain_ = &domain;
+    return {};
+}
+
+void Group::set_core_domain() {
+    Ops& ops = first_device().ops();
+    Domain& core = owner_ != nullptr ? ops.blocked_domain() : ops.default_domain();
+    [[maybe_unused]] const auto set = set_domain(core);
+    assert(set);
+}
+
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+//
+// Devices that the hardware cannot isolate from each other, and who owns their DMA
+// (drivers/iommu/iommu.c: iommu_group).
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/base.h"
+#include "iommu/device.h"
+#include "iommu/domain.h"
+
+namespace kvmiommu::iommu {
+
+class Group {
+  public:
+    explicit Group(std::uint32_t id) : id_(id) {}
+    Group(const Group&) = delete;
+    Group& operator=(const Group&) = delete;
+
+    std::uint32_t id() const { return id_; }
+
+    // --- while the machine is put together ---
+
+    /// Adds a device, whose Ops are those of the group's other devices.
+    void add_device(Device& device) EXCLUDES(mutex_);
+
+    // --- afterwards the list of devices stays as it is ---
+
+    const std::vector<Device*>& devices() const { return devices_; }
+    Device& first_device() const { return *devices_.front(); }
+    /// The reserved regions of all its devices.
+    std::vector<ReservedRegion> reserved_regions() const;
+    /// Do the IOMMUs keep its devices from raising other devices' interrupts?
+    bool has_isolated_msi() const;
+
+    /// Claims the DMA of all devices for `owner`, any address that is the owner's own; until it is
+    /// released they are blocked unless the owner attaches a domain. EPERM somebody owns it or a
+    /// kernel driver uses a device, EBUSY another domain than the default is attached.
+    /// (iommu_group_claim_dma_owner)
+    Result<> claim_dma_owner(const void* owner) EXCLUDES(mutex_);
+    void release_dma_owner() EXCLUDES(mutex_);
+    bool dma_owner_claimed() const EXCLUDES(mutex_);
+
+    /// A kernel driver binds to a device: it needs the default domain. EBUSY somebody else owns
+    /// the group's DMA. (iommu_device_use_default_domain)
+    Result<> use_default_domain() EXCLUDES(mutex_);
+    void unuse_default_domain() EXCLUDES(mutex_);
+
+    /// Puts all devices into `domain`. EBUSY they are in another one that was attached, EINVAL the
+    /// domain is of another driver, or what the driver says; then all are where they were.
+    /// (iommu_attach_group)
+    Result<> attach(Domain& domain) EXCLUDES(mutex_);
+    /// Puts them back: into the blocked domain when there is an owner, else into the default one.
+    void detach(Domain& domain) EXCLUDES(mutex_);
+    /// The domain that they are in.
+    Domain* domain() const EXCLUDES(mutex_);
+
+  private:
+    Result<> set_domain(Domain& domain) REQUIRES(mutex_);
+    // Into a domain that takes every device.
+    void set_core_domain() REQUIRES(mutex_);
+
+    const std::uint32_t id_;
+    std::vector<Device*> devices_;
+    mutable Mutex mutex_;
+    Domain* domain_ GUARDED_BY(mutex_) = nullptr;
+    const void* owner_ GUARDED_BY(mutex_) = nullptr;
+    std::uint32_t owner_count_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// iommu: devices, the groups that cannot be told apart, and the address spaces they do DMA in.
+//
+// Vocabulary
+//   iova            an I/O virtual address, what a device puts on the bus
+//   Ops             a driver for one kind of IOMMU (iommu_ops); two devices with the same Ops can
+//                   be asked to share a domain
+//   Instance        one IOMMU of the machine, with its address width and page sizes
+//   Device          what does DMA: it stands behind one Instance, in one Group
+//   Group           devices that the hardware cannot isolate from each other (iommu_group)
+//   Domain          an I/O address space (iommu_domain): blocked, identity, or a page table
+//   pgsize_bitmap   the page sizes that a domain can map, a bit each
+//   aperture        the iovas that a domain can translate
+//   owner           who claimed a group's DMA: a VFIO group, an iommufd; none: the kernel's drivers
+//   ReservedRegion  iovas that are not to be mapped, such as the interrupt window
+//   format, walker  the bits of a page table (pgtable/vtdss.h) and the one template that walks
+//                   every format (pgtable/radix.h)
+//
+// Owners
+//   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates
+//   a Domain owns it, and detaches every group before it goes.
+//
+// Lock order: a Group's mutex is taken before any lock of a driver. Page tables take no lock:
+// callers own disjoint ranges.
+
+#pragma once
+
+#include "iommu/device.h"
+#include "iommu/domain.h"
+#include "iommu/group.h"
+#include "iommu/map.h"
+#include "iommu/ops.h"
+#include "iommu/reserved_region.h"

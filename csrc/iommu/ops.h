@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+//
+// A driver for one kind of IOMMU (include/linux/iommu.h: iommu_ops). One object a kind and a
+// machine: the core compares Ops, not Instances, when it asks whether a device fits a domain.
+
+#pragma once
+
+#include <memory>
+
+#include "base/base.h"
+#include "iommu/device.h"
+#include "iommu/domain.h"
+
+namespace kvmiommu::iommu {
+
+class Ops {
+  public:
+    virtual ~Ops() = default;
+    Ops(const Ops&) = delete;
+    Ops& operator=(const Ops&) = delete;
+
+    /// "intel", "amd": the name in a machine's description.
+    virtual const char* name() const = 0;
+    /// An empty page table that suits `device`; it is not attached. ENOMEM.
+    virtual Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
+                                                                FaultPoints& faults) = 0;
+    /// Where a group's devices are before anybody asks for something else.
+    virtual Domain& default_domain() = 0;
+    /// Where no DMA gets through.
+    virtual Domain& blocked_domain() = 0;
+
+  protected:
+    Ops() = default;
+};
+
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+//
+// Intel VT-d second level (second stage) paging entries.
+// Bits: Intel Virtualization Technology for Directed I/O, Architecture Specification, revision
+// 4.1, section 9.8 "Second-Stage Paging Entries".
+
+#pragma once
+
+#include <cstdint>
+
+#include "iommu/domain.h"
+
+namespace kvmiommu::iommu::pgtable {
+
+struct VtdSecondLevel {
+    using Entry = std::uint64_t;
+    struct Attributes {
+        bool snoop = false;  // SNP in every leaf
+    };
+
+    // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
+    static constexpr unsigned kPageShift = 12;
+    static constexpr unsigned kIndexBits = 9;
+    static constexpr Entry kReadable = Entry{1} << 0;   // R
+    static constexpr Entry kWritable = Entry{1} << 1;   // W
+    static constexpr Entry kLargePage = Entry{1} << 7;  // PS, in entries above the leaf level
+    static constexpr Entry kSnoop = Entry{1} << 11;     // SNP
+    static constexpr Entry kAddress = ((Entry{1} << 52) - 1) & ~Entry{0xfff};  // bits 51:12
+
+    // --- entries read ---
+    static constexpr bool present(Entry entry) { return (entry & (kReadable | kWritable)) != 0; }
+    static constexpr bool leaf(Entry entry, unsigned level) {
+        return level == 0 || (entry & kLargePage) != 0;
+    }
+    static constexpr mm::PhysAddr address(Entry entry) { return entry & kAddress; }
+
+    // --- entries made ---
+    static constexpr Entry make_table(mm::PhysAddr table) { return table | kReadable | kWritable; }
+    static constexpr Entry make_leaf(mm::PhysAddr page, unsigned level, std::uint32_t protection,
+                                     Attributes attributes) {
+        return page | ((protection & kRead) != 0 ? kReadable : 0) |
+               ((protection & kWrite) != 0 ? kWritable : 0) | (level != 0 ? kLargePage : 0) |
+               (attributes.snoop ? kSnoop : 0);
+    }
+};
+
+}  // namespace kvmiommu::iommu::pgtable

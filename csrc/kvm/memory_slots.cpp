@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+
+#include "kvm/memory_slots.h"
+
+#include "mm/address_space.h"
+
+namespace kvmiommu::kvm {
+
+namespace {
+
+constexpr Source kIoctl{"virt/kvm/kvm_main.c: kvm_vm_ioctl_set_memory_region"};
+constexpr Source kSet{"virt/kvm/kvm_main.c: __kvm_set_memory_region"};
+constexpr std::uint64_t kMostPages = (std::uint64_t{1} << 31) - 1;
+
+}  // namespace
+
+// The range of a slot that is not deleted. The end is looked at even for one that is.
+Result<Range> MemorySlots::checked(const uapi::kvm_userspace_memory_region& region) const {
+    constexpr std::uint32_t kFlags = uapi::KVM_MEM_LOG_DIRTY_PAGES | uapi::KVM_MEM_READONLY;
+    if ((region.flags & ~kFlags) != 0) {
+        return refuse(EINVAL, "flags {:x} are not all known", kSet, region.flags);
+    }
+    // The number of the address space is in the upper half; a machine without system management
+    // mode has one.
+    if ((region.slot & 0xffff) >= kUserMemorySlots || region.slot >> 16 != 0) {
+        return refuse(EINVAL, "slot {:x}: there are {}", kIoctl, region.slot, kUserMemorySlots);
+    }
+    if (!is_aligned(region.memory_size | region.guest_phys_addr | region.userspace_addr,
+                    page_size_)) {
+        return refuse(EINVAL, "size {:x}, guest address {:x} or user address {:x} is not a multiple "
+                      "of the page size {:x}", kSet, region.memory_size, region.guest_phys_addr,
+                      region.userspace_addr, page_size_);
+    }
+    if (region.userspace_addr > mm::kTaskSize ||
+        region.memory_size > mm::kTaskSize - region.userspace_addr) {
+        return refuse(EINVAL, "{:x} bytes from {:x} reach past the user addresses' end", kSet,
+                      region.memory_size, region.userspace_addr);
+    }
+    if (region.guest_phys_addr + region.memory_size < region.guest_phys_addr ||
+        region.memory_size / page_size_ > kMostPages) {
+        return refuse(EINVAL, "{:x} bytes from guest address {:x} wrap, or are too many", kSet,
+                      region.memory_size, region.guest_phys_addr);
+    }
+    return Range{region.guest_phys_addr, region.guest_phys_addr + region.memory_size - 1};
+}
+
+Result<> MemorySlots::set(const uapi::kvm_userspace_memory_region& region) {
+    const Range guest = TRY(checked(region));
+    const auto old = slots_.find(region.slot);
+    if (region.memory_size == 0) {
+        if (old == slots_.end()) {
+            return refuse(EINVAL, "slot {} does not exist, it cannot be deleted", kSet,
+                          region.slot);
+        }
+        slots_.erase(old);
+        return {};
+    }
+    if (old != slots_.end()) {
+        const MemorySlot& slot = old->second;
+        if (slot.vaddr != region.userspace_addr || slot.guest.size() != guest.size() ||
+            ((slot.flags ^ region.flags) & uapi::KVM_MEM_READONLY) != 0) {
+            return refuse(EINVAL, "slot {} keeps its user address {:x}, its size {:x} and whether "
+                          "it is read-only", kSet, region.slot, slot.vaddr, slot.guest.size());
+        }
+    }
+    for (const auto& [number, slot] : slots_) {
+        if (number != region.slot && slot.guest.overlaps(guest)) {
+            return refuse(EEXIST, "guest addresses {:x} to {:x} meet slot {}", kSet, guest.start,
+                          guest.last, number);
+        }
+    }
+    slots_.insert_or_assign(region.slot, MemorySlot{guest, region.userspace_addr, region.flags});
+    return {};
+}
+
+}  // namespace kvmiommu::kvm

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+
+#include "kvm/module.h"
+
+#include "fs/ioctl.h"
+#include "kvm/memory_slots.h"
+#include "kvm/vm.h"
+#include "uapi/kvm.h"
+
+namespace kvmiommu::kvm {
+
+namespace {
+
+constexpr Source kIoctl{"virt/kvm/kvm_main.c: kvm_dev_ioctl"};
+constexpr Source kCreateVm{"virt/kvm/kvm_main.c: kvm_create_vm"};
+
+constexpr fs::IoctlRow<Module> kRows[] = {
+    fs::value_row<&Module::get_api_version>(uapi::KVM_GET_API_VERSION),
+    fs::value_row<&Module::check_extension>(uapi::KVM_CHECK_EXTENSION),
+    fs::value_row<&Module::create_vm>(uapi::KVM_CREATE_VM),
+};
+
+}  // namespace
+
+Module::Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio)
+    : kernel_(kernel), vfio_(vfio) {
+    kernel_.nodes().add("/dev/kvm", 0666,
+                        [this](fs::Task&, int flags) -> Result<Ref<fs::File>> {
+                            return make<ModuleFile>(*this, flags);
+                        });
+}
+
+Result<std::int64_t> Module::get_api_version(fs::Task&, std::uint64_t argument) {
+    if (argument != 0) {
+        return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
+    }
+    return uapi::KVM_API_VERSION;
+}
+
+Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability) {
+    switch (capability) {
+        case uapi::KVM_CAP_USER_MEMORY:
+        case uapi::KVM_CAP_DESTROY_MEMORY_REGION_WORKS:
+        case uapi::KVM_CAP_JOIN_MEMORY_REGIONS_WORKS:
+        case uapi::KVM_CAP_SET_BOOT_CPU_ID:
+        case uapi::KVM_CAP_READONLY_MEM:
+        case uapi::KVM_CAP_DEVICE_CTRL:
+        case uapi::KVM_CAP_CHECK_EXTENSION_VM:
+            return 1;
+        case uapi::KVM_CAP_NR_MEMSLOTS:
+            return kUserMemorySlots;
+        default:
+            return 0;
+    }
+}
+
+Result<std::int64_t> Module::create_vm(fs::Task& task, std::uint64_t type) {
+    const int fd = TRY(task.files().get_unused_fd(task.limit(fs::Resource::nofile)));
+    if (type != 0) {
+        task.files().put_unused_fd(fd);
+        return refuse(EINVAL, "type {:x} is not known, 0 is", kCreateVm, type);
+    }
+    if (task.faults().fails()) {
+        task.files().put_unused_fd(fd);
+        return refuse(ENOMEM, "told to fail", kCreateVm);
+    }
+    task.files().fd_install(fd, make<VmFile>(make<Vm>(*this, task.grab_mm())));
+    return fd;
+}
+
+ModuleFile::ModuleFile(Module& module, int flags)
+    : File(module.kernel(), "/dev/kvm", flags, true), module_(module) {}
+
+Result<std::int64_t> ModuleFile::ioctl(fs::Task& task, std::uint32_t command,
+                                       std::uint64_t argument) {
+    if (auto answer = fs::answer_ioctl<Module>(kRows, module_, task, command, argument)) {
+        return *std::move(answer);
+    }
+    return refuse(EINVAL, "request {:x} means nothing to /dev/kvm", kIoctl, command);
+}
+
+}  // namespace kvmiommu::kvm

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// KVM as it is loaded on a machine (virt/kvm/kvm_main.c: kvm_dev_ioctl).
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "fs/file.h"
+#include "fs/kernel.h"
+#include "kvm/vfio_symbols.h"
+
+namespace kvmiommu::kvm {
+
+class Module {
+  public:
+    /// Loads KVM: makes /dev/kvm. `vfio`: nothing when VFIO is not loaded.
+    Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio);
+    Module(const Module&) = delete;
+    Module& operator=(const Module&) = delete;
+
+    fs::Kernel& kernel() { return kernel_; }
+    const VfioSymbols* vfio() const { return vfio_ ? &*vfio_ : nullptr; }
+
+    // --- requests of /dev/kvm ---
+
+    /// EINVAL an argument.
+    Result<std::int64_t> get_api_version(fs::Task& task, std::uint64_t argument);
+    /// What is modelled says 1 or how many; everything else 0.
+    Result<std::int64_t> check_extension(fs::Task& task, std::uint64_t capability);
+    /// A descriptor. EINVAL another type than 0, EMFILE.
+    Result<std::int64_t> create_vm(fs::Task& task, std::uint64_t type);
+
+  private:
+    fs::Kernel& kernel_;
+    const std::optional<VfioSymbols> vfio_;
+};
+
+class ModuleFile final : public fs::File {
+  public:
+    ModuleFile(Module& module, int flags);
+    Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
+                               std::uint64_t argument) override;
+
+  private:
+    Module& module_;
+};
+
+}  // namespace kvmiommu::kvm

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+//
+// The few questions that KVM asks of a VFIO file. The real KVM looks the functions up by name each
+// time (virt/kvm/vfio.c: symbol_get) and works without them; here the machine fills them in.
+
+#pragma once
+
+#include "fs/file.h"
+
+namespace kvmiommu::kvm {
+
+struct VfioSymbols {
+    bool (*file_is_valid)(fs::File& file);
+    bool (*file_enforced_coherent)(fs::File& file);
+    void (*file_set_kvm)(fs::File& file, RefCounted* kvm);
+};
+
+}  // namespace kvmiommu::kvm

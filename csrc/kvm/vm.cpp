@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+
+#include "kvm/vm.h"
+
+#include <algorithm>
+#include <cassert>
+#include <memory>
+#include <utility>
+
+#include "kvm/vfio_device.h"
+
+namespace kvmiommu::kvm {
+
+namespace {
+
+constexpr Source kIoctl{"virt/kvm/kvm_main.c: kvm_vm_ioctl"};
+constexpr Source kCreateDevice{"virt/kvm/kvm_main.c: kvm_ioctl_create_device"};
+constexpr Source kCreateVfio{"virt/kvm/vfio.c: kvm_vfio_create"};
+
+constexpr fs::IoctlRow<Vm> kRows[] = {
+    fs::value_row<&Vm::check_extension>(uapi::KVM_CHECK_EXTENSION),
+    fs::kvm_row<&Vm::set_user_memory_region>(uapi::KVM_SET_USER_MEMORY_REGION),
+    fs::kvm_row<&Vm::create_device>(uapi::KVM_CREATE_DEVICE, fs::Reply::success),
+    fs::value_row<&Vm::set_boot_cpu_id>(uapi::KVM_SET_BOOT_CPU_ID),
+};
+
+}  // namespace
+
+Vm::Vm(Module& module, Ref<mm::AddressSpace> mm)
+    : RefCounted(module.kernel().census(), "kvm"),
+      module_(module),
+      slots_(module.kernel().page_size()) {
+    mm_ = std::move(mm);
+}
+
+Result<> Vm::check_mm(fs::Task& task) const {
+    if (mm_.get() != &task.mm()) {
+        return refuse(EIO, "the virtual machine belongs to another process", kIoctl);
+    }
+    return {};
+}
+
+Result<std::int64_t> Vm::check_extension(fs::Task& task, std::uint64_t capability) {
+    return module_.check_extension(task, capability);
+}
+
+Result<std::int64_t> Vm::set_user_memory_region(
+    fs::Block<uapi::kvm_userspace_memory_region> region) {
+    const Lock lock(mutex_);
+    TRY(slots_.set(*region));
+    return 0;
+}
+
+Result<std::int64_t> Vm::create_device(fs::Block<uapi::kvm_create_device> create) {
+    if (create->type != uapi::KVM_DEV_TYPE_VFIO) {
+        return refuse(ENODEV, "there are no devices of type {}", kCreateDevice, create->type);
+    }
+    if ((create->flags & uapi::KVM_CREATE_DEVICE_TEST) != 0) {
+        return 0;
+    }
+    fs::Task& task = create.task();
+    if (task.faults().fails()) {
+        return refuse(ENOMEM, "told to fail", kCreateDevice);
+    }
+    Ref<fs::File> file;
+    {
+        const Lock lock(mutex_);
+        const bool has_one = std::any_of(devices_.begin(), devices_.end(), [](const Device* other) {
+            return dynamic_cast<const VfioDevice*>(other) != nullptr;
+        });
+        if (has_one) {
+            return refuse(EBUSY, "a virtual machine has one VFIO device", kCreateVfio);
+        }
+        auto device = std::make_unique<VfioDevice>(*this);
+        devices_.push_back(device.get());
+        file = make<DeviceFile>(Ref<Vm>(*this), std::move(device));
+    }
+    create->fd = static_cast<std::uint32_t>(
+        TRY(task.files().install(std::move(file), task.limit(fs::Resource::nofile))));
+    return 0;
+}
+
+Result<std::int64_t> Vm::set_boot_cpu_id(fs::Task&, std::uint64_t id) {
+    const Lock lock(mutex_);
+    boot_cpu_id_ = id;
+    return 0;
+}
+
+void Vm::forget(const Device& device) {
+    const Lock lock(mutex_);
+    std::erase(devices_, &device);
+}
+
+void Vm::start_assignment() {
+    const Lock lock(mutex_);
+    ++assigned_devices_;
+}
+
+void Vm::end_assignment() {
+    const Lock lock(mutex_);
+    assert(assigned_devices_ != 0);
+    --assigned_devices_;
+}
+
+std::uint32_t Vm::assigned_devices() const {
+    const Lock lock(mutex_);
+    return assigned_devices_;
+}
+
+void Vm::register_noncoherent_dma() {
+    const Lock lock(mutex_);
+    ++noncoherent_dma_;
+}
+
+void Vm::unregister_noncoherent_dma() {
+    const Lock lock(mutex_);
+    assert(noncoherent_dma_ != 0);
+    --noncoherent_dma_;
+}
+
+bool Vm::has_noncoherent_dma() const {
+    const Lock lock(mutex_);
+    return noncoherent_dma_ != 0;
+}
+
+VmFile::VmFile(Ref<Vm> vm) : File(vm->kernel(), "kvm-vm", O_RDWR, false) { vm_ = std::move(vm); }
+
+Result<std::int64_t> VmFile::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
+    TRY(vm_->check_mm(task));
+    if (auto answer = fs::answer_ioctl<Vm>(kRows, *vm_, task, command, argument)) {
+        return *std::move(answer);
+    }
+    return refuse(ENOTTY, "request {:x} means nothing to a virtual machine", kIoctl, command);
+}
+
+}  // namespace kvmiommu::kvm

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+//
+// What a machine is made of. Nothing is checked here: System::create() refuses what it cannot be.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "iommu/device.h"
+#include "uapi/ioctl.h"
+#include "vfio/module.h"
+
+namespace kvmiommu::machine {
+
+struct IommuDescription {
+    std::string driver;  // "intel"
+    iommu::Instance instance;
+};
+
+struct PciDescription {
+    std::string address;  // "0000:00:02.0"
+    std::string model;
+    std::string driver;                  // bound to it; empty: none
+    std::string iommu;                   // an instance's name; empty: behind none
+    std::optional<std::uint32_t> group;  // number of its IOMMU group
+};
+
+struct Description {
+    std::string name;
+    uapi::Abi abi = uapi::Abi::generic;
+    std::uint64_t page_size = 4096;
+    std::uint64_t memory = std::uint64_t{4} << 30;
+    std::uint64_t fragmentation = 0;  // longest contiguous block in bytes; 0: no limit
+    bool has_vfio = true;
+    bool has_kvm = true;
+    vfio::Options vfio;
+    std::vector<IommuDescription> iommus;
+    std::vector<PciDescription> pci;
+};
+
+}  // namespace kvmiommu::machine

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+
+#include "machine/system.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "iommu/drivers/intel.h"
+#include "vfio/external.h"
+
+namespace kvmiommu::machine {
+
+namespace {
+
+constexpr Source kSource{"kvmiommu: machine/system.h"};
+
+// Drivers that look after their devices' DMA themselves, or do none: they claim nothing when they
+// bind (include/linux/device/driver.h: driver_managed_dma).
+bool manages_dma(const std::string& driver) {
+    return driver.empty() || driver == "vfio-pci" || driver == "pcieport";
+}
+
+std::unique_ptr<iommu::Ops> make_ops(const std::string& name, mm::PhysicalMemory& memory) {
+    if (name == "intel") {
+        return std::make_unique<iommu::IntelOps>(memory);
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+System::System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory)
+    : name_(description.name),
+      kernel_(std::move(memory), description.page_size, description.abi) {}
+
+System::~System() { close(); }
+
+Result<std::unique_ptr<System>> System::create(const Description& description) {
+    const std::uint64_t page_size = description.page_size;
+    if (!is_power_of_two(page_size) || page_size < mm::kFrameSize || page_size > 64 << 10) {
+        return refuse(EINVAL, "pages of {:x} bytes: must be a power of two from 4 KiB to 64 KiB",
+                      kSource, page_size);
+    }
+    if (description.fragmentation != 0 && description.fragmentation < page_size) {
+        return refuse(EINVAL, "blocks of {:x} bytes are smaller than a page of {:x}", kSource,
+                      description.fragmentation, page_size);
+    }
+    auto memory =
+        TRY(mm::PhysicalMemory::create(description.memory, description.fragmentation));
+    std::unique_ptr<System> system(new System(description, std::move(memory)));
+    if (description.has_vfio) {
+        system->vfio_.emplace(system->kernel_, description.vfio);
+    }
+    TRY(system->add_iommus(description.iommus));
+    TRY(system->add_functions(description.pci));
+    if (description.has_kvm) {
+        std::optional<kvm::VfioSymbols> symbols;
+        if (description.has_vfio) {
+            symbols = {&vfio::file_is_valid, &vfio::file_enforced_coherent, &vfio::file_set_kvm};
+        }
+        system->kvm_.emplace(system->kernel_, symbols);
+    }
+    return system;
+}
+
+Result<> System::add_iommus(const std::vector<IommuDescription>& iommus) {
+    for (std::size_t index = 0; index < iommus.size(); ++index) {
+        const IommuDescription& description = iommus[index];
+        auto& ops = drivers_[description.driver];
+        if (!ops) {
+            ops = make_ops(description.driver, kernel_.memory());
+        }
+        if (!ops) {
+            return refuse(EINVAL, "the driver of IOMMU {} is not known", kSource, index);
+        }
+        units_.try_emplace(description.instance.name, Unit{ops.get(), description.instance});
+    }
+    return {};
+}
+
+Result<> System::add_functions(const std::vector<PciDescription>& functions) {
+    functions_.reserve(functions.size());
+    for (std::size_t index = 0; index < functions.size(); ++index) {
+        const PciDescription& description = functions[index];
+        pci::Function function{description.address, description.model, description.driver};
+        if (!description.iommu.empty()) {
+            const auto unit = units_.find(description.iommu);
+            if (unit == units_.end() || !description.group) {
+                return refuse(EINVAL, "PCI function {}: its IOMMU is not known, or it has no group",
+                              kSource, index);
+            }
+            devices_.push_back(std::make_unique<iommu::Device>(
+                description.address, *unit->second.ops, unit->second.instance));
+            auto& group = groups_[*description.group];
+            if (!group) {
+                group = std::make_unique<iommu::Group>(*description.group);
+            } else if (&group->first_device().ops() != unit->second.ops) {
+                return refuse(EINVAL, "group {} has devices behind different kinds of IOMMU",
+                              kSource, *description.group);
+            }
+            function.device = devices_.back().get();
+            function.group = group.get();
+            group->add_device(*function.device);
+        }
+        functions_.push_back(function);
+    }
+    for (const pci::Function& function : functions_) {
+        if (function.group == nullptr) {
+            continue;
+        }
+        if (!manages_dma(function.driver)) {
+            TRY(function.group->use_default_domain());
+        }
+        if (function.driver == "vfio-pci" && vfio_) {
+            vfio_->bind(function);
+        }
+    }
+    return {};
+}
+
+Result<std::shared_ptr<Process>> System::create_process() {
+    auto process = std::make_shared<Process>(kernel_);
+    const Lock lock(mutex_);
+    if (closed_) {
+        return refuse(EBADF, "the system is closed", kSource);
+    }
+    std::erase_if(processes_, [](const auto& other) { return other.expired(); });
+    processes_.push_back(process);
+    return process;
+}
+
+std::vector<std::string> System::close() {
+    std::vector<std::weak_ptr<Process>> processes;
+    {
+        const Lock lock(mutex_);
+        closed_ = true;
+        processes = processes_;
+    }
+    // Whoever has a Process keeps its address space, empty now: by its task and by itself.
+    constexpr std::uint32_t kOwnReferences = 2;
+    std::vector<std::shared_ptr<Process>> kept;
+    for (const auto& weak : processes) {
+        if (auto process = weak.lock()) {
+            process->exit();
+            kept.push_back(std::move(process));
+        }
+    }
+    return kernel_.census().report([&](const RefCounted& object) {
+        return std::any_of(kept.begin(), kept.end(), [&](const auto& process) {
+            return &process->mm() == &object && object.references() == kOwnReferences;
+        });
+    });
+}
+
+}  // namespace kvmiommu::machine

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// A running machine.
+
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/base.h"
+#include "fs/kernel.h"
+#include "iommu/iommu.h"
+#include "kvm/module.h"
+#include "machine/description.h"
+#include "machine/process.h"
+#include "pci/function.h"
+#include "vfio/module.h"
+
+namespace kvmiommu::machine {
+
+class System {
+  public:
+    /// EINVAL: page size, RAM or fragmentation that cannot be, an IOMMU driver or reference that
+    /// is not known; ENOMEM: no room on the host.
+    static Result<std::unique_ptr<System>> create(const Description& description);
+    ~System();
+
+    fs::Kernel& kernel() { return kernel_; }
+    const std::string& name() const { return name_; }
+
+    /// A new process of user 0. EBADF after close().
+    Result<std::shared_ptr<Process>> create_process() EXCLUDES(mutex_);
+
+    /// Every process exits; answers what is still referenced, a line an object. Nothing, unless
+    /// there is a leak.
+    std::vector<std::string> close() EXCLUDES(mutex_);
+
+  private:
+    System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory);
+    Result<> add_iommus(const std::vector<IommuDescription>& iommus);
+    Result<> add_functions(const std::vector<PciDescription>& functions);
+
+    const std::string name_;
+    fs::Kernel kernel_;
+    std::map<std::string, std::unique_ptr<iommu::Ops>> drivers_;  // by name
+    struct Unit {
+        iommu::Ops* ops;
+        iommu::Instance instance;
+    };
+    std::map<std::string, Unit> units_;  // by the instance's name
+    std::vector<std::unique_ptr<iommu::Device>> devices_;
+    std::map<std::uint32_t, std::unique_ptr<iommu::Group>> groups_;
+    std::vector<pci::Function> functions_;
+    std::optional<vfio::Module> vfio_;
+    std::optional<kvm::Module> kvm_;
+
+    Mutex mutex_;
+    std::vector<std::weak_ptr<Process>> processes_ GUARDED_BY(mutex_);
+    bool closed_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace kvmiommu::machine

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+
+#include "vfio/device.h"
+
+#include "vfio/group.h"
+
+namespace kvmiommu::vfio {
+
+Device::Device(Group& group, const pci::Function& function)
+    : group_(group), function_(function) {}
+
+Result<Ref<fs::File>> Device::open(fs::Task& task) {
+    TRY(group_.open_device(task, *this));
+    return make<DeviceFile>(*this);
+}
+
+DeviceFile::DeviceFile(Device& device)
+    : File(device.group().kernel(), "vfio-device", O_RDWR, true), device_(device) {}
+
+DeviceFile::~DeviceFile() { device_.group().close_device(device_); }
+
+}  // namespace kvmiommu::vfio

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""A small Linux kernel in user space that answers KVM, VFIO and IOMMU calls as the real one does.
+
+    import os
+    from kvmiommu import System, uapi
+
+    with System("q35-intel") as system:
+        process = system.process()
+        container = process.open("/dev/vfio/vfio", os.O_RDWR)
+        process.ioctl(container, uapi.vfio.VFIO_GET_API_VERSION)
+
+`System` is a machine, `Process` a process on it whose methods are system calls, `uapi` the numbers
+and structs of Linux's headers, `machine` the descriptions of machines.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+
+from . import machine, uapi
+from .errors import LeakError, MemoryFault
+from .process import Process
+from .system import System, TraceRecord
+
+__all__ = [
+    "LeakError",
+    "MemoryFault",
+    "Process",
+    "System",
+    "TraceRecord",
+    "__version__",
+    "machine",
+    "uapi",
+]
+
+__version__ = _version("kvmiommu")

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""A running machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from . import _core
+from . import machine as machines
+from .errors import LeakError
+from .machine import Machine
+from .process import Process
+
+__all__ = ["System", "TraceRecord"]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRecord:
+    """One call as the trace keeps it. `result` is the call's value, or the negative errno."""
+
+    sequence: int
+    task: int
+    call: str
+    arguments: tuple[int, int, int]
+    result: int
+    refusal: str | None
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{argument:#x}" for argument in self.arguments)
+        why = f"  {self.refusal}" if self.refusal else ""
+        return f"{self.sequence:6} [{self.task}] {self.call}({arguments}) = {self.result}{why}"
+
+
+class System(_core.System):
+    """An emulated machine: its memory, its IOMMUs, its devices, and the processes that run on it.
+
+    `machine` is the name of a machine that comes with the package (`kvmiommu.machine.names()`), the
+    path of a description, or a `kvmiommu.machine.Machine`. Systems share nothing: any number of
+    them live side by side in one Python process, and each may be used from several threads.
+
+        with System("q35-intel") as system:
+            process = system.process()
+            container = process.open("/dev/vfio/vfio", os.O_RDWR)
+
+    Raises `kvmiommu.machine.MachineError` for a description that is not right, `OSError` when the
+    host has no room.
+    """
+
+    def __init__(self, machine: str | Path | Machine = "q35-intel") -> None:
+        self.machine = machine if isinstance(machine, Machine) else machines.load(machine)
+        super().__init__(_description(self.machine))
+
+    def process(self) -> Process:
+        """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
+        return Process(self)
+
+    def close(self) -> None:  # type: ignore[override]
+        """Lets every process exit.
+
+        Raises LeakError when something is still referenced then: in a right emulator nothing is.
+        """
+        if alive := super().close():
+            raise LeakError(repr(self), alive)
+
+    def trace(self) -> list[TraceRecord]:  # type: ignore[override]
+        """The last calls, the oldest first, as many as `keep_trace(records)` asked to keep."""
+        return [TraceRecord(*record) for record in super().trace()]
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            super().close()  # what went wrong is more telling than what it left behind
+
+    def __repr__(self) -> str:
+        return f"<System {self.machine.name}>"
+
+
+def _description(machine: Machine) -> _core.Description:
+    """The description as the core takes it."""
+    description = _core.Description()
+    description.name = machine.name
+    description.page_size = machine.page_size
+    description.memory = machine.memory
+    description.fragmentation = machine.fragmentation or 0
+    description.has_vfio = machine.modules.vfio
+    description.has_kvm = machine.modules.kvm
+    description.set_abi(machine.abi)
+    options = machine.options
+    description.set_vfio_options(
+        dma_entry_limit=int(options["vfio_iommu_type1.dma_entry_limit"]),
+        disable_hugepages=bool(options["vfio_iommu_type1.disable_hugepages"]),
+        allow_unsafe_interrupts=bool(options["vfio_iommu_type1.allow_unsafe_interrupts"]),
+        enable_unsafe_noiommu_mode=bool(options["vfio.enable_unsafe_noiommu_mode"]),
+    )
+    for iommu in machine.iommus:
+        description.add_iommu(
+            name=iommu.name,
+            driver=iommu.driver,
+            address_width=iommu.address_width,
+            page_sizes=iommu.pgsize_bitmap,
+            enforces_cache_coherency=iommu.enforce_cache_coherency,
+            isolated_msi=iommu.isolated_msi,
+        )
+        for region in iommu.reserved:
+            description.add_reserved(start=region.start, last=region.last, type=region.type)
+    for function in machine.pci:
+        description.add_pci(
+            address=function.address,
+            model=function.model,
+            driver=function.driver,
+            iommu=function.iommu or "",
+            group=function.group,
+        )
+    return description
