@@ -97,7 +97,8 @@ template <class... Numbers>
 /// The value of a Result, or a return of its refusal from the function around it.
 #define TRY(expression) KVMIOMMU_TRY(expression, __COUNTER__)
 // Each use has a name of its own, so that one may stand in the argument of another.
-#define KVMIOMMU_TRY(expression, number) KVMIOMMU_TRY_AS(expression, tried_##number)
+#define KVMIOMMU_TRY(expression, number) KVMIOMMU_TRY_NUMBER(expression, number)
+#define KVMIOMMU_TRY_NUMBER(expression, number) KVMIOMMU_TRY_AS(expression, tried_##number)
 #define KVMIOMMU_TRY_AS(expression, tried)                     \
     ({                                                         \
         auto&& tried = (expression);                           \

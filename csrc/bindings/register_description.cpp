@@ -70,6 +70,14 @@ void set_abi(Description& description, const std::string& abi) {
     description.abi = abi == "power" ? uapi::Abi::power : uapi::Abi::generic;
 }
 
+void add_fixed(Description& description, const std::string& name) {
+    const auto bug = fs::kernel_bug(name);
+    if (!bug) {
+        throw py::value_error("no bug is called \"" + name + "\"");
+    }
+    description.fixed.add(*bug);
+}
+
 }  // namespace
 
 void register_description(py::module_& core) {
@@ -83,6 +91,7 @@ void register_description(py::module_& core) {
         .def_readwrite("has_vfio", &Description::has_vfio)
         .def_readwrite("has_kvm", &Description::has_kvm)
         .def("set_abi", &set_abi, arg("abi"))
+        .def("add_fixed", &add_fixed, arg("name"))
         .def("set_vfio_options",
              [](Description& description, std::uint32_t dma_entry_limit, bool disable_hugepages,
                 bool allow_unsafe_interrupts, bool enable_unsafe_noiommu_mode) {

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "fs/device_nodes.h"
+#include "fs/kernel_bugs.h"
 #include "mm/mm.h"
 #include "uapi/ioctl.h"
 
@@ -20,8 +21,8 @@ namespace kvmiommu::fs {
 class Kernel {
   public:
     /// `page_size` is 4096 or 65536; `abi` is how the machine's processes encode requests.
-    Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, uapi::Abi abi)
-        : memory_(std::move(memory)), page_size_(page_size), abi_(abi) {}
+    Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, uapi::Abi abi,
+           FixedBugs fixed = {});
     Kernel(const Kernel&) = delete;
     Kernel& operator=(const Kernel&) = delete;
 
@@ -31,6 +32,8 @@ class Kernel {
     TraceRing& trace() { return trace_; }
     std::uint64_t page_size() const { return page_size_; }
     uapi::Abi abi() const { return abi_; }
+    /// Is this bug of the real kernel not to be reproduced?
+    bool fixed(KernelBug bug) const { return fixed_.contains(bug); }
     std::uint32_t next_task_id() { return next_task_id_.fetch_add(1, std::memory_order_relaxed); }
 
   private:
@@ -40,6 +43,7 @@ class Kernel {
     TraceRing trace_;
     const std::uint64_t page_size_;
     const uapi::Abi abi_;
+    const FixedBugs fixed_;
     std::atomic<std::uint32_t> next_task_id_{1};
 };
 

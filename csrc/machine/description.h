@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/kernel_bugs.h"
 #include "iommu/device.h"
 #include "uapi/ioctl.h"
 #include "vfio/module.h"
@@ -34,6 +35,7 @@ struct Description {
     std::uint64_t page_size = 4096;
     std::uint64_t memory = std::uint64_t{4} << 30;
     std::uint64_t fragmentation = 0;  // longest contiguous block in bytes; 0: no limit
+    fs::FixedBugs fixed;
     bool has_vfio = true;
     bool has_kvm = true;
     vfio::Options vfio;

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// An emulated process: a task and the address space it owns.
+// An emulated process: a task and the address space it owns. Descriptors 0, 1 and 2 are open, as
+// they are in every process that a shell starts; here they are /dev/null.
 
 #pragma once
 
+#include <fcntl.h>
+
+#include <cassert>
+#include <utility>
+
+#include "fs/syscalls.h"
 #include "fs/task.h"
 #include "mm/owned_address_space.h"
 
@@ -23,6 +30,10 @@ class Process {
   private:
     Process(fs::Kernel& kernel, Ref<mm::OwnedAddressSpace> mm) : task_(kernel, mm) {
         mm_ = std::move(mm);
+        for (int fd = 0; fd < 3; ++fd) {
+            [[maybe_unused]] const auto opened = fs::sys_open(task_, "/dev/null", O_RDWR);
+            assert(opened && *opened == fd);
+        }
     }
 
     fs::Task task_;

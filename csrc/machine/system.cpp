@@ -31,7 +31,7 @@ std::unique_ptr<iommu::Ops> make_ops(const std::string& name, mm::PhysicalMemory
 
 System::System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory)
     : name_(description.name),
-      kernel_(std::move(memory), description.page_size, description.abi) {}
+      kernel_(std::move(memory), description.page_size, description.abi, description.fixed) {}
 
 System::~System() { close(); }
 

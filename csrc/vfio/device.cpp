@@ -9,6 +9,10 @@ namespace kvmiommu::vfio {
 Device::Device(Group& group, const pci::Function& function)
     : group_(group), function_(function) {}
 
+bool Device::enforced_coherent() const {
+    return function_.device != nullptr && function_.device->instance().enforces_cache_coherency;
+}
+
 Result<Ref<fs::File>> Device::open(fs::Task& task) {
     TRY(group_.open_device(task, *this));
     return make<DeviceFile>(*this);

@@ -25,6 +25,9 @@ class Device {
     const pci::Function& function() const { return function_; }
     Group& group() { return group_; }
 
+    /// Can all its DMA be made to snoop the caches?
+    bool enforced_coherent() const;
+
     /// A new descriptor's file, through its group. As Group::open_device().
     Result<Ref<fs::File>> open(fs::Task& task);
 
@@ -44,6 +47,7 @@ class DeviceFile final : public fs::File {
     explicit DeviceFile(Device& device);
     ~DeviceFile() override;
 
+    const Device& device() const { return device_; }
     Device& device() { return device_; }
 
   private:

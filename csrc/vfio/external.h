@@ -10,7 +10,7 @@
 
 namespace kvmiommu::vfio {
 
-/// Is it an open group?
+/// Is it an open group or device?
 bool file_is_valid(fs::File& file);
 /// Can all its DMA be made to snoop the caches? True for files that are not VFIO's.
 bool file_enforced_coherent(fs::File& file);

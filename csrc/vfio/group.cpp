@@ -177,10 +177,8 @@ void Group::close_device(Device& device) {
 }
 
 bool Group::enforced_coherent() const {
-    return std::all_of(devices_.begin(), devices_.end(), [](const auto& device) {
-        const iommu::Device* const iommu_device = device->function().device;
-        return iommu_device != nullptr && iommu_device->instance().enforces_cache_coherency;
-    });
+    return std::all_of(devices_.begin(), devices_.end(),
+                       [](const auto& device) { return device->enforced_coherent(); });
 }
 
 void Group::set_kvm(RefCounted* kvm) {

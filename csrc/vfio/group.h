@@ -84,6 +84,7 @@ class GroupFile final : public fs::File {
     GroupFile(Group& group, int flags);
     ~GroupFile() override;
 
+    const Group& group() const { return group_; }
     Group& group() { return group_; }
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;

@@ -116,6 +116,7 @@ class Type1 final : public IommuBackend {
         EXCLUDES(mutex_);
     Result<> give_dirty_bitmap(fs::Task& task, std::uint64_t iova, Mapping& mapping,
                                std::uint64_t base, std::uint64_t user_bitmap) REQUIRES(mutex_);
+    void forget_dirty(Mapping& mapping) REQUIRES(mutex_);
     static Result<> check_bitmap(const uapi::vfio_bitmap& bitmap, std::uint64_t size);
 
     fs::Kernel& kernel_;

@@ -3,6 +3,7 @@
 // VFIO_IOMMU_DIRTY_PAGES: which pages a device may have written. No IOMMU of a container says, so
 // every page that is mapped for one counts as dirty.
 
+#include <algorithm>
 #include <bit>
 
 #include "vfio/type1.h"
@@ -21,6 +22,16 @@ constexpr std::uint64_t kLargestBitmap = std::uint64_t{1} << 28;
 constexpr std::uint64_t kBits = 64;
 
 std::uint64_t words_for(std::uint64_t bits) { return (bits + kBits - 1) / kBits; }
+
+// Sets or clears the first `bits` bits.
+void set_bits(std::vector<std::uint64_t>& bitmap, std::uint64_t bits, bool value) {
+    const std::uint64_t whole = bits / kBits;
+    std::fill_n(bitmap.begin(), whole, value ? ~std::uint64_t{0} : 0);
+    if (bits % kBits != 0) {
+        const std::uint64_t mask = low_mask(static_cast<unsigned>(bits % kBits));
+        bitmap[whole] = value ? bitmap[whole] | mask : bitmap[whole] & ~mask;
+    }
+}
 
 }  // namespace
 
@@ -98,7 +109,7 @@ Result<> Type1::begin_tracking(Mapping& mapping) {
     if (pages > kMostPages) {
         return refuse(EINVAL, "a mapping of {} pages is too large to track", kAllocate, pages);
     }
-    mapping.dirty.assign(words_for(pages), 0);
+    mapping.dirty.assign(words_for(pages) + 1, 0);
     return {};
 }
 
@@ -124,37 +135,44 @@ Result<std::int64_t> Type1::get_dirty_bitmap(fs::Task& task,
     for (auto at = mappings_.first_behind(get.iova);
          at != mappings_.end() && at->first <= get.iova + get.size - 1; ++at) {
         TRY(give_dirty_bitmap(task, at->first, at->second, get.iova, get.bitmap.data));
-        std::fill(at->second.dirty.begin(), at->second.dirty.end(), 0);
+        forget_dirty(at->second);
     }
     return 0;
 }
 
-// Writes a mapping's bits where they belong in a bitmap that begins at iova `base`. Whole words
-// are written: bits in front of the mapping are kept, those behind it in its last word become 0.
+// Writes a mapping's bits where they belong in a bitmap that begins at iova `base`: whole words, so
+// that bits behind the mapping in its last word are written too, and bits of the user's first word
+// are kept.
 Result<> Type1::give_dirty_bitmap(fs::Task& task, std::uint64_t iova, Mapping& mapping,
                                   std::uint64_t base, std::uint64_t user_bitmap) {
     const std::uint64_t pages = mapping.size / granule();
     const std::uint64_t first_bit = (iova - base) / granule();
-    const std::uint64_t shift = first_bit % kBits;
-    const mm::UserPtr<std::uint64_t> to(user_bitmap +
-                                        first_bit / kBits * sizeof(std::uint64_t));
+    const auto shift = static_cast<unsigned>(first_bit % kBits);
+    const mm::UserPtr<std::uint64_t> to(user_bitmap + first_bit / kBits * sizeof(std::uint64_t));
     if (mapping.iommu_mapped) {
-        std::fill(mapping.dirty.begin(), mapping.dirty.end(), ~std::uint64_t{0});
-        if (pages % kBits != 0) {
-            mapping.dirty.back() = low_mask(static_cast<unsigned>(pages % kBits));
-        }
+        set_bits(mapping.dirty, pages, true);
     }
-    std::vector<std::uint64_t> words(words_for(shift + pages), 0);
-    for (std::uint64_t i = 0; i < mapping.dirty.size(); ++i) {
-        words[i] |= mapping.dirty[i] << shift;
-        if (shift != 0 && i + 1 < words.size()) {
-            words[i + 1] |= mapping.dirty[i] >> (kBits - shift);
-        }
-    }
+    // The shift is done in the mapping's own bitmap, which has a word to spare for it.
+    const std::uint64_t words = words_for(shift + pages);
     if (shift != 0) {
-        words[0] |= TRY(to.read(task.mm()));
+        for (std::uint64_t i = words; i-- != 0;) {
+            const std::uint64_t lower = i == 0 ? 0 : mapping.dirty[i - 1] >> (kBits - shift);
+            mapping.dirty[i] = mapping.dirty[i] << shift | lower;
+        }
+        mapping.dirty[0] |= TRY(to.read(task.mm()));
     }
-    return task.mm().copy_out(to.address(), words.data(), words.size() * sizeof words[0]);
+    return task.mm().copy_out(to.address(), mapping.dirty.data(), words * sizeof(std::uint64_t));
+}
+
+// After its bits have been given. The kernel clears as many bits as the mapping has pages from the
+// start, though they were shifted: the last ones stay and are given, as dirty pages that are not
+// the mapping's, by the next call that shifts.
+void Type1::forget_dirty(Mapping& mapping) {
+    if (kernel_.fixed(fs::KernelBug::type1_dirty_stale_bits)) {
+        std::fill(mapping.dirty.begin(), mapping.dirty.end(), 0);
+    } else {
+        set_bits(mapping.dirty, mapping.size / granule(), false);
+    }
 }
 
 }  // namespace kvmiommu::vfio

@@ -25,7 +25,7 @@ struct Mapping {
     std::uint64_t locked_pages = 0;  // charged to mm->locked_vm
     Ref<mm::AddressSpace> mm{"vfio_dma.mm"};
     std::vector<mm::PhysicalRun> pins;   // in the order of the iovas
-    std::vector<std::uint64_t> dirty;    // a bit a page, while dirty pages are tracked
+    std::vector<std::uint64_t> dirty;    // a bit a page and a word to spare, while tracked
 };
 
 /// Mappings by iova; they do not overlap.

@@ -64,9 +64,11 @@ Result<std::uint64_t> Type1::unmap_range(fs::Task& task,
     if (v2_ && !all && cuts_a_mapping(iova, size)) {
         return refuse(EINVAL, "{:x} bytes from {:x} would cut a mapping", kDoUnmap, size, iova);
     }
-    // This end wraps to 0 for a range up to the last byte, and then nothing is unmapped: so it is
-    // in the kernel.
-    const std::uint64_t end = iova + size;
+    // The kernel's end wraps to 0 for a range up to the last byte, and then nothing is unmapped.
+    std::uint64_t end = iova + size;
+    if (end == 0 && kernel_.fixed(fs::KernelBug::type1_unmap_to_the_last_byte)) {
+        end = ~std::uint64_t{0};
+    }
     std::uint64_t unmapped = 0;
     if ((unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
         TRY(invalidate_vaddrs(iova, end, unmapped));

@@ -96,6 +96,8 @@ def _description(machine: Machine) -> _core.Description:
     description.has_vfio = machine.modules.vfio
     description.has_kvm = machine.modules.kvm
     description.set_abi(machine.abi)
+    for bug in machine.fixed:
+        description.add_fixed(bug)
     options = machine.options
     description.set_vfio_options(
         dma_entry_limit=int(options["vfio_iommu_type1.dma_entry_limit"]),
