@@ -245,7 +245,9 @@ class Brute {
 
   private:
     void allocate() {
-        const auto run = memory_->allocate(1 + numbers_.below(20), 1ULL << numbers_.below(4));
+        const std::uint64_t wanted = 1 + numbers_.below(20);
+        const std::uint64_t alignment = 1ULL << numbers_.below(4);
+        const auto run = memory_->allocate(wanted, alignment);
         if (!run) {
             return;
         }
@@ -345,7 +347,7 @@ class Brute {
 
 TEST_CASE("references and pins in any order free a frame with the last of both, and zero it") {
     for (std::uint64_t seed = 1; seed <= 6; ++seed) {
-        for (const std::uint64_t fragment : {0ULL, 4 * kKiB, 32 * kKiB}) {
+        for (const std::uint64_t fragment : {0 * kKiB, 4 * kKiB, 32 * kKiB}) {
             CAPTURE(seed);
             CAPTURE(fragment);
             Brute(seed, fragment).run(300);

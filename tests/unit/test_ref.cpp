@@ -137,6 +137,17 @@ TEST_CASE("the census lists the living in the order of their making") {
     CHECK(census.report().empty());
 }
 
+TEST_CASE("the census leaves out what is expected") {
+    Census census;
+    const Ref<Thing> one = make<Thing>(census, "one");
+    const Ref<Thing> two = make<Thing>(census, "two");
+    const auto lines =
+        census.report([](const RefCounted& object) { return std::string(object.kind()) == "one"; });
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].starts_with("two"));
+    CHECK(census.alive() == 2);
+}
+
 TEST_CASE("two censuses know nothing of each other") {
     Census one;
     Census two;
@@ -189,6 +200,18 @@ TEST_CASE("an object knows the names of its holders") {
     file.reset();
     CHECK(census.report() ==
           std::vector<std::string>{"container, references: 1, held by vfio_group.container"});
+}
+
+TEST_CASE("a place keeps its name when the container around it grows") {
+    Census census;
+    std::vector<Ref<Thing>> places;
+    for (int i = 0; i < 20; ++i) {
+        places.emplace_back("a list");
+        places.back() = make<Thing>(census, "thing");
+    }
+    for (const std::string& line : census.report()) {
+        CHECK(line == "thing, references: 1, held by a list");
+    }
 }
 #else
 TEST_CASE("an object keeps no names unless it is built to") {

@@ -24,14 +24,18 @@ Result<int> quarter(int number) {
     return half(once);
 }
 
-Result<int> quarter_in_one(int number) { return TRY(half(TRY(half(number)))); }
+Result<int> quarter_in_one(int number) {
+    return TRY(half(TRY(half(number))));
+}
 
 Result<> must_be_even(int number) {
     TRY(half(number));
     return {};
 }
 
-Result<std::unique_ptr<int>> boxed(int number) { return std::make_unique<int>(TRY(half(number))); }
+Result<std::unique_ptr<int>> boxed(int number) {
+    return std::make_unique<int>(TRY(half(number)));
+}
 
 Result<int> unboxed(int number) {
     const std::unique_ptr<int> box = TRY(boxed(number));

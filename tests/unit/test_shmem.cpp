@@ -68,7 +68,7 @@ TEST_CASE("past the last page there is nothing, within it there is") {
     CHECK(outcome(file.shmem->frames(4096, 4096)) == "ok");
     CHECK(outcome(file.shmem->frames(8192, 4096)) == "EFAULT");
     CHECK(file.shmem->frames(8192, 4096).error().reason() ==
-          "offset 0x2000 is past the end of a file of 4097 bytes");
+          "offset 0x2000 is past the end of a file of 0x1001 bytes");
 }
 
 TEST_CASE("a file of no bytes has no page") {
