@@ -39,6 +39,8 @@ class AddressSpace : public RefCounted {
 
     /// The last task has left: everything is unmapped, copies and pins answer EFAULT.
     virtual void exit() = 0;
+    /// Has the last task left?
+    virtual bool exited() const = 0;
 
     PhysicalMemory& memory() { return memory_; }
     /// mm->locked_vm: mlock, VFIO's type1 and sPAPR containers, TCE tables.

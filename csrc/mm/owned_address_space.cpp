@@ -74,6 +74,11 @@ void OwnedAddressSpace::exit() {
     remove({0, ~std::uint64_t{0}}, gone);
 }
 
+bool OwnedAddressSpace::exited() const {
+    const Lock lock(mutex_);
+    return exited_;
+}
+
 Result<> OwnedAddressSpace::check_range(std::uint64_t address, std::uint64_t& length) const {
     if (!is_aligned(address, page_size())) {
         return refuse(EINVAL, "address {:x} is not a multiple of the page size {:x}", kMunmap,

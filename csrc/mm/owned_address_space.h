@@ -81,6 +81,7 @@ class OwnedAddressSpace final : public AddressSpace {
     Result<PhysicalRun> pin(std::uint64_t address, std::uint64_t bytes, Access access) override
         EXCLUDES(mutex_);
     void exit() override EXCLUDES(mutex_);
+    bool exited() const override EXCLUDES(mutex_);
 
     /// Loads and stores of the process itself: all bytes, or the signal that it would get. Bytes
     /// before the bad one have been stored.

@@ -4,7 +4,9 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/base.h"
 #include "fs/task.h"
@@ -19,6 +21,18 @@ enum class GroupType : std::uint8_t {
     noiommu,   // not at all
 };
 
+/// A device whose driver does the work of an IOMMU: it pins the pages that it lets its device
+/// reach, and gives them up when their mapping is to go (vfio_device_ops: dma_unmap).
+class DmaUser {
+  public:
+    virtual ~DmaUser() = default;
+    /// [iova, iova + size) is about to be unmapped: unpin every page of it. Called without a lock.
+    virtual void dma_unmap(std::uint64_t iova, std::uint64_t size) = 0;
+
+  protected:
+    DmaUser() = default;
+};
+
 /// What a driver keeps for one container.
 class IommuBackend : public RefCounted {
   public:
@@ -29,6 +43,22 @@ class IommuBackend : public RefCounted {
     virtual std::int64_t check_extension(std::uint64_t extension) = 0;
     virtual Result<> attach_group(fs::Task& task, iommu::Group& group, GroupType type) = 0;
     virtual void detach_group(iommu::Group& group) = 0;
+
+    // --- for devices without an IOMMU; a driver that maps nothing refuses (drivers/vfio/container.c:
+    // vfio_device_container_pin_pages) ---
+
+    /// A device that is told of unmaps, from its first open to its last close.
+    virtual void register_device(DmaUser&) {}
+    virtual void unregister_device(DmaUser&) {}
+    /// Pins `pages.size()` pages from `iova` on, for reading or writing by the device, and answers
+    /// where they are. All or none. E2BIG more than a page of pointers; what the driver refuses.
+    virtual Result<> pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
+                               std::span<mm::PhysAddr> pages);
+    /// Gives up `count` pages that pin_pages() gave.
+    virtual void unpin_pages(std::uint64_t, std::uint64_t) {}
+    /// Reads or writes what the user has mapped at `iova`.
+    virtual Result<> dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data,
+                            bool write);
 
   protected:
     using RefCounted::RefCounted;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Opening, extensions and VFIO_IOMMU_GET_INFO. The other parts: type1_attach.cpp, type1_map.cpp,
-// type1_unmap.cpp, type1_dirty.cpp.
+// type1_unmap.cpp,
+// type1_pages.cpp, type1_dirty.cpp.
 
 #include "vfio/type1.h"
 
@@ -120,8 +121,12 @@ std::int64_t Type1::check_extension(std::uint64_t extension) {
         case uapi::VFIO_TYPE1v2_IOMMU:
         case uapi::VFIO_TYPE1_NESTING_IOMMU:
         case uapi::VFIO_UNMAP_ALL:
-        case uapi::VFIO_UPDATE_VADDR:
             return 1;
+        case uapi::VFIO_UPDATE_VADDR: {
+            // Drivers that pin for themselves could not be kept away meanwhile.
+            const Lock lock(mutex_);
+            return emulated_groups_.empty();
+        }
         case uapi::VFIO_DMA_CC_IOMMU: {
             const Lock lock(mutex_);
             for (const auto& attached : domains_) {

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "fs/ioctl.h"
@@ -52,6 +54,19 @@ class Type1 final : public IommuBackend {
         EXCLUDES(mutex_);
     void detach_group(iommu::Group& group) override EXCLUDES(mutex_);
 
+    void register_device(DmaUser& device) override EXCLUDES(mutex_);
+    void unregister_device(DmaUser& device) override EXCLUDES(mutex_);
+    /// EACCES version 1; EBUSY mappings without a valid user address; EINVAL no device is told of
+    /// unmaps, or an iova that is not mapped; EPERM not mapped for this access; ENODEV the process
+    /// that mapped it has gone; EFAULT; ENOMEM past its limit.
+    Result<> pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
+                       std::span<mm::PhysAddr> pages) override EXCLUDES(mutex_);
+    void unpin_pages(std::uint64_t iova, std::uint64_t count) override EXCLUDES(mutex_);
+    /// EBUSY as above; EINVAL not mapped; EPERM not mapped for reading, or not for writing; EFAULT.
+    /// What was moved before it stays moved.
+    Result<> dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data,
+                    bool write) override EXCLUDES(mutex_);
+
     // --- requests ---
 
     /// Page sizes, and a chain of capabilities as far as argsz has room for them.
@@ -92,22 +107,42 @@ class Type1 final : public IommuBackend {
     // Pins and maps what a mapping has not yet, up to `size` bytes.
     Result<> pin_and_map(fs::Task& task, std::uint64_t iova, Mapping& mapping, std::uint64_t size)
         REQUIRES(mutex_);
-    Result<mm::PhysicalRun> pin_run(fs::Task& task, Mapping& mapping, std::uint64_t offset,
-                                    std::uint64_t bytes) REQUIRES(mutex_);
+    Result<mm::PhysicalRun> pin_run(fs::Task& task, std::uint64_t iova, Mapping& mapping,
+                                    std::uint64_t offset, std::uint64_t bytes) REQUIRES(mutex_);
     Result<> map_in_all(fs::Task& task, std::uint64_t iova, mm::PhysicalRun run,
                         std::uint32_t protection) REQUIRES(mutex_);
     void unpin_all(Mapping& mapping) REQUIRES(mutex_);
+    // The IOMMU has gone and drivers have not: what they have pinned stays, and is charged.
+    void leave_to_drivers(std::uint64_t iova, Mapping& mapping) REQUIRES(mutex_);
     // Unmaps, unpins, and gives the entry back.
     MappingTree::iterator remove(MappingTree::iterator mapping) REQUIRES(mutex_);
     void remove_all() REQUIRES(mutex_);
 
-    Result<std::uint64_t> unmap_range(fs::Task& task, const uapi::vfio_iommu_type1_dma_unmap& unmap,
-                                      const uapi::vfio_bitmap& bitmap) REQUIRES(mutex_);
+    Result<> check_unmap(const uapi::vfio_iommu_type1_dma_unmap& unmap,
+                         const uapi::vfio_bitmap& bitmap) REQUIRES(mutex_);
+    // As far as the first mapping that drivers have pinned pages of: that one is answered.
+    Result<std::optional<Range>> unmap_until_pinned(fs::Task& task,
+                                                    const uapi::vfio_iommu_type1_dma_unmap& unmap,
+                                                    std::uint64_t user_bitmap,
+                                                    std::uint64_t& bytes) REQUIRES(mutex_);
+    std::uint64_t end_of(const uapi::vfio_iommu_type1_dma_unmap& unmap) const;
+    // Asks every registered device to give up its pages of a mapping; no lock is held meanwhile.
+    void notify_unmap(Range iovas) EXCLUDES(mutex_);
+    void take_from_drivers(Range iovas) EXCLUDES(mutex_);
     bool cuts_a_mapping(std::uint64_t iova, std::uint64_t size) REQUIRES(mutex_);
     Result<> invalidate_vaddrs(std::uint64_t iova, std::uint64_t end, std::uint64_t& bytes)
         REQUIRES(mutex_);
 
+    // type1_pages.cpp
+    Result<mm::PhysAddr> pin_page(std::uint64_t iova, std::uint32_t protection) REQUIRES(mutex_);
+    void unpin_page(std::uint64_t iova) REQUIRES(mutex_);
+    Result<std::uint64_t> move(std::uint64_t iova, std::span<std::byte> data, bool write,
+                               fs::Task& task) REQUIRES(mutex_);
+
     // type1_dirty.cpp
+    void mark_dirty(std::uint64_t offset, std::uint64_t bytes, Mapping& mapping) REQUIRES(mutex_);
+    void mark_pinned_dirty(std::uint64_t iova, Mapping& mapping) REQUIRES(mutex_);
+    void mark_all_dirty() REQUIRES(mutex_);
     Result<> start_dirty_tracking() REQUIRES(mutex_);
     void stop_dirty_tracking() REQUIRES(mutex_);
     Result<> begin_tracking(Mapping& mapping) REQUIRES(mutex_);
@@ -127,6 +162,8 @@ class Type1 final : public IommuBackend {
     Mutex mutex_;
     MappingTree mappings_ GUARDED_BY(mutex_);
     std::vector<std::unique_ptr<AttachedDomain>> domains_ GUARDED_BY(mutex_);  // newest first
+    std::vector<const iommu::Group*> emulated_groups_ GUARDED_BY(mutex_);
+    std::vector<DmaUser*> devices_ GUARDED_BY(mutex_);
     IovaRanges iova_ranges_ GUARDED_BY(mutex_);
     std::uint64_t pgsize_bitmap_ GUARDED_BY(mutex_);
     std::uint64_t entries_left_ GUARDED_BY(mutex_);  // dma_avail

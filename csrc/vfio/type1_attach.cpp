@@ -15,19 +15,25 @@ constexpr Source kNesting{"drivers/iommu/iommu.c: iommu_enable_nesting"};
 }  // namespace
 
 bool Type1::attached(const iommu::Group& group) const {
-    return std::any_of(domains_.begin(), domains_.end(), [&](const auto& attached) {
+    return std::find(emulated_groups_.begin(), emulated_groups_.end(), &group) !=
+               emulated_groups_.end() ||
+           std::any_of(domains_.begin(), domains_.end(), [&](const auto& attached) {
         return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
                attached->groups.end();
     });
 }
 
-Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType) {
+Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType type) {
     const Lock lock(mutex_);
     if (invalid_vaddrs_ != 0) {
         return refuse(EBUSY, "{} mappings have no valid user address", kAttach, invalid_vaddrs_);
     }
     if (attached(group)) {
         return refuse(EINVAL, "group {} is in the container already", kAttach, group.id());
+    }
+    if (type == GroupType::emulated) {
+        emulated_groups_.push_back(&group);
+        return {};
     }
     AttachedDomain* const joined = TRY(domain_for(task, group));
     joined->groups.push_back(&group);
@@ -162,7 +168,7 @@ Result<> Type1::replay_one(fs::Task& task, iommu::Domain& domain, std::uint64_t 
         mutex_.assert_held();
         for (std::uint64_t pinned = mapping.iommu_mapped ? mapping.size : 0;
              pinned < mapping.size;) {
-            pinned += TRY(pin_run(task, mapping, pinned, mapping.size - pinned)).bytes;
+            pinned += TRY(pin_run(task, iova, mapping, pinned, mapping.size - pinned)).bytes;
         }
         for (const mm::PhysicalRun& run : mapping.pins) {
             TRY(iommu::map(domain, iova + mapped, run.address, run.bytes,
@@ -184,6 +190,12 @@ Result<> Type1::replay_one(fs::Task& task, iommu::Domain& domain, std::uint64_t 
 
 void Type1::detach_group(iommu::Group& group) {
     const Lock lock(mutex_);
+    if (std::erase(emulated_groups_, &group) != 0) {
+        if (emulated_groups_.empty() && domains_.empty()) {
+            remove_all();
+        }
+        return;
+    }
     const auto found = std::find_if(domains_.begin(), domains_.end(), [&](const auto& attached) {
         return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
                attached->groups.end();
@@ -197,12 +209,22 @@ void Type1::detach_group(iommu::Group& group) {
     if (attached.groups.empty()) {
         // A group that is owned is what entitles the container to its mappings.
         if (domains_.size() == 1) {
-            remove_all();
+            if (emulated_groups_.empty()) {
+                remove_all();
+            } else {
+                for (auto& [iova, mapping] : mappings_) {
+                    leave_to_drivers(iova, mapping);
+                }
+            }
         }
         domains_.erase(found);
         recompute_pgsize_bitmap();
     }
     recompute_ranges();
+    // Its devices may have written anything.
+    if (tracks_dirty_) {
+        mark_all_dirty();
+    }
 }
 
 }  // namespace kvmiommu::vfio

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // VFIO_IOMMU_DIRTY_PAGES: which pages a device may have written. No IOMMU of a container says, so
-// every page that is mapped for one counts as dirty.
+// every page that is mapped for one counts as dirty; of devices without one it is known.
 
 #include <algorithm>
 #include <bit>
@@ -93,6 +93,9 @@ Result<> Type1::start_dirty_tracking() {
             return begun;
         }
     }
+    for (auto& [iova, mapping] : mappings_) {
+        mark_pinned_dirty(iova, mapping);
+    }
     tracks_dirty_ = true;
     return {};
 }
@@ -136,8 +139,29 @@ Result<std::int64_t> Type1::get_dirty_bitmap(fs::Task& task,
          at != mappings_.end() && at->first <= get.iova + get.size - 1; ++at) {
         TRY(give_dirty_bitmap(task, at->first, at->second, get.iova, get.bitmap.data));
         forget_dirty(at->second);
+        mark_pinned_dirty(at->first, at->second);
     }
     return 0;
+}
+
+void Type1::mark_dirty(std::uint64_t offset, std::uint64_t bytes, Mapping& mapping) {
+    for (std::uint64_t page = offset / granule(); page <= (offset + bytes - 1) / granule();
+         ++page) {
+        mapping.dirty[page / kBits] |= std::uint64_t{1} << page % kBits;
+    }
+}
+
+// Pages that drivers have pinned may be written at any time: they stay dirty.
+void Type1::mark_pinned_dirty(std::uint64_t iova, Mapping& mapping) {
+    for (const auto& [page, pinned] : mapping.pinned_by_drivers) {
+        mark_dirty(page - iova, page_size(), mapping);
+    }
+}
+
+void Type1::mark_all_dirty() {
+    for (auto& [iova, mapping] : mappings_) {
+        set_bits(mapping.dirty, mapping.size / granule(), true);
+    }
 }
 
 // Writes a mapping's bits where they belong in a bitmap that begins at iova `base`: whole words, so

@@ -2,6 +2,7 @@
 //
 // VFIO_IOMMU_MAP_DMA: pinning, charging and mapping.
 
+#include <iterator>
 #include <utility>
 
 #include "vfio/type1.h"
@@ -77,6 +78,7 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
     mapping.vaddr = map->vaddr;
     mapping.protection = protection;
     mapping.lock_cap = task.capable(fs::Capability::ipc_lock);
+    mapping.memlock_pages = memlock_pages(task, page_size());
     mapping.mm = task.grab_mm();
     Result<> done;
     if (domains_.empty()) {
@@ -130,7 +132,7 @@ Result<> Type1::pin_and_map(fs::Task& task, std::uint64_t iova, Mapping& mapping
     mapping.iommu_mapped = true;
     while (mapping.size < size) {
         const mm::PhysicalRun run =
-            TRY(pin_run(task, mapping, mapping.size, size - mapping.size));
+            TRY(pin_run(task, iova, mapping, mapping.size, size - mapping.size));
         TRY(map_in_all(task, iova + mapping.size, run, mapping.protection | iommu::kCache));
         mapping.size += run.bytes;
     }
@@ -138,15 +140,19 @@ Result<> Type1::pin_and_map(fs::Task& task, std::uint64_t iova, Mapping& mapping
 }
 
 // Pins and charges the memory from `offset` on as far as it is contiguous.
-Result<mm::PhysicalRun> Type1::pin_run(fs::Task& task, Mapping& mapping, std::uint64_t offset,
-                                       std::uint64_t bytes) {
+Result<mm::PhysicalRun> Type1::pin_run(fs::Task& task, std::uint64_t iova, Mapping& mapping,
+                                       std::uint64_t offset, std::uint64_t bytes) {
     if (options_.disable_hugepages) {
         bytes = page_size();
     }
     const auto access = (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write
                                                                    : mm::Access::read;
     const mm::PhysicalRun run = TRY(task.mm().pin(mapping.vaddr + offset, bytes, access));
-    const std::uint64_t pages = run.bytes / page_size();
+    // What drivers have pinned is charged already.
+    const auto charged_already = static_cast<std::uint64_t>(
+        std::distance(mapping.pinned_by_drivers.lower_bound(iova + offset),
+                      mapping.pinned_by_drivers.lower_bound(iova + offset + run.bytes)));
+    const std::uint64_t pages = run.bytes / page_size() - charged_already;
     const auto charged = task.mm().locked_vm().charge(pages, memlock_pages(task, page_size()),
                                                       mapping.lock_cap);
     if (!charged) {
@@ -184,12 +190,27 @@ void Type1::unpin_all(Mapping& mapping) {
     mapping.mm->locked_vm().uncharge(std::exchange(mapping.locked_pages, 0));
 }
 
+void Type1::leave_to_drivers(std::uint64_t iova, Mapping& mapping) {
+    for (const auto& attached : domains_) {
+        iommu::unmap(*attached->domain, iova, mapping.size);
+    }
+    unpin_all(mapping);
+    mapping.iommu_mapped = false;
+    mapping.locked_pages = mapping.pinned_by_drivers.size();
+    constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+    [[maybe_unused]] const auto charged =
+        mapping.mm->locked_vm().charge(mapping.locked_pages, kNoLimit, true);
+}
+
 MappingTree::iterator Type1::remove(MappingTree::iterator at) {
     Mapping& mapping = at->second;
     if (mapping.iommu_mapped && mapping.size != 0) {
         for (const auto& attached : domains_) {
             iommu::unmap(*attached->domain, at->first, mapping.size);
         }
+    }
+    for (const auto& [iova, page] : mapping.pinned_by_drivers) {
+        kernel_.memory().unpin({page.address, page_size()});
     }
     unpin_all(mapping);
     if (mapping.vaddr_invalid) {
