@@ -10,14 +10,15 @@
         process.ioctl(container, uapi.vfio.VFIO_GET_API_VERSION)
 
 `System` is a machine, `Process` a process on it whose methods are system calls, `uapi` the numbers
-and structs of Linux's headers, `machine` the descriptions of machines.
+and structs of Linux's headers, `machine` the descriptions of machines. `vfio` and `kvm` are thin
+objects over the calls. `kvmiommu.testing` has a pytest plugin and Hypothesis strategies.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from . import machine, uapi
+from . import kvm, machine, uapi, vfio
 from .errors import LeakError, MemoryFault
 from .process import Process
 from .system import System, TraceRecord
@@ -29,8 +30,10 @@ __all__ = [
     "System",
     "TraceRecord",
     "__version__",
+    "kvm",
     "machine",
     "uapi",
+    "vfio",
 ]
 
 __version__ = _version("kvmiommu")

@@ -15,6 +15,8 @@ from .errors import MemoryFault
 
 if TYPE_CHECKING:
     from ._core import ReadableBuffer
+    from .system import System
+    from .uapi import Abi
 
 __all__ = ["Process"]
 
@@ -31,8 +33,10 @@ class Process(_core.Process):
     bytes, is copied in only.
     """
 
-    def __init__(self, system: _core.System) -> None:
+    def __init__(self, system: System) -> None:
         super().__init__(system)
+        #: How the machine's processes encode requests: "generic" or "power".
+        self.abi: Abi = system.machine.abi
 
     def peek(self, address: int, length: int) -> bytes:
         """What the process reads at `address`. Raises MemoryFault where it would get a signal."""

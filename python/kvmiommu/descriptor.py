@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""What every thin object has: a process, a descriptor, and a close that a `with` block does."""
+
+from __future__ import annotations
+
+import ctypes
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .process import Process
+
+if TYPE_CHECKING:
+    from ._core import WriteableBuffer
+    from .uapi.ioctl import Request
+
+__all__ = ["Descriptor"]
+
+
+class Descriptor:
+    """An open descriptor of a process.
+
+    `fd` is its number; it is the caller's to use with `process.ioctl` too. Closing twice is no
+    error, closing what the process has closed by itself is: OSError EBADF.
+    """
+
+    def __init__(self, process: Process, fd: int) -> None:
+        self.process = process
+        self.fd = fd
+        self._open = True
+
+    def ioctl(self, request: Request, argument: int | WriteableBuffer | None = None) -> int:
+        """The request, encoded as the machine's processes encode it. Raises OSError."""
+        return self.process.ioctl(self.fd, request.number(self.process.abi), argument)
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def dup(self) -> int:
+        """Another descriptor for the same open file. Raises OSError EMFILE."""
+        return self.process.dup(self.fd)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self.process.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "" if self._open else ", closed"
+        return f"<{type(self).__name__}, descriptor {self.fd}{state}>"
+
+
+def int_argument(value: int) -> ctypes.c_int32:
+    """An int that a call takes by its address."""
+    return ctypes.c_int32(value)

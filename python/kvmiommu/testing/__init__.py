@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""Help for tests of VFIO and KVM code.
+
+`kvmiommu.testing.plugin` is a pytest plugin that pip installs with the package: its fixtures
+(`system`, `process`, `vfio_container`, `vfio_group`, `kvm_vm`) are there without an import.
+`kvmiommu.testing.strategies` has Hypothesis strategies (it needs Hypothesis).
+
+    import pytest
+
+    @pytest.mark.kvmiommu_machine("q35-intel")
+    def test_map(vfio_container, process):
+        buffer = process.mmap(0x1000, 3, 0x22)
+        vfio_container.map_dma(0x100000, buffer, 0x1000)
+        assert vfio_container.unmap_all() == 0x1000
+"""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Hypothesis strategies for I/O address spaces.
+
+They shrink to programs that a person can read: an iova is a page index and not a random 64-bit
+number, places where something changes (a larger page begins, a reserved region, the end) come up
+often, and a program shrinks to few calls on small ranges near the start.
+
+    @given(map_programs())
+    def test_my_vmm(program):
+        for call in program:
+            ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hypothesis import strategies as st
+
+__all__ = ["MapCall", "UnmapCall", "iova_ranges", "iovas", "map_programs"]
+
+PAGE_SIZE = 4096
+#: x86's interrupt window begins here.
+MSI_WINDOW = 0xFEE00000
+
+
+@dataclass(frozen=True, slots=True)
+class MapCall:
+    """Map `size` bytes at `iova`, backed from `offset` in a buffer; `access` as the device has."""
+
+    iova: int
+    size: int
+    offset: int
+    access: Literal["r", "w", "rw"] = "rw"
+
+    def __repr__(self) -> str:
+        return f"map({self.iova:#x}, {self.size:#x}, +{self.offset:#x}, {self.access})"
+
+
+@dataclass(frozen=True, slots=True)
+class UnmapCall:
+    """Unmap `size` bytes at `iova`."""
+
+    iova: int
+    size: int
+
+    def __repr__(self) -> str:
+        return f"unmap({self.iova:#x}, {self.size:#x})"
+
+
+def iovas(
+    *,
+    address_width: int = 48,
+    page_size: int = PAGE_SIZE,
+    borders: Sequence[int] = (0, 1 << 21, 1 << 30, MSI_WINDOW, 1 << 32),
+) -> st.SearchStrategy[int]:
+    """Page-aligned iovas below 2**address_width, often a few pages from one of `borders` or from
+    the end of the space. Shrinks to a small number of pages from 0."""
+    last_page = (1 << address_width) // page_size - 1
+    places = sorted({border // page_size for border in (*borders, 1 << address_width)})
+
+    def near(place: int, distance: int) -> int:
+        return min(max(place + distance, 0), last_page) * page_size
+
+    small = st.integers(0, min(64, last_page)).map(lambda page: page * page_size)
+    border = st.builds(near, st.sampled_from(places), st.integers(-3, 3))
+    anywhere = st.integers(0, last_page).map(lambda page: page * page_size)
+    return st.one_of(small, border, anywhere)
+
+
+def iova_ranges(
+    *, address_width: int = 48, page_size: int = PAGE_SIZE, most_pages: int = 1024
+) -> st.SearchStrategy[tuple[int, int]]:
+    """Ranges (iova, size) that end within the space, of 1 to `most_pages` pages; sizes are often
+    powers of two. Shrinks to one page at a small iova."""
+    end = 1 << address_width
+    orders = st.integers(0, most_pages.bit_length() - 1).map(lambda order: 1 << order)
+    pages = st.one_of(orders, st.integers(1, most_pages))
+
+    def fit(iova: int, count: int) -> tuple[int, int]:
+        return iova, min(count * page_size, end - iova)
+
+    return st.builds(fit, iovas(address_width=address_width, page_size=page_size), pages)
+
+
+@st.composite
+def map_programs(
+    draw: st.DrawFn,
+    *,
+    buffer_size: int = 1 << 20,
+    address_width: int = 48,
+    page_size: int = PAGE_SIZE,
+    most_calls: int = 20,
+) -> list[MapCall | UnmapCall]:
+    """Programs of map and unmap calls on one address space, backed by a buffer of `buffer_size`
+    bytes. Half of the unmaps name a range that was mapped before, so that programs do something;
+    the others meet holes and parts of mappings. Nothing says that a call succeeds."""
+    program: list[MapCall | UnmapCall] = []
+    mapped: list[tuple[int, int]] = []
+    ranges = iova_ranges(
+        address_width=address_width, page_size=page_size, most_pages=buffer_size // page_size
+    )
+    for _ in range(draw(st.integers(0, most_calls))):
+        if draw(st.booleans()):
+            known = bool(mapped) and draw(st.booleans())
+            iova, size = draw(st.sampled_from(mapped) if known else ranges)
+            program.append(UnmapCall(iova, size))
+        else:
+            iova, size = draw(ranges)
+            room = (buffer_size - size) // page_size
+            offset = draw(st.integers(0, room)) * page_size
+            program.append(MapCall(iova, size, offset, draw(st.sampled_from(("rw", "r", "w")))))
+            mapped.append((iova, size))
+    return program
