@@ -9,7 +9,9 @@
 
 namespace kvmiommu {
 
-constexpr bool is_power_of_two(std::uint64_t value) { return std::has_single_bit(value); }
+constexpr bool is_power_of_two(std::uint64_t value) {
+    return std::has_single_bit(value);
+}
 
 /// Is `value` a multiple of `unit`, a power of two?
 constexpr bool is_aligned(std::uint64_t value, std::uint64_t unit) {
@@ -26,10 +28,14 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t unit) {
 }
 
 /// The lowest set bit as a number; 0 for 0.
-constexpr std::uint64_t lowest_bit(std::uint64_t value) { return value & (~value + 1); }
+constexpr std::uint64_t lowest_bit(std::uint64_t value) {
+    return value & (~value + 1);
+}
 
 /// The highest set bit as a number; 0 for 0.
-constexpr std::uint64_t highest_bit(std::uint64_t value) { return std::bit_floor(value); }
+constexpr std::uint64_t highest_bit(std::uint64_t value) {
+    return std::bit_floor(value);
+}
 
 /// All numbers below 2^bits, as a mask; `bits` may be 64.
 constexpr std::uint64_t low_mask(unsigned bits) {

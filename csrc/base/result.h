@@ -99,13 +99,13 @@ template <class... Numbers>
 // Each use has a name of its own, so that one may stand in the argument of another.
 #define KVMIOMMU_TRY(expression, number) KVMIOMMU_TRY_NUMBER(expression, number)
 #define KVMIOMMU_TRY_NUMBER(expression, number) KVMIOMMU_TRY_AS(expression, tried_##number)
-#define KVMIOMMU_TRY_AS(expression, tried)                     \
-    ({                                                         \
-        auto&& tried = (expression);                           \
-        if (!tried) [[unlikely]] {                             \
-            return std::unexpected(std::move(tried).error());  \
-        }                                                      \
-        *std::move(tried);                                     \
+#define KVMIOMMU_TRY_AS(expression, tried)                    \
+    ({                                                        \
+        auto&& tried = (expression);                          \
+        if (!tried) [[unlikely]] {                            \
+            return std::unexpected(std::move(tried).error()); \
+        }                                                     \
+        *std::move(tried);                                    \
     })
 
 }  // namespace kvmiommu

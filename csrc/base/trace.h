@@ -21,9 +21,9 @@ namespace kvmiommu {
 struct TraceRecord {
     std::uint64_t sequence = 0;
     std::uint32_t task = 0;
-    const char* call = "";          // "ioctl"
+    const char* call = "";            // "ioctl"
     std::uint64_t arguments[3] = {};  // as the call names them: fd, request, argument
-    std::int64_t value = 0;         // what it returned, when it was not refused
+    std::int64_t value = 0;           // what it returned, when it was not refused
     std::optional<Refusal> refusal;
 };
 

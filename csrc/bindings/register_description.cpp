@@ -52,7 +52,8 @@ void add_iommu(Description& description, const std::string& name, const std::str
 void add_reserved(Description& description, std::uint64_t start, std::uint64_t last,
                   const std::string& type) {
     if (description.iommus.empty() || last < start) {
-        throw py::value_error("a reserved region belongs to the IOMMU added last, and start <= last");
+        throw py::value_error(
+            "a reserved region belongs to the IOMMU added last, and start <= last");
     }
     description.iommus.back().instance.reserved.push_back({{start, last}, reserved_type(type)});
 }
@@ -92,14 +93,15 @@ void register_description(py::module_& core) {
         .def_readwrite("has_kvm", &Description::has_kvm)
         .def("set_abi", &set_abi, arg("abi"))
         .def("add_fixed", &add_fixed, arg("name"))
-        .def("set_vfio_options",
-             [](Description& description, std::uint32_t dma_entry_limit, bool disable_hugepages,
-                bool allow_unsafe_interrupts, bool enable_unsafe_noiommu_mode) {
-                 description.vfio = {dma_entry_limit, disable_hugepages, allow_unsafe_interrupts,
-                                     enable_unsafe_noiommu_mode};
-             },
-             py::kw_only(), arg("dma_entry_limit"), arg("disable_hugepages"),
-             arg("allow_unsafe_interrupts"), arg("enable_unsafe_noiommu_mode"))
+        .def(
+            "set_vfio_options",
+            [](Description& description, std::uint32_t dma_entry_limit, bool disable_hugepages,
+               bool allow_unsafe_interrupts, bool enable_unsafe_noiommu_mode) {
+                description.vfio = {dma_entry_limit, disable_hugepages, allow_unsafe_interrupts,
+                                    enable_unsafe_noiommu_mode};
+            },
+            py::kw_only(), arg("dma_entry_limit"), arg("disable_hugepages"),
+            arg("allow_unsafe_interrupts"), arg("enable_unsafe_noiommu_mode"))
         .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
              arg("address_width"), arg("page_sizes"), arg("enforces_cache_coherency"),
              arg("isolated_msi"))

@@ -78,18 +78,16 @@ class Process {
         return read_with(bytes, [&](fs::UserBuffer to) { return fs::sys_read(task(), fd, to); });
     }
     py::bytes pread(int fd, std::uint64_t bytes, std::int64_t offset) {
-        return read_with(bytes, [&](fs::UserBuffer to) {
-            return fs::sys_pread64(task(), fd, to, offset);
-        });
+        return read_with(
+            bytes, [&](fs::UserBuffer to) { return fs::sys_pread64(task(), fd, to, offset); });
     }
     std::int64_t write(int fd, const py::object& data) {
         return write_with(data,
                           [&](fs::UserBuffer from) { return fs::sys_write(task(), fd, from); });
     }
     std::int64_t pwrite(int fd, const py::object& data, std::int64_t offset) {
-        return write_with(data, [&](fs::UserBuffer from) {
-            return fs::sys_pwrite64(task(), fd, from, offset);
-        });
+        return write_with(
+            data, [&](fs::UserBuffer from) { return fs::sys_pwrite64(task(), fd, from, offset); });
     }
 
     // A signal's name in place of the bytes when the process would get one.
@@ -195,101 +193,113 @@ void register_process(py::module_& core) {
     py::class_<Process>(core, "Process", "An emulated process; its methods are system calls.")
         .def(py::init<std::shared_ptr<System>>(), arg("system"))
         .def("exit", &Process::exit, py::call_guard<py::gil_scoped_release>())
-        .def("open",
-             [](Process& process, const std::string& path, int flags) {
-                 return without_gil([&] { return fs::sys_open(process.task(), path, flags); });
-             },
-             arg("path"), arg("flags"))
-        .def("close",
-             [](Process& process, int fd) {
-                 without_gil([&] { return fs::sys_close(process.task(), fd); });
-             },
-             arg("fd"))
-        .def("dup",
-             [](Process& process, int fd) {
-                 return without_gil([&] { return fs::sys_dup(process.task(), fd); });
-             },
-             arg("fd"))
-        .def("eventfd",
-             [](Process& process, std::uint32_t initval, int flags) {
-                 return without_gil(
-                     [&] { return fs::sys_eventfd2(process.task(), initval, flags); });
-             },
-             arg("initval") = 0, arg("flags") = 0)
-        .def("memfd_create",
-             [](Process& process, const std::string& name, std::uint32_t flags) {
-                 return without_gil(
-                     [&] { return fs::sys_memfd_create(process.task(), name, flags); });
-             },
-             arg("name"), arg("flags") = 0)
-        .def("ftruncate",
-             [](Process& process, int fd, std::int64_t length) {
-                 without_gil([&] { return fs::sys_ftruncate(process.task(), fd, length); });
-             },
-             arg("fd"), arg("length"))
+        .def(
+            "open",
+            [](Process& process, const std::string& path, int flags) {
+                return without_gil([&] { return fs::sys_open(process.task(), path, flags); });
+            },
+            arg("path"), arg("flags"))
+        .def(
+            "close",
+            [](Process& process, int fd) {
+                without_gil([&] { return fs::sys_close(process.task(), fd); });
+            },
+            arg("fd"))
+        .def(
+            "dup",
+            [](Process& process, int fd) {
+                return without_gil([&] { return fs::sys_dup(process.task(), fd); });
+            },
+            arg("fd"))
+        .def(
+            "eventfd",
+            [](Process& process, std::uint32_t initval, int flags) {
+                return without_gil(
+                    [&] { return fs::sys_eventfd2(process.task(), initval, flags); });
+            },
+            arg("initval") = 0, arg("flags") = 0)
+        .def(
+            "memfd_create",
+            [](Process& process, const std::string& name, std::uint32_t flags) {
+                return without_gil(
+                    [&] { return fs::sys_memfd_create(process.task(), name, flags); });
+            },
+            arg("name"), arg("flags") = 0)
+        .def(
+            "ftruncate",
+            [](Process& process, int fd, std::int64_t length) {
+                without_gil([&] { return fs::sys_ftruncate(process.task(), fd, length); });
+            },
+            arg("fd"), arg("length"))
         .def("ioctl", &Process::ioctl, arg("fd"), arg("request"), arg("arg") = py::int_(0))
         .def("read", &Process::read, arg("fd"), arg("length"))
         .def("write", &Process::write, arg("fd"), arg("data"))
         .def("pread", &Process::pread, arg("fd"), arg("length"), arg("offset"))
         .def("pwrite", &Process::pwrite, arg("fd"), arg("data"), arg("offset"))
-        .def("poll",
-             [](Process& process, int fd, std::uint32_t events) {
-                 return without_gil([&] { return fs::sys_poll(process.task(), fd, events); });
-             },
-             arg("fd"), arg("events"))
-        .def("mmap",
-             [](Process& process, std::uint64_t length, int protection, int flags, int fd,
-                std::uint64_t offset, std::uint64_t address, std::uint64_t align) {
-                 return without_gil([&] {
-                     return fs::sys_mmap(process.task(), process.mm(), address, length, protection,
-                                         flags, fd, offset, align);
-                 });
-             },
-             arg("length"), arg("prot"), arg("flags"), arg("fd") = -1, arg("offset") = 0,
-             py::kw_only(), arg("address") = 0, arg("align") = 0)
-        .def("munmap",
-             [](Process& process, std::uint64_t address, std::uint64_t length) {
-                 without_gil([&] {
-                     return fs::sys_munmap(process.task(), process.mm(), address, length);
-                 });
-             },
-             arg("address"), arg("length"))
-        .def("mprotect",
-             [](Process& process, std::uint64_t address, std::uint64_t length, int protection) {
-                 without_gil([&] {
-                     return fs::sys_mprotect(process.task(), process.mm(), address, length,
-                                             protection);
-                 });
-             },
-             arg("address"), arg("length"), arg("prot"))
+        .def(
+            "poll",
+            [](Process& process, int fd, std::uint32_t events) {
+                return without_gil([&] { return fs::sys_poll(process.task(), fd, events); });
+            },
+            arg("fd"), arg("events"))
+        .def(
+            "mmap",
+            [](Process& process, std::uint64_t length, int protection, int flags, int fd,
+               std::uint64_t offset, std::uint64_t address, std::uint64_t align) {
+                return without_gil([&] {
+                    return fs::sys_mmap(process.task(), process.mm(), address, length, protection,
+                                        flags, fd, offset, align);
+                });
+            },
+            arg("length"), arg("prot"), arg("flags"), arg("fd") = -1, arg("offset") = 0,
+            py::kw_only(), arg("address") = 0, arg("align") = 0)
+        .def(
+            "munmap",
+            [](Process& process, std::uint64_t address, std::uint64_t length) {
+                without_gil(
+                    [&] { return fs::sys_munmap(process.task(), process.mm(), address, length); });
+            },
+            arg("address"), arg("length"))
+        .def(
+            "mprotect",
+            [](Process& process, std::uint64_t address, std::uint64_t length, int protection) {
+                without_gil([&] {
+                    return fs::sys_mprotect(process.task(), process.mm(), address, length,
+                                            protection);
+                });
+            },
+            arg("address"), arg("length"), arg("prot"))
         .def("_peek", &Process::peek, arg("address"), arg("length"))
         .def("_poke", &Process::poke, arg("address"), arg("data"))
-        .def("_view",
-             [](const py::object& self, std::uint64_t address, std::uint64_t length) {
-                 auto& process = self.cast<Process&>();
-                 return std::make_unique<PyView>(
-                     self, value_or_raise(process.mm().view(address, length)));
-             },
-             arg("address"), arg("length"))
+        .def(
+            "_view",
+            [](const py::object& self, std::uint64_t address, std::uint64_t length) {
+                auto& process = self.cast<Process&>();
+                return std::make_unique<PyView>(self,
+                                                value_or_raise(process.mm().view(address, length)));
+            },
+            arg("address"), arg("length"))
         .def("interrupt", [](Process& process) { process.task().interrupt(); })
-        .def("setrlimit",
-             [](Process& process, std::uint32_t resource, const py::object& soft,
-                const py::object& hard) {
-                 if (auto set = process.task().set_limit(resource, {as_limit(soft), as_limit(hard)});
-                     !set) {
-                     raise(set.error());
-                 }
-             },
-             arg("resource"), arg("soft"), arg("hard"))
-        .def("_set_user",
-             [](Process& process, std::uint32_t uid) {
-                 if (auto set = process.task().set_user(uid); !set) {
-                     raise(set.error());
-                 }
-             },
-             arg("uid"))
-        .def_property_readonly(
-            "uid", [](Process& process) { return process.task().credentials().uid; })
+        .def(
+            "setrlimit",
+            [](Process& process, std::uint32_t resource, const py::object& soft,
+               const py::object& hard) {
+                if (auto set = process.task().set_limit(resource, {as_limit(soft), as_limit(hard)});
+                    !set) {
+                    raise(set.error());
+                }
+            },
+            arg("resource"), arg("soft"), arg("hard"))
+        .def(
+            "_set_user",
+            [](Process& process, std::uint32_t uid) {
+                if (auto set = process.task().set_user(uid); !set) {
+                    raise(set.error());
+                }
+            },
+            arg("uid"))
+        .def_property_readonly("uid",
+                               [](Process& process) { return process.task().credentials().uid; })
         .def_property_readonly("page_size",
                                [](Process& process) { return process.mm().page_size(); })
         .def_property_readonly("locked_vm",

@@ -42,20 +42,20 @@ void register_system(py::module_& core) {
         .def(py::init(&make_system), py::arg("description"))
         .def_property_readonly("name", &System::name)
         .def("close", &System::close, py::call_guard<py::gil_scoped_release>())
-        .def("keep_trace",
-             [](System& system, std::size_t records) { system.kernel().trace().keep(records); },
-             py::arg("records"))
+        .def(
+            "keep_trace",
+            [](System& system, std::size_t records) { system.kernel().trace().keep(records); },
+            py::arg("records"))
         .def("trace", &trace)
-        .def_property_readonly(
-            "alive", [](System& system) { return system.kernel().census().report(); })
+        .def_property_readonly("alive",
+                               [](System& system) { return system.kernel().census().report(); })
         .def_property_readonly(
             "used_frames", [](System& system) { return system.kernel().memory().used_frames(); })
         .def_property_readonly(
             "pinned_frames",
             [](System& system) { return system.kernel().memory().pinned_frames(); })
-        .def_property_readonly("total_pins", [](System& system) {
-            return system.kernel().memory().total_pins();
-        });
+        .def_property_readonly(
+            "total_pins", [](System& system) { return system.kernel().memory().total_pins(); });
 }
 
 }  // namespace kvmiommu

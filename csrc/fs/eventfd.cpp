@@ -70,8 +70,7 @@ Result<std::int64_t> EventFd::write(Task& task, UserBuffer from) {
     if (from.bytes != sizeof(std::uint64_t)) {
         return refuse(EINVAL, "{} bytes, the counter has 8", kWrite, from.bytes);
     }
-    const std::uint64_t added =
-        TRY(mm::UserPtr<std::uint64_t>(from.address).read(task.mm()));
+    const std::uint64_t added = TRY(mm::UserPtr<std::uint64_t>(from.address).read(task.mm()));
     if (added == kOverflow) {
         return refuse(EINVAL, "{:x} cannot be added", kWrite, added);
     }

@@ -20,7 +20,8 @@ class EventFd final : public File {
 
     /// 8 bytes. EINVAL for less, EAGAIN an empty counter that does not block, EINTR.
     Result<std::int64_t> read(Task& task, UserBuffer to) override EXCLUDES(mutex_);
-    /// 8 bytes. EINVAL for less or more, or for 2^64-1, EAGAIN a full counter that does not block, EINTR.
+    /// 8 bytes. EINVAL for less or more, or for 2^64-1, EAGAIN a full counter that does not block,
+    /// EINTR.
     Result<std::int64_t> write(Task& task, UserBuffer from) override EXCLUDES(mutex_);
     std::uint32_t poll() override EXCLUDES(mutex_);
 

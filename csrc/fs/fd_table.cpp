@@ -27,8 +27,8 @@ Result<int> FdTable::get_unused_fd(std::uint64_t limit) {
     if (closed_) {
         return refuse(EBADF, "the process has exited", kAllocate);
     }
-    const auto free = std::find_if(slots_.begin(), slots_.end(),
-                                   [](const Slot& slot) { return !slot.taken; });
+    const auto free =
+        std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.taken; });
     const auto fd = static_cast<std::uint64_t>(free - slots_.begin());
     if (fd >= limit) {
         return refuse(EMFILE, "all {} descriptors of the task are open", kAllocate, limit);

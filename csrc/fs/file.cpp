@@ -45,6 +45,8 @@ Result<FileMapping> File::mmap(Task&, const FileMapRequest&) {
     return refuse(ENODEV, "this file cannot be mapped", kMmap);
 }
 
-std::uint32_t File::poll() { return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM; }
+std::uint32_t File::poll() {
+    return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+}
 
 }  // namespace kvmiommu::fs

@@ -52,9 +52,9 @@ inline constexpr std::size_t kLargestBlock = 256;
 /// One call while it is answered.
 struct IoctlCall {
     Task& task;
-    std::uint64_t argument;                 // as the caller gave it: a number or a pointer
-    std::byte* block = nullptr;             // the struct; what was not copied in is zero
-    std::uint32_t reply_bytes = 0;          // how much is written back; `smallest` unless changed
+    std::uint64_t argument;         // as the caller gave it: a number or a pointer
+    std::byte* block = nullptr;     // the struct; what was not copied in is zero
+    std::uint32_t reply_bytes = 0;  // how much is written back; `smallest` unless changed
 };
 
 /// The struct of a call, and the user memory it came from.
@@ -135,9 +135,13 @@ struct MethodOf<Result<std::int64_t> (Object_::*)(Block<Struct_>)> {
 
 constexpr IoctlShape shape(uapi::Request request, Framing framing, std::size_t size,
                            std::size_t smallest, int leftover, Reply reply) {
-    return {request.number(uapi::Abi::generic),       request.number(uapi::Abi::power), framing,
-            static_cast<std::uint16_t>(size),         static_cast<std::uint16_t>(smallest),
-            static_cast<std::uint16_t>(leftover), reply};
+    return {request.number(uapi::Abi::generic),
+            request.number(uapi::Abi::power),
+            framing,
+            static_cast<std::uint16_t>(size),
+            static_cast<std::uint16_t>(smallest),
+            static_cast<std::uint16_t>(leftover),
+            reply};
 }
 
 template <auto Method>
@@ -192,8 +196,7 @@ constexpr IoctlRow<detail::ObjectOf<Method>> iommufd_row(uapi::Request request,
                                                          std::size_t smallest) {
     using Struct = detail::StructOf<Method>;
     static_assert(std::is_trivially_copyable_v<Struct> && sizeof(Struct) <= kLargestBlock);
-    return {detail::shape(request, Framing::iommufd, sizeof(Struct), smallest, E2BIG,
-                          Reply::never),
+    return {detail::shape(request, Framing::iommufd, sizeof(Struct), smallest, E2BIG, Reply::never),
             &detail::answer_block<Method>};
 }
 

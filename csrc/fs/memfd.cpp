@@ -102,7 +102,9 @@ Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t of
     return static_cast<std::int64_t>(moved);
 }
 
-std::uint64_t MemFd::longest() const { return kLongest; }
+std::uint64_t MemFd::longest() const {
+    return kLongest;
+}
 
 Result<FileMapping> MemFd::mmap(Task&, const FileMapRequest& request) {
     return FileMapping{pages_, request.offset};

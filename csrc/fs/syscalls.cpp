@@ -65,7 +65,9 @@ Result<std::int64_t> traced(Task& task, const char* call,
     return result;
 }
 
-std::uint64_t number(std::int64_t value) { return static_cast<std::uint64_t>(value); }
+std::uint64_t number(std::int64_t value) {
+    return static_cast<std::uint64_t>(value);
+}
 
 // A call that answers 0 when it was not refused.
 Result<std::int64_t> nothing(const Result<>& result) {
@@ -120,8 +122,7 @@ Result<std::int64_t> do_ftruncate(Task& task, int fd, std::int64_t length) {
     const Ref<File> file = TRY(task.files().get(fd));
     auto* const memfd = dynamic_cast<MemFd*>(file.get());
     if (memfd == nullptr || !file->writable()) {
-        return refuse(EINVAL, "descriptor {} is not a file whose length can be set", kTruncate,
-                      fd);
+        return refuse(EINVAL, "descriptor {} is not a file whose length can be set", kTruncate, fd);
     }
     memfd->resize(static_cast<std::uint64_t>(length));
     return 0;
@@ -258,14 +259,14 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
         request.fixed = address;
     }
     if (!anonymous) {
-        const std::uint64_t longest = TRY(task.files().get(fd))->longest();
+        const std::uint64_t longest = TRY(task.files().get(fd))
+        ->longest();
         if (offset > longest || request.length > longest - offset) {
             return refuse(EOVERFLOW, "offset {:x} and {:x} bytes pass the longest file", kMmap,
                           offset, length);
         }
     }
-    if (type != MAP_SHARED && type != MAP_PRIVATE &&
-        (type != MAP_SHARED_VALIDATE || anonymous)) {
+    if (type != MAP_SHARED && type != MAP_PRIVATE && (type != MAP_SHARED_VALIDATE || anonymous)) {
         return refuse(EINVAL, "flags {:x} say neither MAP_SHARED nor MAP_PRIVATE", kMmap, flags);
     }
     if (type == MAP_SHARED_VALIDATE && (flags & ~kOldMapFlags) != 0) {
@@ -283,8 +284,8 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
             request.most_protection = PROT_READ | PROT_EXEC;
         }
     } else if (shared) {
-        request.backing = make<mm::Shmem>(task.kernel().census(), task.kernel().memory(),
-                                          page_size, request.length);
+        request.backing = make<mm::Shmem>(task.kernel().census(), task.kernel().memory(), page_size,
+                                          request.length);
     }
     return static_cast<std::int64_t>(TRY(mm.map(request)));
 }
@@ -321,8 +322,7 @@ Result<std::int64_t> sys_memfd_create(Task& task, std::string_view name, std::ui
 }
 
 Result<std::int64_t> sys_ftruncate(Task& task, int fd, std::int64_t length) {
-    return traced(task, "ftruncate", {number(fd), number(length)},
-                  do_ftruncate(task, fd, length));
+    return traced(task, "ftruncate", {number(fd), number(length)}, do_ftruncate(task, fd, length));
 }
 
 Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument) {
@@ -355,9 +355,8 @@ Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events) {
 Result<std::int64_t> sys_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                               std::uint64_t length, int protection, int flags, int fd,
                               std::uint64_t offset, std::uint64_t alignment) {
-    return traced(
-        task, "mmap", {length, number(fd), offset},
-        do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment));
+    return traced(task, "mmap", {length, number(fd), offset},
+                  do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment));
 }
 
 Result<std::int64_t> sys_munmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,

@@ -11,12 +11,13 @@ constexpr Source kSetUser{"kernel/sys.c: __sys_setresuid"};
 constexpr Source kSetLimit{"kernel/sys.c: do_prlimit"};
 }  // namespace
 
-Task::Task(Kernel& kernel, Ref<mm::AddressSpace> mm)
-    : kernel_(kernel), id_(kernel.next_task_id()) {
+Task::Task(Kernel& kernel, Ref<mm::AddressSpace> mm) : kernel_(kernel), id_(kernel.next_task_id()) {
     mm_ = std::move(mm);
 }
 
-Task::~Task() { exit(); }
+Task::~Task() {
+    exit();
+}
 
 void Task::exit() {
     mm_->exit();

@@ -19,8 +19,8 @@ class Ops;
 /// One IOMMU of the machine: what its registers would say.
 struct Instance {
     std::string name;
-    unsigned address_width = 48;  // bits of an iova
-    std::uint64_t page_sizes = 0;  // a bit each
+    unsigned address_width = 48;            // bits of an iova
+    std::uint64_t page_sizes = 0;           // a bit each
     bool enforces_cache_coherency = false;  // snoop control
     bool isolated_msi = false;              // interrupt remapping
     std::vector<ReservedRegion> reserved;

@@ -36,9 +36,8 @@ std::vector<ReservedRegion> Group::reserved_regions() const {
 }
 
 bool Group::has_isolated_msi() const {
-    return std::all_of(devices_.begin(), devices_.end(), [](const Device* device) {
-        return device->instance().isolated_msi;
-    });
+    return std::all_of(devices_.begin(), devices_.end(),
+                       [](const Device* device) { return device->instance().isolated_msi; });
 }
 
 Result<> Group::claim_dma_owner(const void* owner) {

@@ -45,8 +45,8 @@ Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t
     }
     std::uint64_t done = 0;
     while (done < size) {
-        const PageChoice choice = choose_page_size(domain.pgsize_bitmap(), iova + done,
-                                                   address + done, size - done);
+        const PageChoice choice =
+            choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
         const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,
                                                choice.count, protection, faults);
         done += mapped.bytes;

@@ -29,9 +29,15 @@ Result<Device::Attribute> attribute_at(fs::Task& task, std::uint64_t address) {
 
 }  // namespace
 
-Result<std::int64_t> Device::set_attribute(fs::Task&, const Attribute&) { return no_accessor(); }
-Result<std::int64_t> Device::get_attribute(fs::Task&, const Attribute&) { return no_accessor(); }
-Result<std::int64_t> Device::has_attribute(fs::Task&, const Attribute&) { return no_accessor(); }
+Result<std::int64_t> Device::set_attribute(fs::Task&, const Attribute&) {
+    return no_accessor();
+}
+Result<std::int64_t> Device::get_attribute(fs::Task&, const Attribute&) {
+    return no_accessor();
+}
+Result<std::int64_t> Device::has_attribute(fs::Task&, const Attribute&) {
+    return no_accessor();
+}
 
 DeviceFile::DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device)
     : File(vm->kernel(), "kvm-device", O_RDWR, false), device_(std::move(device)) {

@@ -27,9 +27,11 @@ Result<Range> MemorySlots::checked(const uapi::kvm_userspace_memory_region& regi
     }
     if (!is_aligned(region.memory_size | region.guest_phys_addr | region.userspace_addr,
                     page_size_)) {
-        return refuse(EINVAL, "size {:x}, guest address {:x} or user address {:x} is not a multiple "
-                      "of the page size {:x}", kSet, region.memory_size, region.guest_phys_addr,
-                      region.userspace_addr, page_size_);
+        return refuse(EINVAL,
+                      "size {:x}, guest address {:x} or user address {:x} is not a multiple "
+                      "of the page size {:x}",
+                      kSet, region.memory_size, region.guest_phys_addr, region.userspace_addr,
+                      page_size_);
     }
     if (region.userspace_addr > mm::kTaskSize ||
         region.memory_size > mm::kTaskSize - region.userspace_addr) {
@@ -59,8 +61,10 @@ Result<> MemorySlots::set(const uapi::kvm_userspace_memory_region& region) {
         const MemorySlot& slot = old->second;
         if (slot.vaddr != region.userspace_addr || slot.guest.size() != guest.size() ||
             ((slot.flags ^ region.flags) & uapi::KVM_MEM_READONLY) != 0) {
-            return refuse(EINVAL, "slot {} keeps its user address {:x}, its size {:x} and whether "
-                          "it is read-only", kSet, region.slot, slot.vaddr, slot.guest.size());
+            return refuse(EINVAL,
+                          "slot {} keeps its user address {:x}, its size {:x} and whether "
+                          "it is read-only",
+                          kSet, region.slot, slot.vaddr, slot.guest.size());
         }
     }
     for (const auto& [number, slot] : slots_) {

@@ -22,12 +22,10 @@ constexpr fs::IoctlRow<Module> kRows[] = {
 
 }  // namespace
 
-Module::Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio)
-    : kernel_(kernel), vfio_(vfio) {
-    kernel_.nodes().add("/dev/kvm", 0666,
-                        [this](fs::Task&, int flags) -> Result<Ref<fs::File>> {
-                            return make<ModuleFile>(*this, flags);
-                        });
+Module::Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio) : kernel_(kernel), vfio_(vfio) {
+    kernel_.nodes().add("/dev/kvm", 0666, [this](fs::Task&, int flags) -> Result<Ref<fs::File>> {
+        return make<ModuleFile>(*this, flags);
+    });
 }
 
 Result<std::int64_t> Module::get_api_version(fs::Task&, std::uint64_t argument) {

@@ -123,7 +123,9 @@ bool Vm::has_noncoherent_dma() const {
     return noncoherent_dma_ != 0;
 }
 
-VmFile::VmFile(Ref<Vm> vm) : File(vm->kernel(), "kvm-vm", O_RDWR, false) { vm_ = std::move(vm); }
+VmFile::VmFile(Ref<Vm> vm) : File(vm->kernel(), "kvm-vm", O_RDWR, false) {
+    vm_ = std::move(vm);
+}
 
 Result<std::int64_t> VmFile::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
     TRY(vm_->check_mm(task));

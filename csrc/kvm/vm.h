@@ -30,12 +30,11 @@ class Vm final : public RefCounted {
     // --- requests ---
 
     Result<std::int64_t> check_extension(fs::Task& task, std::uint64_t capability);
-    Result<std::int64_t> set_user_memory_region(
-        fs::Block<uapi::kvm_userspace_memory_region> region) EXCLUDES(mutex_);
+    Result<std::int64_t> set_user_memory_region(fs::Block<uapi::kvm_userspace_memory_region> region)
+        EXCLUDES(mutex_);
     /// ENODEV no such type; KVM_CREATE_DEVICE_TEST makes nothing; EBUSY a second one of a kind that
     /// a Vm has once; EMFILE.
-    Result<std::int64_t> create_device(fs::Block<uapi::kvm_create_device> create)
-        EXCLUDES(mutex_);
+    Result<std::int64_t> create_device(fs::Block<uapi::kvm_create_device> create) EXCLUDES(mutex_);
     Result<std::int64_t> set_boot_cpu_id(fs::Task& task, std::uint64_t id) EXCLUDES(mutex_);
 
     // --- for devices ---

@@ -33,7 +33,9 @@ System::System(const Description& description, std::unique_ptr<mm::PhysicalMemor
     : name_(description.name),
       kernel_(std::move(memory), description.page_size, description.abi, description.fixed) {}
 
-System::~System() { close(); }
+System::~System() {
+    close();
+}
 
 Result<std::unique_ptr<System>> System::create(const Description& description) {
     const std::uint64_t page_size = description.page_size;
@@ -45,8 +47,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
         return refuse(EINVAL, "blocks of {:x} bytes are smaller than a page of {:x}", kSource,
                       description.fragmentation, page_size);
     }
-    auto memory =
-        TRY(mm::PhysicalMemory::create(description.memory, description.fragmentation));
+    auto memory = TRY(mm::PhysicalMemory::create(description.memory, description.fragmentation));
     std::unique_ptr<System> system(new System(description, std::move(memory)));
     if (description.has_vfio) {
         system->vfio_.emplace(system->kernel_, description.vfio);

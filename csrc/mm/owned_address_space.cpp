@@ -26,7 +26,9 @@ constexpr int kProtSem = 8;  // PROT_SEM: known to mprotect(), and without effec
 // Nothing of this process lies directly behind a mapping, so that a walk off its end is seen.
 constexpr std::uint64_t kGap = 64 << 10;
 
-void* host(std::uint64_t address) { return reinterpret_cast<void*>(address); }
+void* host(std::uint64_t address) {
+    return reinterpret_cast<void*>(address);
+}
 
 // The host's mmap over addresses that this process reserved cannot fail but for exhaustion of the
 // host, and then a half-made mapping would be all that is left.
@@ -65,7 +67,9 @@ OwnedAddressSpace::OwnedAddressSpace(Census& census, PhysicalMemory& memory,
     assert(memory.fragment() == 0 || memory.fragment() >= page_size);
 }
 
-OwnedAddressSpace::~OwnedAddressSpace() { exit(); }
+OwnedAddressSpace::~OwnedAddressSpace() {
+    exit();
+}
 
 void OwnedAddressSpace::exit() {
     std::vector<Ref<Backing>> gone;
@@ -94,14 +98,14 @@ Result<> OwnedAddressSpace::check_range(std::uint64_t address, std::uint64_t& le
 
 Result<std::uint64_t> OwnedAddressSpace::reserve(std::uint64_t length, std::uint64_t alignment) {
     const std::uint64_t bytes = length + alignment + kGap;
-    void* const base = mmap(nullptr, bytes, PROT_NONE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const base =
+        mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) {
         return refuse(ENOMEM, "the host has no room for {:x} bytes of addresses", kMmap, bytes);
     }
     const std::uint64_t address = align_up(reinterpret_cast<std::uint64_t>(base), alignment);
-    reservations_.emplace(address, Reservation{static_cast<std::byte*>(base), bytes,
-                                               address + length - 1, 0});
+    reservations_.emplace(
+        address, Reservation{static_cast<std::byte*>(base), bytes, address + length - 1, 0});
     return address;
 }
 
@@ -151,8 +155,8 @@ Result<std::uint64_t> OwnedAddressSpace::map(const MapRequest& request) {
         alignment = length >= kHugeAlignment ? kHugeAlignment : page_size();
     }
     if (!is_power_of_two(alignment) || alignment > kTaskSize / 2) {
-        return refuse(EINVAL, "alignment {:x} is not a power of two that addresses can have",
-                      kMmap, alignment);
+        return refuse(EINVAL, "alignment {:x} is not a power of two that addresses can have", kMmap,
+                      alignment);
     }
     alignment = std::max(alignment, page_size());
 
@@ -248,9 +252,8 @@ Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request)
             const auto area = std::prev(areas_.upper_bound(at + copied));
             const std::uint64_t step =
                 std::min(area->second.last, at + bytes - 1) - (at + copied) + 1;
-            std::memcpy(
-                memory().direct(area->second.where_at(at + copied - area->first)),
-                memory().direct(run->slot) + copied, step);
+            std::memcpy(memory().direct(area->second.where_at(at + copied - area->first)),
+                        memory().direct(run->slot) + copied, step);
             copied += step;
         }
         at += bytes;
@@ -404,11 +407,11 @@ OwnedAddressSpace::Reach OwnedAddressSpace::walk(std::uint64_t address, std::uin
 Result<> OwnedAddressSpace::copy_in(void* to, std::uint64_t from, std::uint64_t bytes) {
     auto* out = static_cast<std::byte*>(to);
     const Lock lock(mutex_);
-    const Reach reach = walk(from, bytes, Access::read,
-                             [&](const std::byte* memory, std::uint64_t step, SlotRun) {
-                                 std::memcpy(out, memory, step);
-                                 out += step;
-                             });
+    const Reach reach =
+        walk(from, bytes, Access::read, [&](const std::byte* memory, std::uint64_t step, SlotRun) {
+            std::memcpy(out, memory, step);
+            out += step;
+        });
     if (reach.signal != Signal::none) {
         return refuse(EFAULT, "{} bytes at {:x}: the process cannot read {:x}", kCopyIn, bytes,
                       from, from + reach.bytes);
@@ -511,8 +514,8 @@ Result<std::unique_ptr<View>> OwnedAddressSpace::view(std::uint64_t address, std
         view->held_.push_back(run);
         total += run.count << kFrameShift;
     }
-    void* const base = mmap(nullptr, total, PROT_NONE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const base =
+        mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) {
         return refuse(ENOMEM, "the host has no room for {:x} bytes of addresses", kView, total);
     }

@@ -26,12 +26,12 @@ namespace kvmiommu::mm {
 enum class Signal : std::uint8_t { none, segv, bus };
 
 struct MapRequest {
-    std::uint64_t length = 0;  // bytes, rounded up to pages
-    int protection = 0;        // PROT_READ | PROT_WRITE | PROT_EXEC
-    int most_protection = 7;   // what mprotect() may give it later (VM_MAYREAD and its like)
-    bool shared = false;       // MAP_SHARED; a private mapping of a Backing is a copy
-    Ref<Backing> backing;      // none: anonymous memory
-    std::uint64_t offset = 0;  // into the backing, page aligned
+    std::uint64_t length = 0;     // bytes, rounded up to pages
+    int protection = 0;           // PROT_READ | PROT_WRITE | PROT_EXEC
+    int most_protection = 7;      // what mprotect() may give it later (VM_MAYREAD and its like)
+    bool shared = false;          // MAP_SHARED; a private mapping of a Backing is a copy
+    Ref<Backing> backing;         // none: anonymous memory
+    std::uint64_t offset = 0;     // into the backing, page aligned
     std::uint64_t alignment = 0;  // of the address, a power of two; 0: a page, or 2 MiB for
                                   // mappings of 2 MiB and more
     std::optional<std::uint64_t> fixed;  // MAP_FIXED: over what is mapped or was unmapped there
@@ -90,8 +90,7 @@ class OwnedAddressSpace final : public AddressSpace {
 
     /// The memory under [address, address + bytes) as one piece of host memory. EFAULT when the
     /// process could not read it, EINVAL for no bytes.
-    Result<std::unique_ptr<View>> view(std::uint64_t address, std::uint64_t bytes)
-        EXCLUDES(mutex_);
+    Result<std::unique_ptr<View>> view(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
 
     /// Bytes mapped now.
     std::uint64_t mapped_bytes() const EXCLUDES(mutex_);

@@ -45,8 +45,8 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t byt
         return refuse(EINVAL, "RAM of {:x} bytes: must be a multiple of 64 KiB up to {:x}", kSource,
                       bytes, kMostRam);
     }
-    if (fragment != 0 && (!is_power_of_two(fragment) || fragment < kFrameSize ||
-                          fragment > bytes || bytes % fragment != 0)) {
+    if (fragment != 0 && (!is_power_of_two(fragment) || fragment < kFrameSize || fragment > bytes ||
+                          bytes % fragment != 0)) {
         return refuse(EINVAL,
                       "fragments of {:x} bytes: must be a power of two from 4 KiB up that divides "
                       "the RAM of {:x} bytes",
@@ -68,8 +68,8 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t byt
         close(file);
         return refuse(error, "the host maps no RAM of {:x} bytes", kSource, bytes);
     }
-    return std::unique_ptr<PhysicalMemory>(new PhysicalMemory(
-        file, static_cast<std::byte*>(direct), bytes >> kFrameShift, fragment));
+    return std::unique_ptr<PhysicalMemory>(
+        new PhysicalMemory(file, static_cast<std::byte*>(direct), bytes >> kFrameShift, fragment));
 }
 
 PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames,
@@ -230,7 +230,9 @@ Result<PhysAddr> PhysicalMemory::allocate_frame() {
     return physical(run).address;
 }
 
-void PhysicalMemory::free_frame(PhysAddr frame) { put({slot_of(frame), 1}); }
+void PhysicalMemory::free_frame(PhysAddr frame) {
+    put({slot_of(frame), 1});
+}
 
 void PhysicalMemory::pin(PhysicalRun run) {
     const Lock lock(mutex_);

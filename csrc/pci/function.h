@@ -13,9 +13,9 @@
 namespace kvmiommu::pci {
 
 struct Function {
-    std::string address;  // "0000:00:02.0"
-    std::string model;    // "edu"
-    std::string driver;   // "vfio-pci"; empty: none
+    std::string address;              // "0000:00:02.0"
+    std::string model;                // "edu"
+    std::string driver;               // "vfio-pci"; empty: none
     iommu::Device* device = nullptr;  // behind an IOMMU, or null
     iommu::Group* group = nullptr;
 };

@@ -32,7 +32,9 @@ Result<std::int64_t> Container::get_api_version(fs::Task&, std::uint64_t) {
     return uapi::VFIO_API_VERSION;
 }
 
-bool Container::allowed(const IommuDriver& driver) const { return noiommu_ == driver.noiommu(); }
+bool Container::allowed(const IommuDriver& driver) const {
+    return noiommu_ == driver.noiommu();
+}
 
 Result<std::int64_t> Container::check_extension(fs::Task&, std::uint64_t extension) {
     Ref<IommuBackend> backend;
@@ -90,8 +92,7 @@ Result<std::int64_t> Container::set_iommu(fs::Task& task, std::uint64_t type) {
 
 Result<> Container::attach_all(fs::Task& task, IommuBackend& backend) {
     for (auto group = groups_.begin(); group != groups_.end(); ++group) {
-        const auto attached =
-            backend.attach_group(task, (*group)->iommu_group(), (*group)->type());
+        const auto attached = backend.attach_group(task, (*group)->iommu_group(), (*group)->type());
         if (attached) {
             continue;
         }

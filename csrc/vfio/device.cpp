@@ -6,8 +6,7 @@
 
 namespace kvmiommu::vfio {
 
-Device::Device(Group& group, const pci::Function& function)
-    : group_(group), function_(function) {}
+Device::Device(Group& group, const pci::Function& function) : group_(group), function_(function) {}
 
 bool Device::enforced_coherent() const {
     return function_.device != nullptr && function_.device->instance().enforces_cache_coherency;
@@ -21,6 +20,8 @@ Result<Ref<fs::File>> Device::open(fs::Task& task) {
 DeviceFile::DeviceFile(Device& device)
     : File(device.group().kernel(), "vfio-device", O_RDWR, true), device_(device) {}
 
-DeviceFile::~DeviceFile() { device_.group().close_device(device_); }
+DeviceFile::~DeviceFile() {
+    device_.group().close_device(device_);
+}
 
 }  // namespace kvmiommu::vfio

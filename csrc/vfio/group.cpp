@@ -21,8 +21,8 @@ constexpr Source kUseContainer{"drivers/vfio/container.c: vfio_group_use_contain
 constexpr Source kIoctl{"drivers/vfio/group.c: vfio_group_fops_unl_ioctl"};
 
 constexpr fs::IoctlRow<Group> kRows[] = {
-    fs::vfio_row<&Group::get_status>(uapi::VFIO_GROUP_GET_STATUS,
-                                     sizeof(uapi::vfio_group_status), fs::Reply::success),
+    fs::vfio_row<&Group::get_status>(uapi::VFIO_GROUP_GET_STATUS, sizeof(uapi::vfio_group_status),
+                                     fs::Reply::success),
     fs::value_row<&Group::set_container>(uapi::VFIO_GROUP_SET_CONTAINER),
     fs::value_row<&Group::unset_container>(uapi::VFIO_GROUP_UNSET_CONTAINER),
     fs::value_row<&Group::get_device_fd>(uapi::VFIO_GROUP_GET_DEVICE_FD),
@@ -126,9 +126,8 @@ Result<std::int64_t> Group::unset_container(fs::Task&, std::uint64_t) {
 
 Result<std::int64_t> Group::get_device_fd(fs::Task& task, std::uint64_t argument) {
     const std::string name = TRY(user_string(task, argument));
-    const auto found = std::find_if(devices_.begin(), devices_.end(), [&](const auto& device) {
-        return device->name() == name;
-    });
+    const auto found = std::find_if(devices_.begin(), devices_.end(),
+                                    [&](const auto& device) { return device->name() == name; });
     if (found == devices_.end()) {
         return refuse(ENODEV, "group {} has no device of that name bound to VFIO", kGetDevice,
                       iommu_group_.id());
@@ -189,7 +188,9 @@ void Group::set_kvm(RefCounted* kvm) {
 GroupFile::GroupFile(Group& group, int flags)
     : File(group.kernel(), "/dev/vfio/N", flags, true), group_(group) {}
 
-GroupFile::~GroupFile() { group_.released(); }
+GroupFile::~GroupFile() {
+    group_.released();
+}
 
 Result<std::int64_t> GroupFile::ioctl(fs::Task& task, std::uint32_t command,
                                       std::uint64_t argument) {

@@ -9,8 +9,7 @@ constexpr Source kPin{"drivers/vfio/container.c: vfio_device_container_pin_pages
 constexpr Source kDmaRw{"drivers/vfio/container.c: vfio_device_container_dma_rw"};
 }  // namespace
 
-Result<> IommuBackend::pin_pages(fs::Task&, std::uint64_t, std::uint32_t,
-                                 std::span<mm::PhysAddr>) {
+Result<> IommuBackend::pin_pages(fs::Task&, std::uint64_t, std::uint32_t, std::span<mm::PhysAddr>) {
     return refuse(EINVAL, "this IOMMU driver pins no pages", kPin);
 }
 

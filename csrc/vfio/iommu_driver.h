@@ -44,8 +44,8 @@ class IommuBackend : public RefCounted {
     virtual Result<> attach_group(fs::Task& task, iommu::Group& group, GroupType type) = 0;
     virtual void detach_group(iommu::Group& group) = 0;
 
-    // --- for devices without an IOMMU; a driver that maps nothing refuses (drivers/vfio/container.c:
-    // vfio_device_container_pin_pages) ---
+    // --- for devices without an IOMMU; a driver that maps nothing refuses
+    // (drivers/vfio/container.c: vfio_device_container_pin_pages) ---
 
     /// A device that is told of unmaps, from its first open to its last close.
     virtual void register_device(DmaUser&) {}

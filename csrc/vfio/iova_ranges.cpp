@@ -7,9 +7,9 @@
 namespace kvmiommu::vfio {
 
 bool IovaRanges::allows(Range range) const {
-    return ranges_.empty() ||
-           std::any_of(ranges_.begin(), ranges_.end(),
-                       [&](const Range& valid) { return valid.contains(range); });
+    return ranges_.empty() || std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& valid) {
+               return valid.contains(range);
+           });
 }
 
 void IovaRanges::restrict_to(Range aperture) {

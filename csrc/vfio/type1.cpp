@@ -19,11 +19,10 @@ constexpr Source kIoctl{"drivers/vfio/vfio_iommu_type1.c: vfio_iommu_type1_ioctl
 constexpr auto kGetInfo = fs::vfio_row<&Type1::get_info>(
     uapi::VFIO_IOMMU_GET_INFO, offsetof(uapi::vfio_iommu_type1_info, cap_offset),
     fs::Reply::success);
-constexpr auto kMapDma = fs::vfio_row<&Type1::map_dma>(uapi::VFIO_IOMMU_MAP_DMA,
-                                                       sizeof(uapi::vfio_iommu_type1_dma_map));
-constexpr auto kUnmapDma =
-    fs::vfio_row<&Type1::unmap_dma>(uapi::VFIO_IOMMU_UNMAP_DMA,
-                                    sizeof(uapi::vfio_iommu_type1_dma_unmap), fs::Reply::success);
+constexpr auto kMapDma =
+    fs::vfio_row<&Type1::map_dma>(uapi::VFIO_IOMMU_MAP_DMA, sizeof(uapi::vfio_iommu_type1_dma_map));
+constexpr auto kUnmapDma = fs::vfio_row<&Type1::unmap_dma>(
+    uapi::VFIO_IOMMU_UNMAP_DMA, sizeof(uapi::vfio_iommu_type1_dma_unmap), fs::Reply::success);
 
 constexpr fs::IoctlRow<Type1> kVersion1[] = {
     kMapDma, kUnmapDma, kGetInfo,
@@ -108,8 +107,8 @@ Type1::~Type1() {
 }
 
 Result<std::int64_t> Type1::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
-    if (auto answer = fs::answer_ioctl<Type1>(v2_ ? kVersion2 : kVersion1, *this, task, command,
-                                              argument)) {
+    if (auto answer =
+            fs::answer_ioctl<Type1>(v2_ ? kVersion2 : kVersion1, *this, task, command, argument)) {
         return *std::move(answer);
     }
     return refuse(ENOTTY, "request {:x} means nothing to a type1 container", kIoctl, command);
@@ -148,12 +147,12 @@ Result<std::int64_t> Type1::get_info(fs::Block<uapi::vfio_iommu_type1_info> info
         info->iova_pgsizes = pgsize_bitmap_;
         // The bitmap of the largest range that may be asked for at once.
         constexpr std::uint64_t kLargestBitmap = std::uint64_t{1} << 28;
-        chain.add(uapi::VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
-                  uapi::vfio_iommu_type1_info_cap_migration{.header = {},
-                                                            .flags = 0,
-                                                            .pgsize_bitmap = granule(),
-                                                            .max_dirty_bitmap_size =
-                                                                kLargestBitmap});
+        chain.add(
+            uapi::VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
+            uapi::vfio_iommu_type1_info_cap_migration{.header = {},
+                                                      .flags = 0,
+                                                      .pgsize_bitmap = granule(),
+                                                      .max_dirty_bitmap_size = kLargestBitmap});
         chain.add(uapi::VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1,
                   uapi::vfio_iommu_type1_info_dma_avail{
                       .header = {}, .avail = static_cast<std::uint32_t>(entries_left_)});

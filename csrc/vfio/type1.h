@@ -99,8 +99,8 @@ class Type1 final : public IommuBackend {
     void recompute_pgsize_bitmap() REQUIRES(mutex_);
     Result<AttachedDomain*> domain_for(fs::Task& task, iommu::Group& group) REQUIRES(mutex_);
     Result<> replay(fs::Task& task, iommu::Domain& domain) REQUIRES(mutex_);
-    Result<> replay_one(fs::Task& task, iommu::Domain& domain, std::uint64_t iova,
-                        Mapping& mapping) REQUIRES(mutex_);
+    Result<> replay_one(fs::Task& task, iommu::Domain& domain, std::uint64_t iova, Mapping& mapping)
+        REQUIRES(mutex_);
 
     Result<> change_vaddr(fs::Task& task, MappingTree::iterator found,
                           const uapi::vfio_iommu_type1_dma_map& map) REQUIRES(mutex_);
@@ -123,8 +123,8 @@ class Type1 final : public IommuBackend {
     // As far as the first mapping that drivers have pinned pages of: that one is answered.
     Result<std::optional<Range>> unmap_until_pinned(fs::Task& task,
                                                     const uapi::vfio_iommu_type1_dma_unmap& unmap,
-                                                    std::uint64_t user_bitmap,
-                                                    std::uint64_t& bytes) REQUIRES(mutex_);
+                                                    std::uint64_t user_bitmap, std::uint64_t& bytes)
+        REQUIRES(mutex_);
     std::uint64_t end_of(const uapi::vfio_iommu_type1_dma_unmap& unmap) const;
     // Asks every registered device to give up its pages of a mapping; no lock is held meanwhile.
     void notify_unmap(Range iovas) EXCLUDES(mutex_);

@@ -18,9 +18,9 @@ bool Type1::attached(const iommu::Group& group) const {
     return std::find(emulated_groups_.begin(), emulated_groups_.end(), &group) !=
                emulated_groups_.end() ||
            std::any_of(domains_.begin(), domains_.end(), [&](const auto& attached) {
-        return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
-               attached->groups.end();
-    });
+               return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
+                      attached->groups.end();
+           });
 }
 
 Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType type) {
@@ -86,7 +86,8 @@ Result<IovaRanges> Type1::ranges_with(const iommu::Domain& domain, const iommu::
         const Range first = iova_ranges_.ranges().front();
         const Range last = iova_ranges_.ranges().back();
         if (aperture.start > last.last || aperture.last < first.start) {
-            return refuse(EINVAL, "the aperture {:x} to {:x} has nothing in common with {:x} to {:x}",
+            return refuse(EINVAL,
+                          "the aperture {:x} to {:x} has nothing in common with {:x} to {:x}",
                           kAttach, aperture.start, aperture.last, first.start, last.last);
         }
         for (auto mapping = mappings_.begin(); mapping != mappings_.end(); ++mapping) {
@@ -168,7 +169,8 @@ Result<> Type1::replay_one(fs::Task& task, iommu::Domain& domain, std::uint64_t 
         mutex_.assert_held();
         for (std::uint64_t pinned = mapping.iommu_mapped ? mapping.size : 0;
              pinned < mapping.size;) {
-            pinned += TRY(pin_run(task, iova, mapping, pinned, mapping.size - pinned)).bytes;
+            pinned += TRY(pin_run(task, iova, mapping, pinned, mapping.size - pinned))
+            .bytes;
         }
         for (const mm::PhysicalRun& run : mapping.pins) {
             TRY(iommu::map(domain, iova + mapped, run.address, run.bytes,

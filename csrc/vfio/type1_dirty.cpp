@@ -21,7 +21,9 @@ constexpr std::uint64_t kMostPages = 0x7fffffff;
 constexpr std::uint64_t kLargestBitmap = std::uint64_t{1} << 28;
 constexpr std::uint64_t kBits = 64;
 
-std::uint64_t words_for(std::uint64_t bits) { return (bits + kBits - 1) / kBits; }
+std::uint64_t words_for(std::uint64_t bits) {
+    return (bits + kBits - 1) / kBits;
+}
 
 // Sets or clears the first `bits` bits.
 void set_bits(std::vector<std::uint64_t>& bitmap, std::uint64_t bits, bool value) {
@@ -58,8 +60,7 @@ Result<std::int64_t> Type1::dirty_pages(fs::Block<uapi::vfio_iommu_type1_dirty_b
                               dirty->argsz);
             }
             return get_dirty_bitmap(
-                dirty.task(),
-                TRY(dirty.user().offset<Get>(sizeof *dirty).read(dirty.task().mm())));
+                dirty.task(), TRY(dirty.user().offset<Get>(sizeof *dirty).read(dirty.task().mm())));
         }
         default:
             return refuse(EINVAL, "flags {:x} are not one of start, stop and get", kDirtyPages,
@@ -73,8 +74,7 @@ Result<> Type1::check_bitmap(const uapi::vfio_bitmap& bitmap, std::uint64_t size
                       kDirtyPages, bitmap.size, bitmap.data);
     }
     // A page size of 0 is caught later: the shift it gives changes nothing here.
-    const std::uint64_t pages =
-        bitmap.pgsize == 0 ? size : size >> std::countr_zero(bitmap.pgsize);
+    const std::uint64_t pages = bitmap.pgsize == 0 ? size : size >> std::countr_zero(bitmap.pgsize);
     if (pages == 0 || bitmap.size == 0 || bitmap.size > kLargestBitmap ||
         bitmap.size < words_for(pages) * sizeof(std::uint64_t)) {
         return refuse(EINVAL, "a bitmap of {:x} bytes for {} pages of {:x} bytes", kVerify,

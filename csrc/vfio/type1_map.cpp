@@ -15,8 +15,8 @@ constexpr Source kDoMap{"drivers/vfio/vfio_iommu_type1.c: vfio_dma_do_map"};
 constexpr Source kPin{"drivers/vfio/vfio_iommu_type1.c: vfio_pin_pages_remote"};
 constexpr Source kChangeOwner{"drivers/vfio/vfio_iommu_type1.c: vfio_change_dma_owner"};
 
-constexpr std::uint32_t kMapFlags = uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE |
-                                    uapi::VFIO_DMA_MAP_FLAG_VADDR;
+constexpr std::uint32_t kMapFlags =
+    uapi::VFIO_DMA_MAP_FLAG_READ | uapi::VFIO_DMA_MAP_FLAG_WRITE | uapi::VFIO_DMA_MAP_FLAG_VADDR;
 
 std::uint64_t memlock_pages(const fs::Task& task, std::uint64_t page_size) {
     return task.limit(fs::Resource::memlock) / page_size;
@@ -145,16 +145,16 @@ Result<mm::PhysicalRun> Type1::pin_run(fs::Task& task, std::uint64_t iova, Mappi
     if (options_.disable_hugepages) {
         bytes = page_size();
     }
-    const auto access = (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write
-                                                                   : mm::Access::read;
+    const auto access =
+        (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write : mm::Access::read;
     const mm::PhysicalRun run = TRY(task.mm().pin(mapping.vaddr + offset, bytes, access));
     // What drivers have pinned is charged already.
     const auto charged_already = static_cast<std::uint64_t>(
         std::distance(mapping.pinned_by_drivers.lower_bound(iova + offset),
                       mapping.pinned_by_drivers.lower_bound(iova + offset + run.bytes)));
     const std::uint64_t pages = run.bytes / page_size() - charged_already;
-    const auto charged = task.mm().locked_vm().charge(pages, memlock_pages(task, page_size()),
-                                                      mapping.lock_cap);
+    const auto charged =
+        task.mm().locked_vm().charge(pages, memlock_pages(task, page_size()), mapping.lock_cap);
     if (!charged) {
         kernel_.memory().unpin(run);
         return refuse(ENOMEM, "{} pages more would pass RLIMIT_MEMLOCK of {} bytes", kPin, pages,
@@ -168,8 +168,8 @@ Result<mm::PhysicalRun> Type1::pin_run(fs::Task& task, std::uint64_t iova, Mappi
 Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PhysicalRun run,
                            std::uint32_t protection) {
     for (auto at = domains_.begin(); at != domains_.end(); ++at) {
-        const auto mapped = iommu::map(*(*at)->domain, iova, run.address, run.bytes, protection,
-                                       task.faults());
+        const auto mapped =
+            iommu::map(*(*at)->domain, iova, run.address, run.bytes, protection, task.faults());
         if (mapped) {
             continue;
         }

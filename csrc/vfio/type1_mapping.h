@@ -22,19 +22,19 @@ struct PinnedPage {
 
 /// What one VFIO_IOMMU_MAP_DMA made.
 struct Mapping {
-    std::uint64_t size = 0;   // bytes mapped so far; all once the call has returned
-    std::uint64_t vaddr = 0;  // the user's address of its start
-    std::uint32_t protection = 0;    // iommu::kRead | iommu::kWrite
-    bool iommu_mapped = false;       // pinned and in every domain
-    bool lock_cap = false;           // CAP_IPC_LOCK when it was made: no limit
+    std::uint64_t size = 0;           // bytes mapped so far; all once the call has returned
+    std::uint64_t vaddr = 0;          // the user's address of its start
+    std::uint32_t protection = 0;     // iommu::kRead | iommu::kWrite
+    bool iommu_mapped = false;        // pinned and in every domain
+    bool lock_cap = false;            // CAP_IPC_LOCK when it was made: no limit
     std::uint64_t memlock_pages = 0;  // RLIMIT_MEMLOCK then, for pins that come later
-    bool vaddr_invalid = false;      // VFIO_DMA_UNMAP_FLAG_VADDR
+    bool vaddr_invalid = false;       // VFIO_DMA_UNMAP_FLAG_VADDR
     // Charged to mm->locked_vm: every page while an IOMMU maps them, else those pinned by drivers.
     std::uint64_t locked_pages = 0;
     Ref<mm::AddressSpace> mm{"vfio_dma.mm"};
-    std::vector<mm::PhysicalRun> pins;   // for the IOMMU, in the order of the iovas
+    std::vector<mm::PhysicalRun> pins;  // for the IOMMU, in the order of the iovas
     std::map<std::uint64_t, PinnedPage> pinned_by_drivers;  // by iova
-    std::vector<std::uint64_t> dirty;    // a bit a page and a word to spare, while tracked
+    std::vector<std::uint64_t> dirty;  // a bit a page and a word to spare, while tracked
 };
 
 /// Mappings by iova; they do not overlap.

@@ -73,13 +73,13 @@ Result<mm::PhysAddr> Type1::pin_page(std::uint64_t iova, std::uint32_t protectio
     if (mapping.mm->exited()) {
         return refuse(ENODEV, "the process that mapped {:x} has gone", kPinPage, iova);
     }
-    const auto access = (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write
-                                                                   : mm::Access::read;
+    const auto access =
+        (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write : mm::Access::read;
     const mm::PhysicalRun run =
         TRY(mapping.mm->pin(mapping.vaddr + (iova - found->first), page_size(), access));
     if (!mapping.iommu_mapped) {
-        const auto charged = mapping.mm->locked_vm().charge(1, mapping.memlock_pages,
-                                                            mapping.lock_cap);
+        const auto charged =
+            mapping.mm->locked_vm().charge(1, mapping.memlock_pages, mapping.lock_cap);
         if (!charged) {
             kernel_.memory().unpin(run);
             return refuse(ENOMEM, "a page more would pass RLIMIT_MEMLOCK of {} pages", kPinPage,
@@ -119,8 +119,7 @@ void Type1::unpin_page(std::uint64_t iova) {
     }
 }
 
-Result<> Type1::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data,
-                       bool write) {
+Result<> Type1::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write) {
     const Lock lock(mutex_);
     if (invalid_vaddrs_ != 0) {
         return refuse(EBUSY, "{} mappings have no valid user address", kDmaRw, invalid_vaddrs_);

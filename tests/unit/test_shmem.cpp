@@ -109,12 +109,15 @@ TEST_CASE("a cut in the middle of a run keeps its head, wherever it falls") {
         Pages file(machine, 5 * 4096);
         for (std::uint64_t offset = 0; offset < 5 * 4096; offset += 512) {
             file.at(offset) = std::byte{9};
+            file.at(offset + 511) = std::byte{9};
         }
         file.shmem->resize(size);
         CHECK(machine.memory().used_frames() == (size + 4095) / 4096);
         file.shmem->resize(5 * 4096);
         for (std::uint64_t offset = 0; offset < 5 * 4096; offset += 512) {
-            CHECK(file.at(offset) == (offset < size ? std::byte{9} : std::byte{0}));
+            const std::byte expected = offset < size ? std::byte{9} : std::byte{0};
+            CHECK(file.at(offset) == expected);
+            CHECK(file.at(offset + 511) == expected);
         }
     }
 }

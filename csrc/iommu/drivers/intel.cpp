@@ -38,8 +38,7 @@ class IntelDomain final : public Domain {
             return refuse(EINVAL, "the device's IOMMU has {} bits, the domain {}", kAttach,
                           instance.address_width, address_width_);
         }
-        if (force_snooping_.load(std::memory_order_relaxed) &&
-            !instance.enforces_cache_coherency) {
+        if (force_snooping_.load(std::memory_order_relaxed) && !instance.enforces_cache_coherency) {
             return refuse(EINVAL, "the domain forces snooping, the device's IOMMU cannot", kAttach);
         }
         if ((pgsize_bitmap() & ~instance.page_sizes) != 0) {
@@ -52,8 +51,7 @@ class IntelDomain final : public Domain {
     Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                      std::uint64_t count, std::uint32_t protection, FaultPoints& faults) override {
         return table_.map_pages(iova, address, page_size, count, protection,
-                                {.snoop = force_snooping_.load(std::memory_order_relaxed)},
-                                faults);
+                                {.snoop = force_snooping_.load(std::memory_order_relaxed)}, faults);
     }
     std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
                               std::uint64_t count) override {
@@ -77,8 +75,7 @@ class IntelDomain final : public Domain {
 
 }  // namespace
 
-Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device,
-                                                              FaultPoints& faults) {
+Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
     const Instance& instance = device.instance();
     return std::make_unique<IntelDomain>(
         *this, instance, TRY(Table::create(memory_, levels_for(instance.address_width), faults)));
