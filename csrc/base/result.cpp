@@ -2,7 +2,9 @@
 
 #include "base/result.h"
 
+#include <charconv>
 #include <cstring>
+#include <iterator>
 
 namespace kvmiommu {
 
@@ -17,13 +19,9 @@ std::string errno_name(int error) {
 namespace {
 
 std::string hexadecimal(std::uint64_t number) {
-    static const char digits[] = "0123456789abcdef";
-    std::string text;
-    do {
-        text.insert(text.begin(), digits[number & 15]);
-        number >>= 4;
-    } while (number != 0);
-    return "0x" + text;
+    char digits[2 * sizeof number];
+    const auto end = std::to_chars(std::begin(digits), std::end(digits), number, 16).ptr;
+    return "0x" + std::string(std::begin(digits), end);
 }
 
 }  // namespace
