@@ -2,6 +2,9 @@
 
 #include "mm/owned_address_space.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <array>
 #include <map>
 #include <optional>
@@ -434,6 +437,32 @@ TEST_CASE("a mapping that memory does not suffice for leaves nothing") {
     CHECK(outcome(process.mm->map(shared_file(file, 1 << 20))) == "ENOMEM");
     CHECK(outcome(process.mm->map(private_file(file, 1 << 20))) == "ENOMEM");
     CHECK(process.mm->mapped_bytes() == 128 << 10);
+}
+
+// Can the host's kernel read a byte there? Without a fault, whatever the answer.
+bool host_readable(std::uint64_t address) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const bool readable = syscall(SYS_write, ends[1], address, 1) == 1;
+    close(ends[0]);
+    close(ends[1]);
+    return readable;
+}
+
+TEST_CASE("a shared mapping that memory does not suffice for shows nothing of its file") {
+    Machine machine({.ram = 256 << 10});
+    Process process(machine);
+    const std::uint64_t at = process.map(192 << 10);
+    value(process.mm->unmap(at + 4096, (192 << 10) - 4096));
+    const std::uint64_t rest = process.map(160 << 10);
+    const Ref<Shmem> file = make<Shmem>(machine.census(), machine.memory(), 4096, 128 << 10);
+    MapRequest request = shared_file(file, 128 << 10);
+    request.fixed = at + 4096;
+    CHECK(outcome(process.mm->map(request)) == "ENOMEM");
+    CHECK(process.load_signal(at + 4096) == Signal::segv);
+    CHECK_FALSE(host_readable(at + 4096));
+    CHECK(host_readable(at));
+    CHECK(host_readable(rest));
 }
 
 TEST_CASE("a pin answers the run behind its pages") {

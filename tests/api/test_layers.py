@@ -1,0 +1,189 @@
+"""The arrows between the folders of csrc, read from the includes.
+
+All folders are linked as one library, so nothing but this test holds them apart.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CSRC = Path(__file__).parents[2] / "csrc"
+
+# What a folder may include; also what these folders may include, and itself.
+HOUSE = {
+    "base": (),
+    "uapi": (),
+    "mm": ("base", "uapi"),
+    "fs": ("mm",),
+    "iommu": ("fs",),
+    "pci": ("iommu",),
+    "spapr": ("iommu",),
+    "iommufd": ("pci",),
+    "vfio": ("iommufd", "spapr"),
+    "kvm": ("spapr", "pci"),
+    "ioasid": ("vfio",),
+    "machine": (
+        "base",
+        "uapi",
+        "mm",
+        "fs",
+        "iommu",
+        "pci",
+        "spapr",
+        "iommufd",
+        "vfio",
+        "kvm",
+        "ioasid",
+    ),
+    "bindings": ("machine",),
+    "preload": ("machine",),
+    "engine": ("iommu",),
+}
+
+# Faces stand between the core and somebody else's world.
+FACES = ("bindings", "preload")
+
+# These two know no system, only the language.
+PURE = ("base", "uapi")
+
+# C++ headers have no dot and no slash. The C library's that the core may ask for; what describes
+# the kernel's own interfaces (linux/, asm/) is never among them: csrc/uapi describes them anew.
+C_LIBRARY = {
+    "errno.h",
+    "fcntl.h",
+    "poll.h",
+    "sched.h",
+    "signal.h",
+    "sys/epoll.h",
+    "sys/eventfd.h",
+    "sys/mman.h",
+    "sys/resource.h",
+    "sys/stat.h",
+    "sys/syscall.h",
+    "sys/types.h",
+    "sys/uio.h",
+    "ucontext.h",
+    "unistd.h",
+}
+
+INCLUDE = re.compile(r"""^\s*#\s*include\s*(?P<mark>[<"])(?P<name>[^>"]+)[>"]""")
+SOURCES = {".h", ".cpp", ".def", ".S", ".c"}
+
+
+def allowed(folder: str) -> set[str]:
+    found = {folder}
+    for below in HOUSE[folder]:
+        found |= allowed(below)
+    return found
+
+
+def objection(folder: str, mark: str, name: str) -> str | None:
+    """What speaks against this include in a file of this folder."""
+    if mark == '"':
+        target, slash, _ = name.partition("/")
+        if not slash or target not in HOUSE:
+            return f'"{name}" is not written as "folder/file"'
+        if target not in allowed(folder):
+            return f"{folder} may not include {target}"
+        return None
+    if folder in FACES:
+        return None
+    if re.fullmatch(r"[a-z_]+", name):
+        return None
+    if name not in C_LIBRARY:
+        return f"<{name}> is neither the C++ library nor a system call's header"
+    if folder in PURE:
+        return f"<{name}>: {folder} stands on the C++ library alone"
+    return None
+
+
+def objections(csrc: Path) -> Iterator[str]:
+    for path in sorted(csrc.rglob("*")):
+        if path.suffix not in SOURCES:
+            continue
+        where = path.relative_to(csrc)
+        folder = where.parts[0]
+        if len(where.parts) == 1 or folder not in HOUSE:
+            yield f"{where}: not in a folder of the house"
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if found := INCLUDE.match(line):
+                text = objection(folder, found["mark"], found["name"])
+                if text is not None:
+                    yield f"{where}:{number}: {text}"
+
+
+def test_every_include_follows_the_house_table() -> None:
+    found = list(objections(CSRC))
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_the_folders_that_everything_stands_on_are_read() -> None:
+    read = {path.relative_to(CSRC).parts[0] for path in CSRC.rglob("*.h")}
+    assert {"base", "uapi", "mm", "fs"} <= read
+
+
+@pytest.mark.parametrize("folder", HOUSE)
+def test_nothing_points_back(folder: str) -> None:
+    for below in HOUSE[folder]:
+        assert folder not in allowed(below)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "expected"),
+    [
+        ("mm/a.h", '#include "base/base.h"', None),
+        ("fs/a.h", '#include "uapi/ioctl.h"', None),
+        ("iommu/pgtable/a.h", '#include "mm/mm.h"', None),
+        ("vfio/a.cpp", '#include "iommu/group.h"', None),
+        ("bindings/a.cpp", "#include <pybind11/pybind11.h>", None),
+        ("preload/a.cpp", "#include <dlfcn.h>", None),
+        ("mm/a.cpp", "#include <sys/mman.h>", None),
+        ("mm/a.cpp", '// #include "kvm/vm.h"', None),
+        ("mm/a.h", '#include "fs/file.h"', "mm/a.h:2: mm may not include fs"),
+        ("mm/a.h", '  #  include "fs/file.h"', "mm/a.h:2: mm may not include fs"),
+        ("kvm/a.h", '#include "vfio/group.h"', "kvm/a.h:2: kvm may not include vfio"),
+        ("uapi/a.h", '#include "base/result.h"', "uapi/a.h:2: uapi may not include base"),
+        (
+            "iommu/drivers/a.h",
+            '#include "pci/function.h"',
+            "iommu/drivers/a.h:2: iommu may not include pci",
+        ),
+        ("fs/a.h", '#include "file.h"', 'fs/a.h:2: "file.h" is not written as "folder/file"'),
+        (
+            "fs/a.h",
+            '#include "../mm/mm.h"',
+            'fs/a.h:2: "../mm/mm.h" is not written as "folder/file"',
+        ),
+        (
+            "vfio/a.cpp",
+            "#include <linux/vfio.h>",
+            "vfio/a.cpp:2: <linux/vfio.h> is neither the C++ library nor a system call's header",
+        ),
+        (
+            "kvm/a.cpp",
+            "#include <boost/intrusive/list.hpp>",
+            "kvm/a.cpp:2: <boost/intrusive/list.hpp> is neither the C++ library nor a system "
+            "call's header",
+        ),
+        (
+            "machine/a.cpp",
+            "#include <Python.h>",
+            "machine/a.cpp:2: <Python.h> is neither the C++ library nor a system call's header",
+        ),
+        (
+            "base/a.cpp",
+            "#include <unistd.h>",
+            "base/a.cpp:2: <unistd.h>: base stands on the C++ library alone",
+        ),
+        ("attic/a.h", "", "attic/a.h: not in a folder of the house"),
+        ("a.h", "", "a.h: not in a folder of the house"),
+    ],
+)
+def test_what_the_house_allows(tmp_path: Path, file: str, line: str, expected: str | None) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#include <vector>\n{line}\n")
+    assert list(objections(tmp_path)) == ([] if expected is None else [expected])
