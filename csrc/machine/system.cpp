@@ -105,16 +105,30 @@ Result<> System::add_functions(const std::vector<PciDescription>& functions) {
         }
         functions_.push_back(function);
     }
-    for (const pci::Function& function : functions_) {
-        if (function.group == nullptr) {
-            continue;
+    for (pci::Function& function : functions_) {
+        TRY(bind_driver(function));
+    }
+    return {};
+}
+
+Result<> System::bind_driver(pci::Function& function) {
+    if (function.driver == "vfio-pci" && function.group == nullptr && vfio_ &&
+        vfio_->options().enable_unsafe_noiommu_mode) {
+        // VFIO makes a group up, with the next number that is free.
+        std::uint32_t id = 0;
+        while (groups_.contains(id)) {
+            ++id;
         }
-        if (!manages_dma(function.driver)) {
-            TRY(function.group->use_default_domain());
-        }
-        if (function.driver == "vfio-pci" && vfio_) {
-            vfio_->bind(function);
-        }
+        function.group = groups_.emplace(id, std::make_unique<iommu::Group>(id)).first->second.get();
+    }
+    if (function.group == nullptr) {
+        return {};
+    }
+    if (!manages_dma(function.driver)) {
+        TRY(function.group->use_default_domain());
+    }
+    if (function.driver == "vfio-pci" && vfio_) {
+        vfio_->bind(function);
     }
     return {};
 }

@@ -42,6 +42,7 @@ class System {
     System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory);
     Result<> add_iommus(const std::vector<IommuDescription>& iommus);
     Result<> add_functions(const std::vector<PciDescription>& functions);
+    Result<> bind_driver(pci::Function& function);
 
     const std::string name_;
     fs::Kernel kernel_;

@@ -26,11 +26,13 @@ void Module::bind(const pci::Function& function) {
         return &group->iommu_group() == &iommu_group;
     });
     if (found == groups_.end()) {
-        groups_.push_back(std::make_unique<Group>(kernel_, iommu_group, GroupType::iommu));
+        const GroupType type = function.device != nullptr ? GroupType::iommu : GroupType::noiommu;
+        groups_.push_back(std::make_unique<Group>(kernel_, iommu_group, type));
         found = std::prev(groups_.end());
         Group& group = **found;
+        const std::string name = type == GroupType::noiommu ? "noiommu-" : "";
         kernel_.nodes().add(
-            "/dev/vfio/" + std::to_string(iommu_group.id()), 0600,
+            "/dev/vfio/" + name + std::to_string(iommu_group.id()), 0600,
             [&group](fs::Task& task, int flags) { return group.open(task, flags); });
     }
     (*found)->add_device(function);

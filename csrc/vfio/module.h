@@ -36,8 +36,9 @@ class Module {
     /// The newest first, as SET_IOMMU asks them.
     const std::vector<std::unique_ptr<IommuDriver>>& iommu_drivers() const { return drivers_; }
 
-    /// Binds a function behind an IOMMU to vfio-pci: it joins its group, whose /dev/vfio/N is made
-    /// with the first. Only while the machine is put together.
+    /// Binds a function to vfio-pci: it joins its group, whose /dev/vfio/N is made with the first.
+    /// One behind no IOMMU has a group of its own, /dev/vfio/noiommu-N. Only while the machine is
+    /// put together.
     void bind(const pci::Function& function);
 
   private:
