@@ -46,7 +46,7 @@ _ABIS: tuple[Abi, ...] = ("generic", "power")
 _INTERFACES = ("6.12", "7.0")
 _SEMANTICS = ("domain",)
 _PROPOSALS: tuple[str, ...] = ()
-#: Bugs of the real kernel that can be left out: docs/kernel-bugs.md.
+#: Bugs of the real kernel that can be left out: docs/reference/kernel-bugs.md.
 _FIXED = ("type1-dirty-stale-bits", "type1-unmap-to-the-last-byte")
 _IOMMU_DRIVERS = ("intel", "amd", "virtio")
 _RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
