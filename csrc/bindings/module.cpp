@@ -6,6 +6,9 @@
 #include "bindings/register.h"
 
 PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
+    // Signatures stand in the texts themselves, in the form that inspect.signature() reads.
+    pybind11::options options;
+    options.disable_function_signatures();
     core.doc() = "The emulated kernel. Use the objects of the kvmiommu package.";
     kvmiommu::register_uapi(core);
     kvmiommu::register_description(core);

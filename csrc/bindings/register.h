@@ -6,6 +6,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <type_traits>
 #include <utility>
 
 #include "base/result.h"
@@ -26,7 +27,9 @@ T value_or_raise(Result<T>&& result) {
     if (!result) {
         raise(result.error());
     }
-    return *std::move(result);
+    if constexpr (!std::is_void_v<T>) {
+        return *std::move(result);
+    }
 }
 
 /// Runs a call of the core without the GIL.

@@ -79,6 +79,45 @@ void add_fixed(Description& description, const std::string& name) {
     description.fixed.add(*bug);
 }
 
+void set_vfio_options(Description& description, std::uint32_t dma_entry_limit,
+                      bool disable_hugepages, bool allow_unsafe_interrupts,
+                      bool enable_unsafe_noiommu_mode) {
+    description.vfio = {dma_entry_limit, disable_hugepages, allow_unsafe_interrupts,
+                        enable_unsafe_noiommu_mode};
+}
+
+constexpr char kSetAbi[] = R"(set_abi(self, abi)
+--
+
+How requests are encoded: "generic" or "power".)";
+
+constexpr char kAddFixed[] = R"(add_fixed(self, name)
+--
+
+A bug of the real kernel that is not to be reproduced.)";
+
+constexpr char kSetVfioOptions[] =
+    R"(set_vfio_options(self, *, dma_entry_limit, disable_hugepages, allow_unsafe_interrupts, enable_unsafe_noiommu_mode)
+--
+
+Parameters of the modules vfio and vfio_iommu_type1.)";
+
+constexpr char kAddIommu[] =
+    R"(add_iommu(self, *, name, driver, address_width, page_sizes, enforces_cache_coherency, isolated_msi)
+--
+
+An IOMMU: bits of an iova, page sizes as a bit each.)";
+
+constexpr char kAddReserved[] = R"(add_reserved(self, *, start, last, type)
+--
+
+A reserved region [start, last] of the IOMMU that was added last.)";
+
+constexpr char kAddPci[] = R"(add_pci(self, *, address, model, driver, iommu, group)
+--
+
+A PCI function; `iommu` is the name of one that was added, or "".)";
+
 }  // namespace
 
 void register_description(py::module_& core) {
@@ -86,28 +125,24 @@ void register_description(py::module_& core) {
     py::class_<Description>(core, "Description", "What a machine is made of, as plain data.")
         .def(py::init<>())
         .def_readwrite("name", &Description::name)
-        .def_readwrite("page_size", &Description::page_size)
-        .def_readwrite("memory", &Description::memory)
-        .def_readwrite("fragmentation", &Description::fragmentation)
+        .def_readwrite("page_size", &Description::page_size, "In bytes.")
+        .def_readwrite("memory", &Description::memory, "In bytes.")
+        .def_readwrite("fragmentation", &Description::fragmentation,
+                       "The longest contiguous block in bytes; 0: no limit.")
         .def_readwrite("has_vfio", &Description::has_vfio)
         .def_readwrite("has_kvm", &Description::has_kvm)
-        .def("set_abi", &set_abi, arg("abi"))
-        .def("add_fixed", &add_fixed, arg("name"))
-        .def(
-            "set_vfio_options",
-            [](Description& description, std::uint32_t dma_entry_limit, bool disable_hugepages,
-               bool allow_unsafe_interrupts, bool enable_unsafe_noiommu_mode) {
-                description.vfio = {dma_entry_limit, disable_hugepages, allow_unsafe_interrupts,
-                                    enable_unsafe_noiommu_mode};
-            },
-            py::kw_only(), arg("dma_entry_limit"), arg("disable_hugepages"),
-            arg("allow_unsafe_interrupts"), arg("enable_unsafe_noiommu_mode"))
+        .def("set_abi", &set_abi, arg("abi"), kSetAbi)
+        .def("add_fixed", &add_fixed, arg("name"), kAddFixed)
+        .def("set_vfio_options", &set_vfio_options, py::kw_only(), arg("dma_entry_limit"),
+             arg("disable_hugepages"), arg("allow_unsafe_interrupts"),
+             arg("enable_unsafe_noiommu_mode"), kSetVfioOptions)
         .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
              arg("address_width"), arg("page_sizes"), arg("enforces_cache_coherency"),
-             arg("isolated_msi"))
-        .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"))
+             arg("isolated_msi"), kAddIommu)
+        .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"),
+             kAddReserved)
         .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
-             arg("iommu"), arg("group"));
+             arg("iommu"), arg("group"), kAddPci);
 }
 
 }  // namespace kvmiommu

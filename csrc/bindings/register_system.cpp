@@ -6,6 +6,8 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "bindings/register.h"
 #include "machine/system.h"
@@ -35,27 +37,69 @@ py::list trace(System& system) {
     return records;
 }
 
+void keep_trace(System& system, std::size_t records) {
+    system.kernel().trace().keep(records);
+}
+
+std::vector<std::string> alive(System& system) {
+    return system.kernel().census().report();
+}
+
+std::uint64_t used_frames(System& system) {
+    return system.kernel().memory().used_frames();
+}
+
+std::uint64_t pinned_frames(System& system) {
+    return system.kernel().memory().pinned_frames();
+}
+
+std::uint64_t total_pins(System& system) {
+    return system.kernel().memory().total_pins();
+}
+
+constexpr char kClose[] = R"(close(self)
+--
+
+Lets every process exit. Returns a line for each object that is still referenced.)";
+
+constexpr char kKeepTrace[] = R"(keep_trace(self, records)
+--
+
+Keeps the last `records` calls from now on, forgetting those before; 0 keeps none, as at the start.
+
+Records carry no time, so that a run that is played again gives the same trace.)";
+
+constexpr char kTrace[] = R"(trace(self)
+--
+
+The calls that were kept, the oldest first.)";
+
+constexpr char kAlive[] =
+    R"(A line for each object that is referenced now: its kind and how many references it has.
+
+They come in the order of their making.)";
+
+constexpr char kUsedFrames[] = "Frames of 4096 bytes that are mapped, pinned or in a table.";
+
+constexpr char kPinnedFrames[] = "Frames of 4096 bytes that a device or the kernel holds pinned.";
+
+constexpr char kTotalPins[] =
+    "The sum of all pins: a frame that is pinned twice counts twice here.";
+
 }  // namespace
 
 void register_system(py::module_& core) {
+    using py::arg;
     py::class_<System, std::shared_ptr<System>>(core, "System", "A running machine.")
-        .def(py::init(&make_system), py::arg("description"))
-        .def_property_readonly("name", &System::name)
-        .def("close", &System::close, py::call_guard<py::gil_scoped_release>())
-        .def(
-            "keep_trace",
-            [](System& system, std::size_t records) { system.kernel().trace().keep(records); },
-            py::arg("records"))
-        .def("trace", &trace)
-        .def_property_readonly("alive",
-                               [](System& system) { return system.kernel().census().report(); })
-        .def_property_readonly(
-            "used_frames", [](System& system) { return system.kernel().memory().used_frames(); })
-        .def_property_readonly(
-            "pinned_frames",
-            [](System& system) { return system.kernel().memory().pinned_frames(); })
-        .def_property_readonly(
-            "total_pins", [](System& system) { return system.kernel().memory().total_pins(); });
+        .def(py::init(&make_system), arg("description"))
+        .def_property_readonly("name", &System::name, "The machine's name.")
+        .def("close", &System::close, py::call_guard<py::gil_scoped_release>(), kClose)
+        .def("keep_trace", &keep_trace, arg("records"), kKeepTrace)
+        .def("trace", &trace, kTrace)
+        .def_property_readonly("alive", &alive, kAlive)
+        .def_property_readonly("used_frames", &used_frames, kUsedFrames)
+        .def_property_readonly("pinned_frames", &pinned_frames, kPinnedFrames)
+        .def_property_readonly("total_pins", &total_pins, kTotalPins);
 }
 
 }  // namespace kvmiommu

@@ -69,12 +69,14 @@ py::dict structs() {
 void register_uapi(py::module_& core) {
     py::module_ module =
         core.def_submodule("uapi", "Numbers and layouts of the user interfaces, as compiled.");
-    module.def("constants", &constants, "Every constant: name -> number.");
-    module.def("strings", &strings, "Every textual constant: name -> text.");
-    module.def("requests", &requests, py::arg("abi"),
-               "Every ioctl: name -> number, encoded for \"generic\" or \"power\".");
+    module.def("constants", &constants, "constants()\n--\n\nEvery constant: name -> number.");
+    module.def("strings", &strings, "strings()\n--\n\nEvery textual constant: name -> text.");
+    module.def(
+        "requests", &requests, py::arg("abi"),
+        "requests(abi)\n--\n\nEvery ioctl: name -> number, encoded for \"generic\" or \"power\".");
     module.def("structs", &structs,
-               "Every struct: name -> (size, {field: (offset, size)}); members of an unnamed inner "
+               "structs()\n--\n\nEvery struct: name -> (size, {field: (offset, size)}); members of "
+               "an unnamed inner "
                "struct are named inner.member.");
 }
 

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+//
+// What stands behind _core.Process and _core.View: it turns Python's arguments into memory of the
+// emulated process and back, and holds no rules.
+
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "bindings/argument_memory.h"
+#include "bindings/register.h"
+#include "fs/syscalls.h"
+#include "machine/system.h"
+
+namespace kvmiommu {
+
+namespace py = pybind11;
+using machine::System;
+
+// A buffer of Python's for the length of a call.
+class PyBuffer {
+  public:
+    PyBuffer(py::handle object, int flags) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, flags) != 0) {
+            throw py::error_already_set();
+        }
+    }
+    ~PyBuffer() { PyBuffer_Release(&view_); }
+    PyBuffer(const PyBuffer&) = delete;
+    PyBuffer& operator=(const PyBuffer&) = delete;
+
+    void* data() const { return view_.buf; }
+    std::uint64_t bytes() const { return static_cast<std::uint64_t>(view_.len); }
+    bool writable() const { return view_.readonly == 0; }
+
+  private:
+    Py_buffer view_{};
+};
+
+class Process {
+  public:
+    explicit Process(std::shared_ptr<System> system)
+        : system_(std::move(system)),
+          process_(value_or_raise(system_->create_process())),
+          arguments_(process_->mm()) {}
+    ~Process() { exit(); }
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    fs::Task& task() { return process_->task(); }
+    mm::OwnedAddressSpace& mm() { return process_->mm(); }
+    fs::Kernel& kernel() { return task().kernel(); }
+    void exit() { process_->exit(); }
+    void interrupt() { task().interrupt(); }
+
+    std::uint32_t uid() { return task().credentials().uid; }
+    std::uint64_t page_size() { return mm().page_size(); }
+    std::uint64_t locked_vm() { return mm().locked_vm().pages() * page_size(); }
+    std::uint64_t pinned_vm() { return mm().pinned_vm().pages() * page_size(); }
+    std::uint64_t mapped_bytes() { return mm().mapped_bytes(); }
+    std::uint32_t fail_nth() { return task().faults().left(); }
+    void set_fail_nth(std::uint32_t nth) { task().faults().fail_nth(nth); }
+
+    std::int64_t ioctl(int fd, std::uint32_t request, const py::object& argument) {
+        if (argument.is_none()) {
+            return without_gil([&] { return fs::sys_ioctl(task(), fd, request, 0); });
+        }
+        if (PyLong_Check(argument.ptr())) {
+            // Wraps as C does: -1 is the largest number.
+            const std::uint64_t number = PyLong_AsUnsignedLongLongMask(argument.ptr());
+            if (PyErr_Occurred() != nullptr) {
+                throw py::error_already_set();
+            }
+            return without_gil([&] { return fs::sys_ioctl(task(), fd, request, number); });
+        }
+        return ioctl_block(fd, request, argument);
+    }
+
+    py::bytes read(int fd, std::uint64_t bytes) {
+        return read_with(bytes, [&](fs::UserBuffer to) { return fs::sys_read(task(), fd, to); });
+    }
+    py::bytes pread(int fd, std::uint64_t bytes, std::int64_t offset) {
+        return read_with(
+            bytes, [&](fs::UserBuffer to) { return fs::sys_pread64(task(), fd, to, offset); });
+    }
+    std::int64_t write(int fd, const py::object& data) {
+        return write_with(data,
+                          [&](fs::UserBuffer from) { return fs::sys_write(task(), fd, from); });
+    }
+    std::int64_t pwrite(int fd, const py::object& data, std::int64_t offset) {
+        return write_with(
+            data, [&](fs::UserBuffer from) { return fs::sys_pwrite64(task(), fd, from, offset); });
+    }
+
+    // A signal's name in place of the bytes when the process would get one.
+    py::object peek(std::uint64_t address, std::uint64_t bytes) {
+        if (bytes > kernel().memory().bytes()) {
+            return py::str("SIGSEGV");  // More than can be mapped at all.
+        }
+        std::vector<char> copy(bytes);
+        return signal_or(mm().peek(copy.data(), address, bytes),
+                         [&] { return py::bytes(copy.data(), copy.size()); });
+    }
+    py::object poke(std::uint64_t address, const py::object& data) {
+        const PyBuffer buffer(data, PyBUF_SIMPLE);
+        return signal_or(mm().poke(address, buffer.data(), buffer.bytes()),
+                         [] { return py::none(); });
+    }
+
+  private:
+    std::int64_t ioctl_block(int fd, std::uint32_t request, const py::object& argument) {
+        static constexpr std::byte kZero[ArgumentMemory::kZeros]{};
+        const PyBuffer buffer(argument, PyBUF_SIMPLE);
+        return without_gil([&]() -> Result<std::int64_t> {
+            const auto block = TRY(arguments_.take(buffer.bytes()));
+            TRY(mm().copy_out(block.address(), buffer.data(), buffer.bytes()));
+            TRY(mm().copy_out(block.address() + buffer.bytes(), kZero, sizeof kZero));
+            auto answer = fs::sys_ioctl(task(), fd, request, block.address());
+            // Also after a refusal: some calls tell what they wanted.
+            if (buffer.writable()) {
+                TRY(mm().copy_in(buffer.data(), block.address(), buffer.bytes()));
+            }
+            return answer;
+        });
+    }
+
+    template <class Call>
+    py::bytes read_with(std::uint64_t bytes, Call&& call) {
+        std::vector<char> copy;
+        without_gil([&]() -> Result<std::int64_t> {
+            if (bytes > kernel().memory().bytes()) {
+                return call(fs::UserBuffer{0, bytes});
+            }
+            const auto block = TRY(arguments_.take(bytes));
+            const std::int64_t moved = TRY(call(fs::UserBuffer{block.address(), bytes}));
+            copy.resize(static_cast<std::size_t>(moved));
+            TRY(mm().copy_in(copy.data(), block.address(), copy.size()));
+            return moved;
+        });
+        return py::bytes(copy.data(), copy.size());
+    }
+
+    template <class Call>
+    std::int64_t write_with(const py::object& data, Call&& call) {
+        const PyBuffer buffer(data, PyBUF_SIMPLE);
+        return without_gil([&]() -> Result<std::int64_t> {
+            const auto block = TRY(arguments_.take(buffer.bytes()));
+            TRY(mm().copy_out(block.address(), buffer.data(), buffer.bytes()));
+            return call(fs::UserBuffer{block.address(), buffer.bytes()});
+        });
+    }
+
+    template <class Value>
+    static py::object signal_or(mm::Signal signal, Value&& value) {
+        switch (signal) {
+            case mm::Signal::segv:
+                return py::str("SIGSEGV");
+            case mm::Signal::bus:
+                return py::str("SIGBUS");
+            default:
+                return value();
+        }
+    }
+
+    std::shared_ptr<System> system_;
+    std::shared_ptr<machine::Process> process_;
+    ArgumentMemory arguments_;
+};
+
+// Python's view of process memory; it keeps the machine.
+class PyView {
+  public:
+    PyView(py::object process, std::unique_ptr<mm::View> view)
+        : process_(std::move(process)), view_(std::move(view)) {}
+    py::buffer_info buffer() {
+        return py::buffer_info(reinterpret_cast<std::uint8_t*>(view_->data()),
+                               static_cast<py::ssize_t>(view_->bytes()), false);
+    }
+
+  private:
+    py::object process_;
+    std::unique_ptr<mm::View> view_;
+};
+
+}  // namespace kvmiommu
