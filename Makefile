@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+#
+# Everything that is built lies in .venv/ and build/. Nothing is installed on the system, and no
+# system cmake or ninja is needed: both come from PyPI into .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BUILD ?= build
+KVMIOMMU_WERROR ?= OFF
+# clang's sanitizers report races more reliably than those of gcc 12.
+SANITIZE_CXX ?= $(or $(shell command -v clang++-19),$(shell command -v clang++),$(CXX))
+CLANG_CXX ?= clang++-19
+CLANG_FORMAT ?= clang-format-19
+# More for pytest: make test PYTEST_ARGS='-x tests/api'
+PYTEST_ARGS ?=
+TRANSCRIPTS := tests/conformance/transcripts
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := $(abspath $(VENV))/bin
+export PATH := $(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Folders too, so that a file that went away counts as a change.
+csrc := $(shell find csrc -type d -o -name '*.cpp' -o -name '*.h' -o -name '*.def')
+package := $(shell find python -name __pycache__ -prune -o -print)
+unit := $(shell find tests/unit -type f)
+cpp := $(shell find csrc tests/unit -name '*.cpp' -o -name '*.h')
+# The names that CMake caches for a build without the extension.
+unit_options := -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
+    -DKVMIOMMU_WERROR=$(KVMIOMMU_WERROR) -DKVMIOMMU_NAMED_REFERENCES=ON
+pip_install := python -m pip install --quiet
+pip_build := $(pip_install) --no-build-isolation --no-deps \
+    -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
+
+.PHONY: help try test test-unit test-python lint lint-python lint-cpp sanitize sanitize-unit \
+    sanitize-python bench docs readme clean
+
+help:
+	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
+	@echo "make test      set up, then the C++ unit tests and the whole Python suite"
+	@echo "make lint      ruff, mypy, stubtest, clang-format, clang's thread-safety analysis"
+	@echo "make sanitize  the C++ tests under ASan+UBSan and TSan, hostile calls under ASan+UBSan"
+	@echo "make bench     the benchmarks"
+	@echo "make docs      the documentation, into $(BUILD)/docs"
+	@echo "make readme    run the Python examples of README.md"
+	@echo "make clean     remove $(VENV) and everything that was built"
+	@echo
+	@echo "Variables: PYTHON=$(PYTHON) (3.11 or newer)  KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)"
+	@echo "           SANITIZE_CXX=$(SANITIZE_CXX)  PYTEST_ARGS='-x tests/api'"
+
+# --- setting up: each step leaves a stamp, and runs again when what it depends on is newer ---
+
+$(VENV)/.stamp-venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(pip_install) --upgrade pip
+	touch $@
+
+# One stamp for each dependency group of pyproject.toml.
+$(VENV)/.stamp-group-%: pyproject.toml $(VENV)/.stamp-venv
+	$(pip_install) --group $*
+	touch $@
+
+$(VENV)/.stamp-package: CMakeLists.txt README.md $(csrc) $(package) $(VENV)/.stamp-group-build
+	$(pip_build) .
+	touch $@
+
+# --- what people ask for ---
+
+try: $(VENV)/.stamp-package
+	@kvmiommu replay --table $(TRANSCRIPTS)
+
+# One after the other, so that the summary of pytest comes last.
+test:
+	$(MAKE) test-unit
+	$(MAKE) test-python
+
+test-unit: $(BUILD)/unit/.stamp-built
+	$(BUILD)/unit/tests/unit/unit_tests
+
+test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
+	python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
+	python -m pytest bench --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+
+docs: $(VENV)/.stamp-package $(VENV)/.stamp-group-docs
+	python -m sphinx -n -W --keep-going -q -b html -d $(BUILD)/docs-cache docs $(BUILD)/docs
+	@echo "$(BUILD)/docs/index.html"
+
+readme: $(VENV)/.stamp-package
+	python .ci/run_examples.py README.md
+
+clean:
+	rm -rf $(VENV) $(BUILD) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find python tests docs -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the C++ tests: natively, and once for each set of sanitizers ---
+
+$(BUILD)/unit/.stamp-built: options = -DCMAKE_CXX_FLAGS=
+$(BUILD)/unit-asan/.stamp-built: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
+    -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=address,undefined
+$(BUILD)/unit-tsan/.stamp-built: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
+    -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=thread
+
+$(BUILD)/%/.stamp-built: CMakeLists.txt $(csrc) $(unit) $(VENV)/.stamp-group-build
+	mkdir -p $(@D)
+	cmake -S . -B $(@D) $(unit_options) $(options) >$(@D)/configure.log || { cat $(@D)/configure.log; exit 1; }
+	cmake --build $(@D)
+	touch $@
+
+sanitize: sanitize-unit sanitize-python
+
+# TSan wants the program where it expects it; setarch is not allowed in every container, and where
+# it is not the program sees to it itself.
+sanitize-unit: $(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-tsan/.stamp-built
+	$(BUILD)/unit-asan/tests/unit/unit_tests
+	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/unit/unit_tests
+
+# The extension with gcc's sanitizers, in a folder of its own before the installed one. Python
+# itself is not built with them, so their library is loaded first, and libstdc++ with it, or an
+# exception could not be caught. Python's own leaks are not ours to report.
+$(BUILD)/asan-package/.stamp-installed: CMakeLists.txt $(csrc) $(package) \
+    $(VENV)/.stamp-group-build
+	rm -rf $(@D)
+	CXX=g++ $(pip_build) --target $(@D) -C build-dir=$(BUILD)/asan-extension \
+	    -C cmake.build-type=Debug -C cmake.define.CMAKE_CXX_FLAGS=-O1 \
+	    -C cmake.define.KVMIOMMU_SANITIZE=address,undefined .
+	touch $@
+
+sanitize-python: $(BUILD)/asan-package/.stamp-installed $(VENV)/.stamp-group-test
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(BUILD)/asan-package \
+	    $(BIN)/python -m pytest -p no:cacheprovider tests/property/test_hostile_calls.py
+
+# --- lint ---
+
+lint:
+	$(MAKE) lint-python
+	$(MAKE) --jobs=$$(nproc) --no-print-directory lint-cpp
+
+lint-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-lint
+	ruff check .
+	ruff format --check .
+	mypy
+	MYPYPATH=python python -m mypy.stubtest kvmiommu._core --allowlist tests/stubtest-allowlist.txt
+
+lint-cpp: $(BUILD)/lint/.stamp-format \
+    $(patsubst %.cpp,$(BUILD)/lint/%.stamp-safe,$(filter %.cpp,$(cpp)))
+
+$(BUILD)/lint/.stamp-format: .clang-format $(cpp)
+	$(CLANG_FORMAT) --dry-run -Werror $(cpp)
+	mkdir -p $(@D) && touch $@
+
+# Nothing is generated: clang reads each file and checks who holds which mutex.
+$(BUILD)/lint/%.stamp-safe: %.cpp $(VENV)/.stamp-group-build
+	mkdir -p $(@D)
+	$(CLANG_CXX) -std=gnu++23 -fsyntax-only -Wall -Wextra -Wshadow -Wnon-virtual-dtor \
+	    -Wthread-safety -Werror -Icsrc -isystem $$(python -c 'import pybind11; print(pybind11.get_include())') \
+	    -isystem $$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+	    -MMD -MP -MT $@ -MF $@.d $<
+	touch $@
+
+-include $(shell find $(BUILD)/lint -name '*.d' 2>/dev/null)
