@@ -74,8 +74,7 @@ class Vmm {
         container_ = static_cast<int>(must(fs::sys_open(task(), "/dev/vfio/vfio", O_RDWR)));
         group_ = static_cast<int>(must(fs::sys_open(task(), "/dev/vfio/1", O_RDWR)));
         must(ioctl<std::int32_t>(group_, uapi::VFIO_GROUP_SET_CONTAINER, container_));
-        must(ioctl(container_, uapi::VFIO_SET_IOMMU,
-                   std::uint64_t{uapi::VFIO_TYPE1v2_IOMMU}));
+        must(ioctl(container_, uapi::VFIO_SET_IOMMU, std::uint64_t{uapi::VFIO_TYPE1v2_IOMMU}));
     }
     void close() {
         must(fs::sys_close(task(), group_));
@@ -92,12 +91,12 @@ class Vmm {
                          .size = size});
     }
     Result<std::int64_t> unmap_dma(std::uint64_t iova, std::uint64_t size) {
-        return ioctl(container_, uapi::VFIO_IOMMU_UNMAP_DMA,
-                     uapi::vfio_iommu_type1_dma_unmap{
-                         .argsz = sizeof(uapi::vfio_iommu_type1_dma_unmap),
-                         .flags = 0,
-                         .iova = iova,
-                         .size = size});
+        return ioctl(
+            container_, uapi::VFIO_IOMMU_UNMAP_DMA,
+            uapi::vfio_iommu_type1_dma_unmap{.argsz = sizeof(uapi::vfio_iommu_type1_dma_unmap),
+                                             .flags = 0,
+                                             .iova = iova,
+                                             .size = size});
     }
 
   private:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Bugs of the real kernel that are reproduced unless a machine's description names them as fixed.
-// docs/reference/kernel-bugs.md has a line for each. Bugs that would be unsafe are never reproduced.
+// docs/reference/kernel-bugs.md says what each does. Bugs that would be unsafe are never
+// reproduced.
 
 #pragma once
 

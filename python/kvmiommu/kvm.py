@@ -34,7 +34,7 @@ class Kvm(Descriptor):
         """0: not there, or not modelled."""
         return self.ioctl(_k.KVM_CHECK_EXTENSION, capability)
 
-    def create_vm(self, type: int = 0) -> VM:  # noqa: A002 - the kernel's word
+    def create_vm(self, type: int = 0) -> VM:
         """A virtual machine. OSError EINVAL: a type that this machine does not have."""
         return VM(self.process, self.ioctl(_k.KVM_CREATE_VM, type))
 
@@ -64,7 +64,7 @@ class VM(Descriptor):
             ),
         )
 
-    def create_device(self, type: int) -> Device:  # noqa: A002 - the kernel's word
+    def create_device(self, type: int) -> Device:
         """A device that KVM emulates.
 
         OSError: ENODEV no such type; EBUSY a machine has one of this kind.
@@ -73,7 +73,7 @@ class VM(Descriptor):
         self.ioctl(_k.KVM_CREATE_DEVICE, create)
         return Device(self.process, int(create.fd))
 
-    def can_create_device(self, type: int) -> bool:  # noqa: A002 - the kernel's word
+    def can_create_device(self, type: int) -> bool:
         """Whether KVM knows the type: KVM_CREATE_DEVICE_TEST, which makes nothing."""
         create = _k.kvm_create_device(type=type, flags=_k.KVM_CREATE_DEVICE_TEST)
         try:
@@ -97,14 +97,10 @@ class Device(Descriptor):
         return True
 
     def set_attr(self, group: int, attr: int, address: int) -> None:
-        self.ioctl(
-            _k.KVM_SET_DEVICE_ATTR, _k.kvm_device_attr(group=group, attr=attr, addr=address)
-        )
+        self.ioctl(_k.KVM_SET_DEVICE_ATTR, _k.kvm_device_attr(group=group, attr=attr, addr=address))
 
     def get_attr(self, group: int, attr: int, address: int) -> None:
-        self.ioctl(
-            _k.KVM_GET_DEVICE_ATTR, _k.kvm_device_attr(group=group, attr=attr, addr=address)
-        )
+        self.ioctl(_k.KVM_GET_DEVICE_ATTR, _k.kvm_device_attr(group=group, attr=attr, addr=address))
 
     def add_file(self, fd: int) -> None:
         """Tells the VFIO pseudo device of a group or a device that serves the machine.

@@ -52,7 +52,7 @@ class Container(Descriptor):
         """What the driver that is set says, else the best of those that could be: 0 is no."""
         return self.ioctl(_v.VFIO_CHECK_EXTENSION, extension)
 
-    def set_iommu(self, type: int = _v.VFIO_TYPE1v2_IOMMU) -> None:  # noqa: A002 - the kernel's
+    def set_iommu(self, type: int = _v.VFIO_TYPE1v2_IOMMU) -> None:
         """Chooses the IOMMU driver. OSError EINVAL: no group yet, or chosen already."""
         self.ioctl(_v.VFIO_SET_IOMMU, type)
 

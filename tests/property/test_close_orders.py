@@ -195,7 +195,7 @@ class Descriptors(RuleBasedStateMachine):
 
     @staticmethod
     def quietly(call, *arguments):
-        """The answer, or nothing where the kernel refuses: what may be refused is not asked here."""
+        """The answer, or nothing where it is refused: what may be refused is not asked here."""
         try:
             return call(*arguments)
         except OSError:
