@@ -29,6 +29,7 @@ csrc := $(shell find csrc -type d -o -name '*.cpp' -o -name '*.h' -o -name '*.de
 package := $(shell find python -name __pycache__ -prune -o -print)
 unit := $(shell find tests/unit -type f)
 cpp := $(shell find csrc tests/unit -name '*.cpp' -o -name '*.h')
+bench := $(shell find bench -name '*.cpp' -o -name '*.h')
 # The names that CMake caches for a build without the extension.
 unit_options := -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
     -DKVMIOMMU_WERROR=$(KVMIOMMU_WERROR) -DKVMIOMMU_NAMED_REFERENCES=ON
@@ -85,10 +86,22 @@ test-unit: $(BUILD)/unit/.stamp-built
 test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
 	python -m pytest $(PYTEST_ARGS)
 
+# Those in C++ want google-benchmark (libbenchmark-dev), and are left out where it is not installed.
 bench: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
+	if echo '#include <benchmark/benchmark.h>' | $(CXX) -x c++ -fsyntax-only - 2>/dev/null; then \
+	    $(MAKE) --no-print-directory $(BUILD)/bench/.stamp-built && $(BUILD)/bench/bench/core_bench; \
+	else \
+	    echo "libbenchmark-dev is not installed: no benchmarks of the core alone"; \
+	fi
 	python -m pytest bench --benchmark-enable --benchmark-only $(PYTEST_ARGS)
 
-docs: $(VENV)/.stamp-package $(VENV)/.stamp-group-docs
+$(BUILD)/bench/.stamp-built: CMakeLists.txt $(csrc) $(bench) $(VENV)/.stamp-group-build
+	cmake -S . -B $(@D) -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_BENCH=ON
+	cmake --build $(@D)
+	touch $@
+
+# The test group: there are pages about the plugin for pytest and the strategies.
+docs: $(VENV)/.stamp-package $(VENV)/.stamp-group-docs $(VENV)/.stamp-group-test
 	python -m sphinx -n -W --keep-going -q -b html -d $(BUILD)/docs-cache docs $(BUILD)/docs
 	@echo "$(BUILD)/docs/index.html"
 
@@ -143,7 +156,8 @@ lint:
 	$(MAKE) lint-python
 	$(MAKE) --jobs=$$(nproc) --no-print-directory lint-cpp
 
-lint-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-lint
+# The package has a plugin for pytest, so its types must be there.
+lint-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-lint $(VENV)/.stamp-group-test
 	ruff check .
 	ruff format --check .
 	mypy
@@ -152,8 +166,8 @@ lint-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-lint
 lint-cpp: $(BUILD)/lint/.stamp-format \
     $(patsubst %.cpp,$(BUILD)/lint/%.stamp-safe,$(filter %.cpp,$(cpp)))
 
-$(BUILD)/lint/.stamp-format: .clang-format $(cpp)
-	$(CLANG_FORMAT) --dry-run -Werror $(cpp)
+$(BUILD)/lint/.stamp-format: .clang-format $(cpp) $(bench)
+	$(CLANG_FORMAT) --dry-run -Werror $(cpp) $(bench)
 	mkdir -p $(@D) && touch $@
 
 # Nothing is generated: clang reads each file and checks who holds which mutex.

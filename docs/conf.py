@@ -36,9 +36,9 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(int|str|bytes|bool|object|None|type|list|dict|tuple|memoryview|property|"
-        r"BaseException|Exception|ValueError|Path|TracebackType|ReadableBuffer|optional)",
+        r"BaseException|Exception|ValueError|Path|TracebackType|ReadableBuffer|WriteableBuffer|Abi)",
     ),
-    (r"py:.*", r"(pathlib|types|typing|collections|ctypes|enum|functools)\..*"),
+    (r"py:.*", r"(pathlib|types|typing|collections|ctypes|enum|functools|hypothesis|pytest)\..*"),
     (r"py:.*", r"(Mapping|Callable|Iterable|Collection|Protocol|Literal|Self|TypeAlias)"),
     (r"py:.*", r"kvmiommu\._core\..*|_core\..*"),
     # What a player needs of a system, and the calls inside a transcript.

@@ -11,8 +11,10 @@ from kvmiommu.uapi import Abi
 from . import uapi as uapi
 
 # Anything whose bytes can be read in one piece: bytes, bytearray, memoryview, array, a ctypes
-# structure. Only type checkers know the name.
+# structure; and what can be written to as well. Types cannot tell the two apart. Only type checkers
+# know the names.
 ReadableBuffer: TypeAlias = Buffer
+WriteableBuffer: TypeAlias = Buffer
 
 class Description:
     name: str
