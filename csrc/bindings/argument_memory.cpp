@@ -21,6 +21,7 @@ Result<ArgumentMemory::Block> ArgumentMemory::take(std::uint64_t bytes) {
     mm::MapRequest request;
     request.length = std::max(wanted, kKept);
     request.protection = PROT_READ | PROT_WRITE;
+    request.kept = true;  // A process unmaps what it likes.
     const std::uint64_t address = TRY(mm_.map(request));
     return Block(*this, address, request.length);
 }
@@ -31,8 +32,7 @@ void ArgumentMemory::give_back(std::uint64_t address, std::uint64_t mapped) {
         free_.push_back(address);
         return;
     }
-    // It may be gone already: a hostile process unmaps what it likes.
-    (void)mm_.unmap(address, mapped);
+    mm_.unmap_kept(address, mapped);
 }
 
 }  // namespace kvmiommu

@@ -100,8 +100,9 @@ class Process {
 
     // A signal's name in place of the bytes when the process would get one.
     py::object peek(std::uint64_t address, std::uint64_t bytes) {
-        if (bytes > kernel().memory().bytes()) {
-            return py::str("SIGSEGV");  // More than can be mapped at all.
+        // Asked first, so that no length makes room for more than the process has.
+        if (const mm::Signal signal = mm().readable(address, bytes); signal != mm::Signal::none) {
+            return signal_or(signal, [] { return py::none(); });
         }
         std::vector<char> copy(bytes);
         return signal_or(mm().peek(copy.data(), address, bytes),

@@ -4,8 +4,10 @@
 // says which check refused.
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bindings/process.h"
@@ -16,10 +18,6 @@
 namespace kvmiommu {
 
 namespace {
-
-std::uint64_t as_limit(const py::object& number) {
-    return number.is_none() ? fs::kUnlimited : number.cast<std::uint64_t>();
-}
 
 // --- calls that translate nothing ---
 
@@ -74,9 +72,10 @@ std::unique_ptr<PyView> view(const py::object& self, std::uint64_t address, std:
     return std::make_unique<PyView>(self, value_or_raise(process.mm().view(address, length)));
 }
 
-void setrlimit(Process& process, std::uint32_t resource, const py::object& soft,
-               const py::object& hard) {
-    value_or_raise(process.task().set_limit(resource, {as_limit(soft), as_limit(hard)}));
+void setrlimit(Process& process, std::uint32_t resource, std::optional<std::uint64_t> soft,
+               std::optional<std::uint64_t> hard) {
+    value_or_raise(process.task().set_limit(
+        resource, {soft.value_or(fs::kUnlimited), hard.value_or(fs::kUnlimited)}));
 }
 
 void set_user(Process& process, std::uint32_t uid) {

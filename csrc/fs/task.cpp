@@ -20,6 +20,14 @@ Task::~Task() {
 }
 
 void Task::exit() {
+    {
+        // No call sleeps on: the file that it waits for would outlive the process.
+        const Lock lock(mutex_);
+        exited_ = true;
+        for (Sleeper* const sleeper : sleepers_) {
+            sleeper->wake();
+        }
+    }
     mm_->exit();
     files_.close_all();
 }
@@ -79,7 +87,7 @@ void Task::interrupt() {
 bool Task::sleep(Sleeper& sleeper) {
     {
         const Lock lock(mutex_);
-        if (std::exchange(interrupted_, false)) {
+        if (std::exchange(interrupted_, false) || exited_) {
             return true;
         }
         sleepers_.push_back(&sleeper);
@@ -87,7 +95,7 @@ bool Task::sleep(Sleeper& sleeper) {
     sleeper.sleep();
     const Lock lock(mutex_);
     std::erase(sleepers_, &sleeper);
-    return std::exchange(interrupted_, false);
+    return std::exchange(interrupted_, false) || exited_;
 }
 
 }  // namespace kvmiommu::fs

@@ -52,10 +52,10 @@ class Task {
     /// A signal without a handler's effect: the call that sleeps, or the next one that would, is
     /// answered with EINTR.
     void interrupt() EXCLUDES(mutex_);
-    /// Sleeps until `sleeper` is woken or the task is interrupted; true: interrupted.
+    /// Sleeps until `sleeper` is woken or the task is interrupted or exits; true: one of these.
     bool sleep(Sleeper& sleeper) EXCLUDES(mutex_);
 
-    void exit();
+    void exit() EXCLUDES(mutex_);
 
   private:
     Kernel& kernel_;
@@ -67,6 +67,7 @@ class Task {
     Credentials credentials_ GUARDED_BY(mutex_);
     ResourceLimits limits_ GUARDED_BY(mutex_);
     bool interrupted_ GUARDED_BY(mutex_) = false;
+    bool exited_ GUARDED_BY(mutex_) = false;
     std::vector<Sleeper*> sleepers_ GUARDED_BY(mutex_);
 };
 

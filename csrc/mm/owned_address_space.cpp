@@ -22,6 +22,9 @@ constexpr Source kPin{"mm/gup.c: pin_user_pages_remote"};
 constexpr Source kView{"kvmiommu: mm/owned_address_space.h"};
 
 constexpr std::uint64_t kHugeAlignment = 2 << 20;
+// sysctl_max_map_count. Linux's is 65530; the host counts what all address spaces of this program
+// have against that, with two of its own for each of ours.
+constexpr std::size_t kMostAreas = 16384;
 constexpr int kProtSem = 8;  // PROT_SEM: known to mprotect(), and without effect
 // Nothing of this process lies directly behind a mapping, so that a walk off its end is seen.
 constexpr std::uint64_t kGap = 64 << 10;
@@ -75,7 +78,15 @@ void OwnedAddressSpace::exit() {
     std::vector<Ref<Backing>> gone;
     const Lock lock(mutex_);
     exited_ = true;
-    remove({0, ~std::uint64_t{0}}, gone);
+    remove({0, ~std::uint64_t{0}}, By::emulator, gone);
+}
+
+Result<> OwnedAddressSpace::room_for_areas(std::size_t more) const {
+    if (areas_.size() + more > kMostAreas) {
+        return refuse(ENOMEM, "{} mappings and {} more, not more than {} can be", kMmap,
+                      areas_.size(), more, kMostAreas);
+    }
+    return {};
 }
 
 bool OwnedAddressSpace::exited() const {
@@ -96,7 +107,17 @@ Result<> OwnedAddressSpace::check_range(std::uint64_t address, std::uint64_t& le
     return {};
 }
 
-Result<std::uint64_t> OwnedAddressSpace::reserve(std::uint64_t length, std::uint64_t alignment) {
+OwnedAddressSpace::Areas::const_iterator OwnedAddressSpace::across(std::uint64_t address) const {
+    const auto after = areas_.lower_bound(address);
+    if (after == areas_.begin()) {
+        return areas_.end();
+    }
+    const auto before = std::prev(after);
+    return before->second.last >= address ? before : areas_.end();
+}
+
+Result<std::uint64_t> OwnedAddressSpace::reserve(std::uint64_t length, std::uint64_t alignment,
+                                                 bool kept) {
     const std::uint64_t bytes = length + alignment + kGap;
     void* const base =
         mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -105,13 +126,17 @@ Result<std::uint64_t> OwnedAddressSpace::reserve(std::uint64_t length, std::uint
     }
     const std::uint64_t address = align_up(reinterpret_cast<std::uint64_t>(base), alignment);
     reservations_.emplace(
-        address, Reservation{static_cast<std::byte*>(base), bytes, address + length - 1, 0});
+        address, Reservation{static_cast<std::byte*>(base), bytes, address + length - 1, 0, kept});
     return address;
 }
 
 bool OwnedAddressSpace::reserved(Range range) const {
     const auto after = reservations_.upper_bound(range.start);
-    return after != reservations_.begin() && range.last <= std::prev(after)->second.last;
+    if (after == reservations_.begin()) {
+        return false;
+    }
+    const Reservation& found = std::prev(after)->second;
+    return !found.kept && range.last <= found.last;
 }
 
 void OwnedAddressSpace::count_mapped(std::uint64_t address, std::uint64_t bytes) {
@@ -165,6 +190,9 @@ Result<std::uint64_t> OwnedAddressSpace::map(const MapRequest& request) {
     if (exited_) {
         return refuse(ENOMEM, "the process has exited", kMmap);
     }
+    if (!request.kept) {
+        TRY(room_for_areas(2));
+    }
     std::uint64_t address;
     if (request.fixed) {
         address = *request.fixed;
@@ -179,32 +207,36 @@ Result<std::uint64_t> OwnedAddressSpace::map(const MapRequest& request) {
                           kMmap, length, address);
         }
     } else {
-        address = TRY(reserve(length, alignment));
+        address = TRY(reserve(length, alignment, request.kept));
     }
     const Range range{address, address + length - 1};
     // Counted before what lay there is removed, so that the reservation stays.
     count_mapped(address, length);
     if (request.fixed) {
-        remove(range, gone);
+        remove(range, By::process, gone);
     }
-    const Result<> mapped = !request.backing ? map_anonymous(range, request.protection)
+    const Result<> mapped = !request.backing
+                                ? map_anonymous(range, request.protection, request.kept)
                             : request.shared ? map_shared(range, request)
                                              : copy_backing(range, request);
     if (!mapped) {
-        const std::uint64_t never_mapped = length - remove(range, gone);
+        const std::uint64_t never_mapped = length - remove(range, By::emulator, gone);
         count_unmapped(address, never_mapped);
         return std::unexpected(mapped.error());
     }
     return address;
 }
 
-Result<> OwnedAddressSpace::map_anonymous(Range range, int protection) {
+Result<> OwnedAddressSpace::map_anonymous(Range range, int protection, bool kept) {
     const std::uint64_t granule = page_size() >> kFrameShift;
     for (std::uint64_t at = range.start; at <= range.last;) {
         const std::uint64_t wanted = (range.last - at + 1) >> kFrameShift;
+        if (!kept) {
+            TRY(room_for_areas(1));
+        }
         const SlotRun run = TRY(memory().allocate_up_to(wanted, granule));
         const std::uint64_t bytes = run.count << kFrameShift;
-        areas_.emplace(at, Area{at + bytes - 1, protection, 7, nullptr, run.slot});
+        areas_.emplace(at, Area{at + bytes - 1, protection, 7, nullptr, run.slot, kept});
         show(at, run, protection);
         at += bytes;
     }
@@ -247,7 +279,7 @@ Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request)
             break;
         }
         const std::uint64_t bytes = run->count << kFrameShift;
-        TRY(map_anonymous({at, at + bytes - 1}, request.protection));
+        TRY(map_anonymous({at, at + bytes - 1}, request.protection, false));
         for (std::uint64_t copied = 0; copied < bytes;) {
             const auto area = std::prev(areas_.upper_bound(at + copied));
             const std::uint64_t step =
@@ -260,7 +292,7 @@ Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request)
     }
     if (at <= range.last) {
         areas_.emplace(at, Area{range.last, request.protection, 7, request.backing,
-                                request.offset + (at - range.start), true});
+                                request.offset + (at - range.start), false, true});
     }
     return {};
 }
@@ -280,7 +312,7 @@ void OwnedAddressSpace::split(std::uint64_t address) {
     areas_.emplace_hint(after, address, std::move(upper));
 }
 
-std::uint64_t OwnedAddressSpace::remove(Range range, std::vector<Ref<Backing>>& gone) {
+std::uint64_t OwnedAddressSpace::remove(Range range, By by, std::vector<Ref<Backing>>& gone) {
     split(range.start);
     if (range.last != ~std::uint64_t{0}) {
         split(range.last + 1);
@@ -290,6 +322,10 @@ std::uint64_t OwnedAddressSpace::remove(Range range, std::vector<Ref<Backing>>& 
     while (at != areas_.end() && at->first <= range.last) {
         const std::uint64_t start = at->first;
         Area& area = at->second;
+        if (area.kept && by == By::process) {
+            ++at;
+            continue;
+        }
         const std::uint64_t bytes = area.last - start + 1;
         host_map(start, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (!area.backing) {
@@ -311,8 +347,21 @@ Result<> OwnedAddressSpace::unmap(std::uint64_t address, std::uint64_t length) {
     }
     std::vector<Ref<Backing>> gone;
     const Lock lock(mutex_);
-    remove({address, address + length - 1}, gone);
+    // One is left on either side only of an area that the range lies within.
+    const auto cut = across(address);
+    if (cut != areas_.end() && cut == across(address + length)) {
+        TRY(room_for_areas(1));
+    }
+    remove({address, address + length - 1}, By::process, gone);
     return {};
+}
+
+void OwnedAddressSpace::unmap_kept(std::uint64_t address, std::uint64_t length) {
+    std::vector<Ref<Backing>> gone;
+    const Lock lock(mutex_);
+    if (!exited_) {
+        remove({address, address + length - 1}, By::emulator, gone);
+    }
 }
 
 Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length, int protection) {
@@ -333,13 +382,16 @@ Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length,
     }
     protection &= PROT_READ | PROT_WRITE | PROT_EXEC;
     const Lock lock(mutex_);
+    TRY(room_for_areas((across(range->start) != areas_.end() ? 1 : 0) +
+                       (across(range->last + 1) != areas_.end() ? 1 : 0)));
     split(range->start);
     if (range->last != ~std::uint64_t{0}) {
         split(range->last + 1);
     }
     std::uint64_t next = range->start;
     for (auto at = areas_.lower_bound(range->start);
-         at != areas_.end() && at->first <= range->last && at->first == next; ++at) {
+         at != areas_.end() && at->first <= range->last && at->first == next && !at->second.kept;
+         ++at) {
         Area& area = at->second;
         if ((protection & ~area.most_protection) != 0) {
             return refuse(EACCES, "protection {:x} is more than the file was opened for", kMprotect,
@@ -377,7 +429,7 @@ Result<SlotRun> OwnedAddressSpace::slots(const Area& area, std::uint64_t start, 
 
 // Visits host memory under [address, address + bytes) piece by piece, as far as it allows access.
 template <class Visit>
-OwnedAddressSpace::Reach OwnedAddressSpace::walk(std::uint64_t address, std::uint64_t bytes,
+OwnedAddressSpace::Reach OwnedAddressSpace::walk(By by, std::uint64_t address, std::uint64_t bytes,
                                                  Access access, Visit&& visit) {
     std::uint64_t done = 0;
     while (done < bytes) {
@@ -387,7 +439,8 @@ OwnedAddressSpace::Reach OwnedAddressSpace::walk(std::uint64_t address, std::uin
             return {done, Signal::segv};
         }
         const auto& [start, area] = *std::prev(after);
-        if (area.last < at || !allows(area.protection, access)) {
+        if (area.last < at || !allows(area.protection, access) ||
+            (area.kept && by == By::process)) {
             return {done, Signal::segv};
         }
         const std::uint64_t page = align_down(at, page_size());
@@ -407,11 +460,11 @@ OwnedAddressSpace::Reach OwnedAddressSpace::walk(std::uint64_t address, std::uin
 Result<> OwnedAddressSpace::copy_in(void* to, std::uint64_t from, std::uint64_t bytes) {
     auto* out = static_cast<std::byte*>(to);
     const Lock lock(mutex_);
-    const Reach reach =
-        walk(from, bytes, Access::read, [&](const std::byte* memory, std::uint64_t step, SlotRun) {
-            std::memcpy(out, memory, step);
-            out += step;
-        });
+    const Reach reach = walk(By::emulator, from, bytes, Access::read,
+                             [&](const std::byte* memory, std::uint64_t step, SlotRun) {
+                                 std::memcpy(out, memory, step);
+                                 out += step;
+                             });
     if (reach.signal != Signal::none) {
         return refuse(EFAULT, "{} bytes at {:x}: the process cannot read {:x}", kCopyIn, bytes,
                       from, from + reach.bytes);
@@ -422,11 +475,11 @@ Result<> OwnedAddressSpace::copy_in(void* to, std::uint64_t from, std::uint64_t 
 Result<> OwnedAddressSpace::copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) {
     const auto* in = static_cast<const std::byte*>(from);
     const Lock lock(mutex_);
-    const Reach reach =
-        walk(to, bytes, Access::write, [&](std::byte* memory, std::uint64_t step, SlotRun) {
-            std::memcpy(memory, in, step);
-            in += step;
-        });
+    const Reach reach = walk(By::emulator, to, bytes, Access::write,
+                             [&](std::byte* memory, std::uint64_t step, SlotRun) {
+                                 std::memcpy(memory, in, step);
+                                 in += step;
+                             });
     if (reach.signal != Signal::none) {
         return refuse(EFAULT, "{} bytes at {:x}: the process cannot write {:x}", kCopyOut, bytes,
                       to, to + reach.bytes);
@@ -434,10 +487,17 @@ Result<> OwnedAddressSpace::copy_out(std::uint64_t to, const void* from, std::ui
     return {};
 }
 
+Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
+    const Lock lock(mutex_);
+    return walk(By::process, from, bytes, Access::read,
+                [](const std::byte*, std::uint64_t, SlotRun) {})
+        .signal;
+}
+
 Signal OwnedAddressSpace::peek(void* to, std::uint64_t from, std::uint64_t bytes) {
     auto* out = static_cast<std::byte*>(to);
     const Lock lock(mutex_);
-    return walk(from, bytes, Access::read,
+    return walk(By::process, from, bytes, Access::read,
                 [&](const std::byte* memory, std::uint64_t step, SlotRun) {
                     std::memcpy(out, memory, step);
                     out += step;
@@ -448,7 +508,7 @@ Signal OwnedAddressSpace::peek(void* to, std::uint64_t from, std::uint64_t bytes
 Signal OwnedAddressSpace::poke(std::uint64_t to, const void* from, std::uint64_t bytes) {
     const auto* in = static_cast<const std::byte*>(from);
     const Lock lock(mutex_);
-    return walk(to, bytes, Access::write,
+    return walk(By::process, to, bytes, Access::write,
                 [&](std::byte* memory, std::uint64_t step, SlotRun) {
                     std::memcpy(memory, in, step);
                     in += step;
@@ -468,7 +528,7 @@ Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t 
             break;
         }
         const auto& [start, area] = *std::prev(after);
-        if (area.last < at || !allows_pin(area.protection, access) ||
+        if (area.last < at || area.kept || !allows_pin(area.protection, access) ||
             (area.backing && !area.backing->pinnable())) {
             break;
         }
@@ -503,7 +563,7 @@ Result<std::unique_ptr<View>> OwnedAddressSpace::view(std::uint64_t address, std
     std::unique_ptr<View> view(new View(memory()));
     const Lock lock(mutex_);
     std::vector<SlotRun> runs;
-    const Reach reach = walk(address, bytes, Access::read,
+    const Reach reach = walk(By::process, address, bytes, Access::read,
                              [&](std::byte*, std::uint64_t, SlotRun run) { runs.push_back(run); });
     if (reach.signal != Signal::none) {
         return refuse(EFAULT, "the process cannot read {:x}", kView, address + reach.bytes);
@@ -536,7 +596,7 @@ std::uint64_t OwnedAddressSpace::mapped_bytes() const {
     const Lock lock(mutex_);
     std::uint64_t bytes = 0;
     for (const auto& [start, area] : areas_) {
-        bytes += area.last - start + 1;
+        bytes += area.kept ? 0 : area.last - start + 1;
     }
     return bytes;
 }

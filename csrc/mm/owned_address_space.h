@@ -30,6 +30,8 @@ struct MapRequest {
     int protection = 0;           // PROT_READ | PROT_WRITE | PROT_EXEC
     int most_protection = 7;      // what mprotect() may give it later (VM_MAYREAD and its like)
     bool shared = false;          // MAP_SHARED; a private mapping of a Backing is a copy
+    bool kept = false;            // the emulator's own: only the kernel's copies reach it, and it
+                                  // stays until unmap_kept() or exit()
     Ref<Backing> backing;         // none: anonymous memory
     std::uint64_t offset = 0;     // into the backing, page aligned
     std::uint64_t alignment = 0;  // of the address, a power of two; 0: a page, or 2 MiB for
@@ -71,6 +73,8 @@ class OwnedAddressSpace final : public AddressSpace {
     /// munmap(): EINVAL address not page aligned, length 0, past the end of user addresses. Holes
     /// are no error.
     Result<> unmap(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
+    /// Unmaps what was mapped as kept.
+    void unmap_kept(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
     /// mprotect(): EINVAL as above; EACCES for what a file was not opened for, ENOMEM when it meets
     /// a hole, both with what lies before it changed.
     Result<> protect(std::uint64_t address, std::uint64_t length, int protection) EXCLUDES(mutex_);
@@ -85,6 +89,7 @@ class OwnedAddressSpace final : public AddressSpace {
 
     /// Loads and stores of the process itself: all bytes, or the signal that it would get. Bytes
     /// before the bad one have been stored.
+    Signal readable(std::uint64_t from, std::uint64_t bytes) EXCLUDES(mutex_);
     Signal peek(void* to, std::uint64_t from, std::uint64_t bytes) EXCLUDES(mutex_);
     Signal poke(std::uint64_t to, const void* from, std::uint64_t bytes) EXCLUDES(mutex_);
 
@@ -92,7 +97,7 @@ class OwnedAddressSpace final : public AddressSpace {
     /// process could not read it, EINVAL for no bytes.
     Result<std::unique_ptr<View>> view(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
 
-    /// Bytes mapped now.
+    /// Bytes that the process has mapped now.
     std::uint64_t mapped_bytes() const EXCLUDES(mutex_);
 
   private:
@@ -103,7 +108,8 @@ class OwnedAddressSpace final : public AddressSpace {
         int most_protection;
         Ref<Backing> backing;
         std::uint64_t where;  // the first slot of private memory, or the offset into the backing
-        bool ended = false;   // what lies past the end of a file that a private mapping copied
+        bool kept = false;
+        bool ended = false;  // what lies past the end of a file that a private mapping copied
 
         std::uint64_t where_at(std::uint64_t distance) const {
             return backing ? where + distance : where + (distance >> kFrameShift);
@@ -116,7 +122,9 @@ class OwnedAddressSpace final : public AddressSpace {
         std::uint64_t bytes;
         std::uint64_t last;  // user address
         std::uint64_t mapped;
+        bool kept;
     };
+    enum class By : std::uint8_t { process, emulator };
 
     struct Reach {
         std::uint64_t bytes;
@@ -124,21 +132,26 @@ class OwnedAddressSpace final : public AddressSpace {
     };
 
     Result<> check_range(std::uint64_t address, std::uint64_t& length) const;
-    Result<std::uint64_t> reserve(std::uint64_t length, std::uint64_t alignment) REQUIRES(mutex_);
+    Result<> room_for_areas(std::size_t more) const REQUIRES(mutex_);
+    // The area that goes on from below `address` to it and beyond, or end().
+    Areas::const_iterator across(std::uint64_t address) const REQUIRES(mutex_);
+    Result<std::uint64_t> reserve(std::uint64_t length, std::uint64_t alignment, bool kept)
+        REQUIRES(mutex_);
     bool reserved(Range range) const REQUIRES(mutex_);
     void count_mapped(std::uint64_t address, std::uint64_t bytes) REQUIRES(mutex_);
     void count_unmapped(std::uint64_t address, std::uint64_t bytes) REQUIRES(mutex_);
-    Result<> map_anonymous(Range range, int protection) REQUIRES(mutex_);
+    Result<> map_anonymous(Range range, int protection, bool kept) REQUIRES(mutex_);
     Result<> map_shared(Range range, const MapRequest& request) REQUIRES(mutex_);
     Result<> copy_backing(Range range, const MapRequest& request) REQUIRES(mutex_);
     void show(std::uint64_t address, SlotRun run, int protection) REQUIRES(mutex_);
     void split(std::uint64_t address) REQUIRES(mutex_);
     // Unmaps; the backings are let go by the caller, without the lock. Answers the bytes unmapped.
-    std::uint64_t remove(Range range, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
+    // What is kept goes only for the emulator.
+    std::uint64_t remove(Range range, By by, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
     Result<SlotRun> slots(const Area& area, std::uint64_t start, std::uint64_t at,
                           std::uint64_t bytes) REQUIRES(mutex_);
     template <class Visit>
-    Reach walk(std::uint64_t address, std::uint64_t bytes, Access access, Visit&& visit)
+    Reach walk(By by, std::uint64_t address, std::uint64_t bytes, Access access, Visit&& visit)
         REQUIRES(mutex_);
 
     mutable Mutex mutex_;
