@@ -360,7 +360,7 @@ void OwnedAddressSpace::unmap_kept(std::uint64_t address, std::uint64_t length) 
     std::vector<Ref<Backing>> gone;
     const Lock lock(mutex_);
     if (!exited_) {
-        remove({address, address + length - 1}, By::emulator, gone);
+        remove({address, address + align_up(length, page_size()) - 1}, By::emulator, gone);
     }
 }
 
