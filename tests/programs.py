@@ -10,7 +10,7 @@ from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE
 from typing import TypeVar
 
 from kvmiommu import Process, machine
-from kvmiommu.uapi import kvm, vfio
+from kvmiommu.uapi import Abi, kvm, vfio
 
 _T = TypeVar("_T")
 
@@ -50,8 +50,7 @@ def outcome(call: Callable[[], _T]) -> _T | int:
     try:
         return call()
     except OSError as error:
-        assert error.errno is not None
-        return -error.errno
+        return -(error.errno or 0)
 
 
 def memory(process: Process, pages: int = 1, prot: int = READ_WRITE) -> int:
@@ -80,7 +79,13 @@ def device(process: Process, group: int, name: bytes = DEVICE) -> int:
 
 
 def map_dma(
-    process: Process, container: int, iova: int, address: int, size: int, flags: int = DMA_READ_WRITE
+    process: Process,
+    container: int,
+    iova: int,
+    address: int,
+    size: int,
+    *,
+    flags: int = DMA_READ_WRITE,
 ) -> None:
     """VFIO_IOMMU_MAP_DMA."""
     block = vfio.vfio_iommu_type1_dma_map(
@@ -102,18 +107,18 @@ def unmap_dma(process: Process, container: int, iova: int, size: int, flags: int
     return int(block.size)
 
 
-def vm(process: Process) -> int:
+def vm(process: Process, abi: Abi = "generic") -> int:
     """The descriptor of a new virtual machine."""
     module = process.open("/dev/kvm", os.O_RDWR)
-    made = process.ioctl(module, kvm.KVM_CREATE_VM, 0)
+    made = process.ioctl(module, kvm.KVM_CREATE_VM.number(abi), 0)
     process.close(module)
     return made
 
 
-def kvm_vfio_device(process: Process, machine_fd: int) -> int:
+def kvm_vfio_device(process: Process, machine_fd: int, abi: Abi = "generic") -> int:
     """The descriptor of the KVM-VFIO device of a virtual machine."""
     create = kvm.kvm_create_device(type=kvm.KVM_DEV_TYPE_VFIO)
-    process.ioctl(machine_fd, kvm.KVM_CREATE_DEVICE, create)
+    process.ioctl(machine_fd, kvm.KVM_CREATE_DEVICE.number(abi), create)
     return int(create.fd)
 
 

@@ -22,17 +22,13 @@ _COMMON = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("default", _COMMON, max_examples=60, stateful_step_count=30)
-settings.register_profile(
-    "ci", _COMMON, max_examples=300, stateful_step_count=40, derandomize=True
-)
+settings.register_profile("default", _COMMON, max_examples=200, stateful_step_count=30)
+settings.register_profile("ci", _COMMON, max_examples=600, stateful_step_count=40, derandomize=True)
 settings.register_profile("nightly", _COMMON, max_examples=20_000, stateful_step_count=60)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     default = "ci" if os.environ.get("CI") else "default"
     settings.load_profile(
-        config.getoption("--hypothesis-profile")
-        or os.environ.get("HYPOTHESIS_PROFILE")
-        or default
+        config.getoption("--hypothesis-profile") or os.environ.get("HYPOTHESIS_PROFILE") or default
     )

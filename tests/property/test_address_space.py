@@ -197,9 +197,7 @@ class AddressSpace(RuleBasedStateMachine):
         protection=protections,
         shared=st.booleans(),
     )
-    def map_file(
-        self, which: int, first: int, pages: int, protection: int, shared: bool
-    ) -> None:
+    def map_file(self, which: int, first: int, pages: int, protection: int, shared: bool) -> None:
         file = self.files[which % len(self.files)]
         address = self.process.mmap(
             pages * self.page_size,
@@ -239,7 +237,9 @@ class AddressSpace(RuleBasedStateMachine):
 
     # -- loads and stores
 
-    def reach(self, address: int, length: int, write: bool) -> tuple[list[tuple[Page, int, int]], str]:
+    def reach(
+        self, address: int, length: int, write: bool
+    ) -> tuple[list[tuple[Page, int, int]], str]:
         """The pages as far as the process reaches them, and the signal that it then gets."""
         pieces = []
         for at, offset, step in self.pages_of(address, length):
@@ -272,13 +272,13 @@ class AddressSpace(RuleBasedStateMachine):
     def peek(self, which: int, first: int, before: int, length: int) -> None:
         address = self.place(which, first, 1)[0] - before
         pieces, signal = self.reach(address, length, write=False)
+        expected = b"".join(page.read(offset, step) for page, offset, step in pieces)
+        got, data = "", expected
         try:
-            assert self.process.peek(address, length) == b"".join(
-                page.read(offset, step) for page, offset, step in pieces
-            )
-            assert signal == ""
+            data = self.process.peek(address, length)
         except MemoryFault as fault:
-            assert fault.signal == signal
+            got = fault.signal
+        assert (got, data) == (signal, expected)
 
     @precondition(lambda self: self.made)
     @rule(which=which, first=st.integers(0, 3), pages=some_pages)
@@ -360,7 +360,7 @@ class AddressSpace(RuleBasedStateMachine):
         flags = DMA_READ_WRITE if write else vfio.VFIO_DMA_MAP_FLAG_READ
         got = outcome(
             lambda: map_dma(
-                self.process, container, iova * self.page_size, address, length, flags
+                self.process, container, iova * self.page_size, address, length, flags=flags
             )
         )
         count = length // self.page_size

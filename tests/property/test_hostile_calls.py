@@ -131,9 +131,7 @@ arguments = st.one_of(
     st.tuples(st.just("number"), fds),
     st.just(("none",)),
 )
-requests = st.one_of(
-    st.sampled_from(_LIKELY), st.integers(0, 10**6), st.sampled_from(_COMMON), u32
-)
+requests = st.one_of(st.sampled_from(_LIKELY), st.integers(0, 10**6), st.sampled_from(_COMMON), u32)
 
 
 def call(name: str, *parameters: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -148,7 +146,9 @@ calls = st.one_of(
     call("open", st.sampled_from(PATHS), st.one_of(st.just(os.O_RDWR), u32.map(lambda n: n >> 1))),
     call("close", fds),
     call("dup", fds),
-    call("eventfd", u32, st.one_of(st.sampled_from([0, 1, os.O_NONBLOCK]), st.integers(0, 2**31 - 1))),
+    call(
+        "eventfd", u32, st.one_of(st.sampled_from([0, 1, os.O_NONBLOCK]), st.integers(0, 2**31 - 1))
+    ),
     call("memfd_create", st.text(max_size=300), st.integers(0, 40)),
     call("ftruncate", fds, i64),
     call("read", fds, lengths),
@@ -160,7 +160,9 @@ calls = st.one_of(
         "mmap",
         lengths,
         st.integers(0, 15),
-        st.one_of(st.sampled_from([PRIVATE, MAP_SHARED, 0x32, 0x31, 0x21]), st.integers(0, 2**31 - 1)),
+        st.one_of(
+            st.sampled_from([PRIVATE, MAP_SHARED, 0x32, 0x31, 0x21]), st.integers(0, 2**31 - 1)
+        ),
         fds,
         lengths,
         page_addresses,
@@ -278,8 +280,9 @@ def furnish(process: Process, address: int, system: System) -> None:
     """Opens files of every kind, as low descriptors."""
     process.eventfd(0, os.O_NONBLOCK)
     process.ftruncate(process.memfd_create("memfd"), 3 * process.page_size + 1)
-    machine_fd = vm(process)
-    kvm_device = kvm_vfio_device(process, machine_fd)
+    abi = system.machine.abi
+    machine_fd = vm(process, abi)
+    kvm_device = kvm_vfio_device(process, machine_fd, abi)
     if not system.machine.modules.vfio:
         return
     process.open("/dev/vfio/vfio", os.O_RDWR)
