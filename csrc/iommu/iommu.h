@@ -14,8 +14,10 @@
 //   aperture        the iovas that a domain can translate
 //   owner           who claimed a group's DMA: a VFIO group, an iommufd; none: the kernel's drivers
 //   ReservedRegion  iovas that are not to be mapped, such as the interrupt window
-//   format, walker  the bits of a page table (pgtable/vtdss.h) and the one template that walks
-//                   every format (pgtable/radix.h)
+//   format, walker  the bits of a page table (pgtable/vtdss.h, amdv1.h) and the one template that
+//                   walks every format (pgtable/radix.h)
+//   span, run       the bytes that one entry of a level stands for; the entries that a larger page
+//                   of that level fills
 //
 // Owners
 //   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates

@@ -17,7 +17,7 @@
 namespace kvmiommu::machine {
 
 struct IommuDescription {
-    std::string driver;  // "intel"
+    std::string driver;  // "intel", "amd", "virtio"
     iommu::Instance instance;
 };
 

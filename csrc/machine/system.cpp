@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "iommu/drivers/amd.h"
 #include "iommu/drivers/intel.h"
+#include "iommu/drivers/virtio.h"
 #include "vfio/external.h"
 
 namespace kvmiommu::machine {
@@ -20,9 +22,15 @@ bool manages_dma(const std::string& driver) {
     return driver.empty() || driver == "vfio-pci" || driver == "pcieport";
 }
 
-std::unique_ptr<iommu::Ops> make_ops(const std::string& name, mm::PhysicalMemory& memory) {
+std::unique_ptr<iommu::Ops> make_ops(const std::string& name, fs::Kernel& kernel) {
     if (name == "intel") {
-        return std::make_unique<iommu::IntelOps>(memory);
+        return std::make_unique<iommu::IntelOps>(kernel.memory());
+    }
+    if (name == "amd") {
+        return std::make_unique<iommu::AmdOps>(kernel.memory());
+    }
+    if (name == "virtio") {
+        return std::make_unique<iommu::VirtioOps>(kernel.page_size());
     }
     return nullptr;
 }
@@ -69,7 +77,7 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus) {
         const IommuDescription& description = iommus[index];
         auto& ops = drivers_[description.driver];
         if (!ops) {
-            ops = make_ops(description.driver, kernel_.memory());
+            ops = make_ops(description.driver, kernel_);
         }
         if (!ops) {
             return refuse(EINVAL, "the driver of IOMMU {} is not known", kSource, index);

@@ -77,8 +77,9 @@ class IntelDomain final : public Domain {
 
 Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
     const Instance& instance = device.instance();
-    return std::make_unique<IntelDomain>(
-        *this, instance, TRY(Table::create(memory_, levels_for(instance.address_width), faults)));
+    const unsigned levels = levels_for(instance.address_width);
+    return std::make_unique<IntelDomain>(*this, instance,
+                                         TRY(Table::create(memory_, levels, levels, faults)));
 }
 
 }  // namespace kvmiommu::iommu

@@ -8,7 +8,9 @@
 // geometry; entries read; entries made.
 //
 // Levels count from the leaves: level 0 maps the smallest pages, and the entries of level n + 1
-// name tables of level n.
+// name tables of level n. A page has the size that one entry of its level stands for, its span;
+// where a format has runs it may be a power of two more, and then the entry is there once for each
+// span of the page, every time the same.
 
 #pragma once
 
@@ -21,19 +23,26 @@ namespace kvmiommu::iommu::pgtable {
 
 template <class F>
 concept Format = requires(typename F::Entry entry, unsigned level, mm::PhysAddr address,
-                          std::uint32_t protection, typename F::Attributes attributes) {
+                          std::uint64_t page_size, std::uint32_t protection,
+                          typename F::Attributes attributes) {
     requires std::unsigned_integral<typename F::Entry>;
     // Bits of an offset into the smallest page, and of an index into a table.
     { F::kPageShift } -> std::convertible_to<unsigned>;
     { F::kIndexBits } -> std::convertible_to<unsigned>;
+    // May a page fill several entries?
+    { F::kRuns } -> std::convertible_to<bool>;
 
     { F::present(entry) } -> std::same_as<bool>;
     // Of a present entry: does it map, or name a table?
     { F::leaf(entry, level) } -> std::same_as<bool>;
+    // Where the table is; of a leaf, an address within the page.
     { F::address(entry) } -> std::same_as<mm::PhysAddr>;
+    // Bytes of the page that a leaf is of.
+    { F::leaf_size(entry, level) } -> std::same_as<std::uint64_t>;
 
-    { F::make_table(address) } -> std::same_as<typename F::Entry>;
-    { F::make_leaf(address, level, protection, attributes) } -> std::same_as<typename F::Entry>;
+    // `level` is that of the table which the entry names.
+    { F::make_table(address, level) } -> std::same_as<typename F::Entry>;
+    { F::make_leaf(address, page_size, protection, attributes) } -> std::same_as<typename F::Entry>;
 };
 
 }  // namespace kvmiommu::iommu::pgtable

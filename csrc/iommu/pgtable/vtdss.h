@@ -21,6 +21,7 @@ struct VtdSecondLevel {
     // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
     static constexpr unsigned kPageShift = 12;
     static constexpr unsigned kIndexBits = 9;
+    static constexpr bool kRuns = false;
     static constexpr Entry kReadable = Entry{1} << 0;   // R
     static constexpr Entry kWritable = Entry{1} << 1;   // W
     static constexpr Entry kLargePage = Entry{1} << 7;  // PS, in entries above the leaf level
@@ -33,13 +34,19 @@ struct VtdSecondLevel {
         return level == 0 || (entry & kLargePage) != 0;
     }
     static constexpr mm::PhysAddr address(Entry entry) { return entry & kAddress; }
+    static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
+        return std::uint64_t{1} << (kPageShift + level * kIndexBits);
+    }
 
     // --- entries made ---
-    static constexpr Entry make_table(mm::PhysAddr table) { return table | kReadable | kWritable; }
-    static constexpr Entry make_leaf(mm::PhysAddr page, unsigned level, std::uint32_t protection,
-                                     Attributes attributes) {
+    static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
+        return table | kReadable | kWritable;
+    }
+    static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
+                                     std::uint32_t protection, Attributes attributes) {
         return page | ((protection & kRead) != 0 ? kReadable : 0) |
-               ((protection & kWrite) != 0 ? kWritable : 0) | (level != 0 ? kLargePage : 0) |
+               ((protection & kWrite) != 0 ? kWritable : 0) |
+               (page_size >> kPageShift != 1 ? kLargePage : 0) |
                (attributes.snoop ? kSnoop : 0);
     }
 };
