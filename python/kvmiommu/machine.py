@@ -49,6 +49,8 @@ _PROPOSALS: tuple[str, ...] = ()
 #: Bugs of the real kernel that can be left out: docs/reference/kernel-bugs.md.
 _FIXED = ("type1-dirty-stale-bits", "type1-unmap-to-the-last-byte")
 _IOMMU_DRIVERS = ("intel", "amd", "virtio")
+#: Whether all DMA can be made to snoop the caches; None where the IOMMU's registers say so.
+_COHERENCY: Mapping[str, bool | None] = {"intel": None, "amd": True, "virtio": False}
 _RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
 _MODELS = ("edu", "pci-testdev", "e1000e", "host")
 _MOST_MEMORY = 32 << 30
@@ -478,18 +480,22 @@ def _options(table: _Table) -> dict[str, int | bool]:
 
 
 def _iommu(table: _Table) -> Iommu:
+    driver = table.choice("driver", _IOMMU_DRIVERS)
+    coherency = _COHERENCY[driver]
     iommu = Iommu(
         name=table.name("name"),
-        driver=table.choice("driver", _IOMMU_DRIVERS),
+        driver=driver,
         address_width=table.integer("address_width", 32, 64),
         page_sizes=table.sizes("page_sizes"),
-        enforce_cache_coherency=table.boolean("enforce_cache_coherency", False),
+        enforce_cache_coherency=table.boolean("enforce_cache_coherency", bool(coherency)),
         isolated_msi=table.boolean("isolated_msi", False),
         reserved=tuple(_reserved(each) for each in table.tables("reserved")),
     )
     table.done()
     if iommu.page_sizes[-1] >> iommu.address_width:
         raise table.wrong("page_sizes", f"sizes within {iommu.address_width} bits of address")
+    if coherency is not None and iommu.enforce_cache_coherency is not coherency:
+        raise table.wrong("enforce_cache_coherency", f"{_shown(coherency)}, as ever with {driver}")
     return iommu
 
 

@@ -22,27 +22,27 @@
 namespace kvmiommu::iommu::pgtable {
 
 template <class F>
-concept Format = requires(typename F::Entry entry, unsigned level, mm::PhysAddr address,
-                          std::uint64_t page_size, std::uint32_t protection,
-                          typename F::Attributes attributes) {
-    requires std::unsigned_integral<typename F::Entry>;
-    // Bits of an offset into the smallest page, and of an index into a table.
-    { F::kPageShift } -> std::convertible_to<unsigned>;
-    { F::kIndexBits } -> std::convertible_to<unsigned>;
-    // May a page fill several entries?
-    { F::kRuns } -> std::convertible_to<bool>;
+concept Format =
+    requires(typename F::Entry entry, unsigned level, mm::PhysAddr address, std::uint64_t size,
+             std::uint32_t protection, typename F::Attributes attributes) {
+        requires std::unsigned_integral<typename F::Entry>;
+        // Bits of an offset into the smallest page, and of an index into a table.
+        { F::kPageShift } -> std::convertible_to<unsigned>;
+        { F::kIndexBits } -> std::convertible_to<unsigned>;
+        // May a page fill several entries?
+        { F::kRuns } -> std::convertible_to<bool>;
 
-    { F::present(entry) } -> std::same_as<bool>;
-    // Of a present entry: does it map, or name a table?
-    { F::leaf(entry, level) } -> std::same_as<bool>;
-    // Where the table is; of a leaf, an address within the page.
-    { F::address(entry) } -> std::same_as<mm::PhysAddr>;
-    // Bytes of the page that a leaf is of.
-    { F::leaf_size(entry, level) } -> std::same_as<std::uint64_t>;
+        { F::present(entry) } -> std::same_as<bool>;
+        // Of a present entry: does it map, or name a table?
+        { F::leaf(entry, level) } -> std::same_as<bool>;
+        // Where the table is; of a leaf, an address within the page.
+        { F::address(entry) } -> std::same_as<mm::PhysAddr>;
+        // Bytes of the page that a leaf is of.
+        { F::leaf_size(entry, level) } -> std::same_as<std::uint64_t>;
 
-    // `level` is that of the table which the entry names.
-    { F::make_table(address, level) } -> std::same_as<typename F::Entry>;
-    { F::make_leaf(address, page_size, protection, attributes) } -> std::same_as<typename F::Entry>;
-};
+        // `level` is that of the table which the entry names, `size` that of the page.
+        { F::make_table(address, level) } -> std::same_as<typename F::Entry>;
+        { F::make_leaf(address, size, protection, attributes) } -> std::same_as<typename F::Entry>;
+    };
 
 }  // namespace kvmiommu::iommu::pgtable

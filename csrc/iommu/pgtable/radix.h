@@ -32,7 +32,13 @@ class RadixTable {
     static Result<RadixTable> create(mm::PhysicalMemory& memory, unsigned levels,
                                      unsigned most_levels, FaultPoints& faults) {
         assert(0 < levels && levels <= most_levels && most_levels < mm::kFrameSize);
-        return RadixTable(memory, {TRY(allocate_table(memory, faults)), levels}, most_levels);
+        return RadixTable(
+            memory,
+            {
+                TRY(allocate_table(memory, faults))
+                , levels
+            },
+            most_levels);
     }
     RadixTable(RadixTable&& other) noexcept
         : memory_(other.memory_),
@@ -63,8 +69,8 @@ class RadixTable {
                      std::uint64_t count, std::uint32_t protection, Attributes attributes,
                      FaultPoints& faults) {
         Mapped mapped;
-        const auto done = map_range(iova, address, page_size, count, protection, attributes,
-                                    faults, mapped.bytes);
+        const auto done = map_range(iova, address, page_size, count, protection, attributes, faults,
+                                    mapped.bytes);
         if (!done) [[unlikely]] {
             mapped.refusal = done.error();
         }
@@ -243,8 +249,8 @@ class RadixTable {
     bool maps_anything(PhysAddr table, unsigned level) const {
         for (std::uint64_t index = 0; index < kEntries; ++index) {
             const Entry entry = load(table, index);
-            if (F::present(entry) && (F::leaf(entry, level) ||
-                                      maps_anything(F::address(entry), level - 1))) {
+            if (F::present(entry) &&
+                (F::leaf(entry, level) || maps_anything(F::address(entry), level - 1))) {
                 return true;
             }
         }
@@ -278,8 +284,7 @@ class RadixTable {
                         TRY(make_way(table, level, each, iova + done));
                     }
                 }
-                const Entry leaf =
-                    F::make_leaf(address + done, page_size, protection, attributes);
+                const Entry leaf = F::make_leaf(address + done, page_size, protection, attributes);
                 for (std::uint64_t each = index; each < index + filled; ++each) {
                     store(table, each, leaf);
                 }

@@ -46,8 +46,7 @@ struct VtdSecondLevel {
                                      std::uint32_t protection, Attributes attributes) {
         return page | ((protection & kRead) != 0 ? kReadable : 0) |
                ((protection & kWrite) != 0 ? kWritable : 0) |
-               (page_size >> kPageShift != 1 ? kLargePage : 0) |
-               (attributes.snoop ? kSnoop : 0);
+               (page_size >> kPageShift != 1 ? kLargePage : 0) | (attributes.snoop ? kSnoop : 0);
     }
 };
 

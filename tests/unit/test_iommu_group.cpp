@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+//
+// Who owns a group's DMA, and what its devices are attached to.
+
+#include "iommu/group.h"
+
+#include <memory>
+
+#include "iommu/drivers/intel.h"
+#include "iommu/drivers/virtio.h"
+#include "iommu/iommu.h"
+#include "support.h"
+
+namespace kvmiommu::iommu {
+namespace {
+
+using test::Machine;
+using test::outcome;
+using test::value;
+
+constexpr std::uint64_t k4K = 4096;
+
+struct TwoUnits {
+    Machine machine;
+    FaultPoints faults;
+    IntelOps intel{machine.memory()};
+    VirtioOps virtio{k4K};
+    const Instance dmar{.name = "dmar0",
+                        .page_sizes = k4K,
+                        .isolated_msi = true,
+                        .reserved = {{{0xfee00000, 0xfeefffff}, ReservedType::msi}}};
+    const Instance viommu{.name = "viommu0", .page_sizes = k4K, .reserved = {}};
+    const Instance other_viommu{.name = "viommu1", .page_sizes = k4K, .reserved = {}};
+    Device first{"0000:00:01.0", intel, dmar};
+    Device second{"0000:00:02.0", intel, dmar};
+    Device guest_first{"0000:00:03.0", virtio, viommu};
+    Device guest_second{"0000:00:04.0", virtio, other_viommu};
+    Group group{1};
+    Group guest_group{2};
+
+    TwoUnits() {
+        group.add_device(first);
+        group.add_device(second);
+        guest_group.add_device(guest_first);
+        guest_group.add_device(guest_second);
+    }
+    std::unique_ptr<Domain> domain() { return value(intel.domain_alloc_paging(first, faults)); }
+};
+
+constexpr char kOwner[] = "one";
+constexpr char kOther[] = "another";
+
+TEST_CASE("an owner keeps everybody else out") {
+    TwoUnits units;
+    Group& group = units.group;
+    CHECK(group.domain() == &units.intel.default_domain());
+    CHECK_FALSE(group.dma_owner_claimed());
+    CHECK(outcome(group.claim_dma_owner(kOwner)) == "ok");
+    CHECK(group.dma_owner_claimed());
+    CHECK(group.domain() == &units.intel.blocked_domain());
+    CHECK(outcome(group.claim_dma_owner(kOther)) == "EPERM");
+    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EPERM");
+    CHECK(outcome(group.use_default_domain()) == "EBUSY");
+    group.release_dma_owner();
+    CHECK(group.domain() == &units.intel.default_domain());
+    CHECK(outcome(group.claim_dma_owner(kOther)) == "ok");
+    group.release_dma_owner();
+}
+
+TEST_CASE("a kernel driver keeps owners out, and other drivers in") {
+    TwoUnits units;
+    Group& group = units.group;
+    CHECK(outcome(group.use_default_domain()) == "ok");
+    CHECK(outcome(group.use_default_domain()) == "ok");
+    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EPERM");
+    group.unuse_default_domain();
+    CHECK(group.dma_owner_claimed());
+    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EPERM");
+    group.unuse_default_domain();
+    CHECK_FALSE(group.dma_owner_claimed());
+    CHECK(outcome(group.claim_dma_owner(kOwner)) == "ok");
+    group.release_dma_owner();
+}
+
+TEST_CASE("a group is in one domain, which an owner's end puts back") {
+    TwoUnits units;
+    Group& group = units.group;
+    const auto domain = units.domain();
+    const auto another = units.domain();
+    CHECK(outcome(group.attach(*domain)) == "ok");
+    CHECK(group.domain() == domain.get());
+    CHECK(outcome(group.attach(*domain)) == "EBUSY");
+    CHECK(outcome(group.attach(*another)) == "EBUSY");
+    // Attached without an owner: nobody can become one, and no kernel driver may bind.
+    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EBUSY");
+    CHECK(outcome(group.use_default_domain()) == "EBUSY");
+    group.detach(*domain);
+    CHECK(group.domain() == &units.intel.default_domain());
+
+    value(group.claim_dma_owner(kOwner));
+    CHECK(outcome(group.attach(*another)) == "ok");
+    group.detach(*another);
+    CHECK(group.domain() == &units.intel.blocked_domain());
+    group.release_dma_owner();
+    CHECK(group.domain() == &units.intel.default_domain());
+}
+
+TEST_CASE(
+    "a domain of another driver, or one that not every device fits: EINVAL, and all is as it was") {
+    TwoUnits units;
+    const auto domain = units.domain();
+    value(units.guest_group.claim_dma_owner(kOwner));
+    CHECK(outcome(units.guest_group.attach(*domain)) == "EINVAL");
+    CHECK(units.guest_group.domain() == &units.virtio.blocked_domain());
+    // The first device takes it, the second stands behind another device.
+    const auto guest = value(units.virtio.domain_alloc_paging(units.guest_first, units.faults));
+    CHECK(outcome(units.guest_group.attach(*guest)) == "EINVAL");
+    CHECK(units.guest_group.domain() == &units.virtio.blocked_domain());
+    units.guest_group.release_dma_owner();
+}
+
+TEST_CASE("a group has what all of its devices have") {
+    TwoUnits units;
+    CHECK(units.group.has_isolated_msi());
+    CHECK_FALSE(units.guest_group.has_isolated_msi());
+    const auto regions = units.group.reserved_regions();  // once for each instance
+    REQUIRE(regions.size() == 1);
+    CHECK(regions[0].range == Range{0xfee00000, 0xfeefffff});
+    CHECK(units.guest_group.reserved_regions().empty());
+}
+
+}  // namespace
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: MIT
+//
+// The walker with each format: beside a list of pages that is too simple to be wrong, and where
+// its rules are finer than such a list can tell.
+
+#include "iommu/pgtable/radix.h"
+
+#include <atomic>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include "iommu/pgtable/amdv1.h"
+#include "iommu/pgtable/vtdss.h"
+#include "support.h"
+
+namespace kvmiommu::iommu::pgtable {
+namespace {
+
+using test::Machine;
+using test::Numbers;
+using test::outcome;
+using test::value;
+
+constexpr std::uint64_t k4K = std::uint64_t{4} << 10;
+constexpr std::uint64_t k64K = std::uint64_t{64} << 10;
+constexpr std::uint64_t k2M = std::uint64_t{2} << 20;
+constexpr std::uint64_t k1G = std::uint64_t{1} << 30;
+constexpr std::uint64_t k512G = std::uint64_t{1} << 39;
+constexpr std::uint32_t kBoth = kRead | kWrite;
+
+using Amd = RadixTable<AmdV1>;
+using Vtd = RadixTable<VtdSecondLevel>;
+
+std::string refusal_of(const Mapped& mapped) {
+    return mapped.refusal ? errno_name(mapped.refusal->error()) : "ok";
+}
+
+// The pages that are mapped: first iova to size and address.
+struct Page {
+    std::uint64_t size;
+    PhysAddr address;
+};
+using Pages = std::map<std::uint64_t, Page>;
+
+Pages::const_iterator page_at(const Pages& pages, std::uint64_t iova) {
+    auto at = pages.upper_bound(iova);
+    if (at == pages.begin()) {
+        return pages.end();
+    }
+    --at;
+    return iova - at->first < at->second.size ? at : pages.end();
+}
+
+bool overlaps(const Pages& pages, std::uint64_t iova, std::uint64_t size) {
+    const auto behind = pages.lower_bound(iova);
+    return page_at(pages, iova) != pages.end() ||
+           (behind != pages.end() && behind->first - iova < size);
+}
+
+// A table and its twin, and random calls for both in a window of iovas.
+template <Format F>
+class Pair {
+  public:
+    Pair(Machine& machine, unsigned levels, unsigned most_levels, std::uint64_t base,
+         std::vector<std::uint64_t> sizes, std::uint64_t seed)
+        : table_(value(RadixTable<F>::create(machine.memory(), levels, most_levels, faults_))),
+          base_(base),
+          sizes_(std::move(sizes)),
+          numbers_(seed) {}
+
+    void step() {
+        const std::uint64_t kind = numbers_.below(8);
+        if (kind < 4) {
+            map_some();
+        } else if (kind < 7) {
+            unmap_mapped();
+        } else {
+            unmap_anything();
+        }
+        compare();
+    }
+    void unmap_all() {
+        while (!pages_.empty()) {
+            const auto [iova, page] = *pages_.begin();
+            CHECK(table_.unmap_pages(iova, page.size, 1) == page.size);
+            pages_.erase(iova);
+        }
+        compare();
+    }
+
+  private:
+    static constexpr std::uint64_t kWindow = 16 << 20;
+
+    std::uint64_t any_iova(std::uint64_t alignment) {
+        return base_ + align_down(numbers_.below(kWindow), alignment);
+    }
+    std::uint64_t any_size() { return sizes_[numbers_.below(sizes_.size())]; }
+
+    void map_some() {
+        const std::uint64_t size = any_size();
+        const std::uint64_t iova = any_iova(size);
+        const std::uint64_t room = (kWindow - (iova - base_)) / size;
+        const std::uint64_t count = 1 + numbers_.below(std::min<std::uint64_t>(room, 700));
+        const PhysAddr address = align_down(numbers_.below(std::uint64_t{1} << 45), size) + size;
+        const Mapped mapped = table_.map_pages(iova, address, size, count, kBoth, {}, faults_);
+        std::uint64_t done = 0;
+        while (done < size * count && !overlaps(pages_, iova + done, size)) {
+            pages_[iova + done] = {size, address + done};
+            done += size;
+        }
+        CHECK(mapped.bytes == done);
+        CHECK(refusal_of(mapped) == (done == size * count ? "ok" : "EEXIST"));
+    }
+
+    // A range without holes, of which either end may lie within a page.
+    void unmap_mapped() {
+        if (pages_.empty()) {
+            return;
+        }
+        auto at = page_at(pages_, any_iova(k4K));
+        if (at == pages_.end()) {
+            at = pages_.begin();
+        }
+        const std::uint64_t within = align_down(numbers_.below(at->second.size), k4K);
+        const std::uint64_t iova = at->first + within;
+        std::uint64_t end = at->first + at->second.size;
+        std::uint64_t gone = at->second.size;
+        std::vector<std::uint64_t> leaving{at->first};
+        const std::uint64_t most = numbers_.below(600);
+        for (++at; at != pages_.end() && at->first == end && leaving.size() < most; ++at) {
+            leaving.push_back(at->first);
+            end += at->second.size;
+            gone += at->second.size;
+        }
+        // The last page goes whole, wherever in it the range ends.
+        const std::uint64_t last = leaving.back();
+        const std::uint64_t least = std::max(last, iova) + k4K - iova;
+        const std::uint64_t bytes = least + align_down(numbers_.below(end - iova - least + 1), k4K);
+        // What the first page counts too much must not make the walk stop before the last.
+        if (bytes > gone - pages_[last].size || leaving.size() == 1) {
+            CHECK(table_.unmap_pages(iova, k4K, bytes / k4K) == gone);
+            for (const std::uint64_t each : leaving) {
+                pages_.erase(each);
+            }
+        }
+    }
+
+    // Holes may end the walk or, in a table that is covered, be passed: then what went is the
+    // front part of the pages in the range.
+    void unmap_anything() {
+        const std::uint64_t iova = any_iova(k4K);
+        const std::uint64_t most = (kWindow - (iova - base_)) / k4K;
+        const std::uint64_t bytes = (1 + numbers_.below(most)) * k4K;
+        const std::uint64_t gone = table_.unmap_pages(iova, k4K, bytes / k4K);
+        std::uint64_t counted = 0;
+        bool stopped = false;
+        auto at = page_at(pages_, iova);
+        if (at == pages_.end()) {
+            at = pages_.lower_bound(iova);
+        }
+        while (at != pages_.end() && (at->first < iova || at->first - iova < bytes)) {
+            if (table_.iova_to_phys(at->first) != 0) {
+                stopped = true;
+                ++at;
+                continue;
+            }
+            CHECK_FALSE(stopped);
+            counted += at->second.size;
+            at = pages_.erase(at);
+        }
+        CHECK(counted <= gone);
+        if (stopped) {
+            CHECK(gone < bytes + sizes_.back());
+        }
+    }
+
+    void compare() {
+        std::uint64_t wrong = 0;
+        for (std::uint64_t at = 0; at < kWindow; at += k4K) {
+            const auto page = page_at(pages_, base_ + at);
+            const PhysAddr expected =
+                page == pages_.end() ? 0 : page->second.address + (base_ + at - page->first) + 5;
+            wrong += table_.iova_to_phys(base_ + at + 5) != expected;
+        }
+        CHECK(wrong == 0);
+    }
+
+    FaultPoints faults_;
+    RadixTable<F> table_;
+    const std::uint64_t base_;
+    const std::vector<std::uint64_t> sizes_;
+    Numbers numbers_;
+    Pages pages_;
+};
+
+TEST_CASE("a VT-d table and a list of pages agree on random calls") {
+    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 512 * k512G - 8 * k2M}) {
+        CAPTURE(base);
+        Machine machine;
+        Pair<VtdSecondLevel> pair(machine, 4, 4, base, {k4K, k2M}, base + 1);
+        for (int step = 0; step < 400; ++step) {
+            pair.step();
+        }
+        pair.unmap_all();
+    }
+}
+
+TEST_CASE("an AMD table and a list of pages agree on random calls") {
+    const std::vector<std::uint64_t> sizes{k4K,       2 * k4K, 4 * k4K, k64K,   4 * k64K,
+                                           16 * k64K, k2M,     2 * k2M, 4 * k2M};
+    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 0 - 8 * k2M}) {
+        CAPTURE(base);
+        Machine machine;
+        Pair<AmdV1> pair(machine, 3, 6, base, sizes, base + 2);
+        for (int step = 0; step < 400; ++step) {
+            pair.step();
+        }
+        pair.unmap_all();
+    }
+}
+
+// --- entries as the hardware finds them ---
+
+template <Format F>
+std::vector<std::uint64_t> entries_to(Machine& machine, const RadixTable<F>& table,
+                                      std::uint64_t iova, unsigned level) {
+    std::vector<std::uint64_t> entries;
+    PhysAddr at = table.top().root;
+    for (unsigned of = table.top().levels - 1;; --of) {
+        const std::uint64_t index = iova >> (12 + 9 * of) & 511;
+        entries.push_back(reinterpret_cast<const std::uint64_t*>(machine.memory().at(at))[index]);
+        if (of == level) {
+            return entries;
+        }
+        at = F::address(entries.back());
+    }
+}
+
+TEST_CASE("a page of 64 KiB is the same entry sixteen times") {
+    Machine machine;
+    FaultPoints faults;
+    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    REQUIRE(refusal_of(table.map_pages(k64K, 0x100010000, k64K, 2, kRead, {}, faults)) == "ok");
+    CHECK(entries_to(machine, table, 0, 0).back() == 0);
+    for (std::uint64_t each = 0; each < 16; ++each) {
+        CHECK(entries_to(machine, table, k64K + each * k4K, 0).back() == 0x3000000100017e01);
+        CHECK(entries_to(machine, table, 2 * k64K + each * k4K, 0).back() == 0x3000000100027e01);
+    }
+    CHECK(entries_to(machine, table, 3 * k64K, 0).back() == 0);
+    const auto way = entries_to(machine, table, k64K, 0);
+    CHECK((way[0] & 0xfff0000000000fff) == 0x6000000000000401);
+    CHECK((way[1] & 0xfff0000000000fff) == 0x6000000000000201);
+    // The third page of 4 KiB stands for all.
+    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K, 1) == k64K);
+    CHECK(table.iova_to_phys(k64K) == 0);
+    CHECK(table.iova_to_phys(2 * k64K - 1) == 0);
+    CHECK(table.iova_to_phys(2 * k64K) == 0x100020000);
+}
+
+TEST_CASE("large pages stand in the table of their level") {
+    Machine machine;
+    FaultPoints faults;
+    Amd amd = value(Amd::create(machine.memory(), 3, 6, faults));
+    CHECK(refusal_of(amd.map_pages(0, k1G, k1G, 1, kBoth, {}, faults)) == "ok");
+    CHECK(entries_to(machine, amd, 0, 2) == std::vector<std::uint64_t>{0x7000000040000001});
+    CHECK(refusal_of(amd.map_pages(4 * k1G, 8 * k1G, 4 * k1G, 1, kBoth, {}, faults)) == "ok");
+    CHECK(entries_to(machine, amd, 7 * k1G, 2) == std::vector<std::uint64_t>{0x700000027ffffe01});
+    CHECK(amd.iova_to_phys(7 * k1G + 3) == 11 * k1G + 3);
+    CHECK(machine.memory().used_frames() == 1);
+
+    Vtd vtd = value(Vtd::create(machine.memory(), 4, 4, faults));
+    CHECK(refusal_of(vtd.map_pages(0, k1G, k1G, 1, kBoth, {.snoop = true}, faults)) == "ok");
+    CHECK(entries_to(machine, vtd, 0, 2).back() == 0x40000883);
+    CHECK(vtd.iova_to_phys(k1G - 1) == 2 * k1G - 1);
+}
+
+// --- trees that grow ---
+
+TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
+    Machine machine;
+    FaultPoints faults;
+    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    const auto map = [&](std::uint64_t iova, std::uint64_t size, std::uint64_t count) {
+        return refusal_of(table.map_pages(iova, 8 * k512G, size, count, kBoth, {}, faults));
+    };
+    CHECK(map(0, k4K, 1) == "ok");
+    CHECK(map(k512G - k4K, k4K, 1) == "ok");
+    CHECK(table.top().levels == 3);
+    CHECK(table.iova_to_phys(k512G) == 0);
+    CHECK(table.unmap_pages(k512G, k4K, 1) == 0);
+    CHECK(map(k512G, k4K, 1) == "ok");
+    CHECK(table.top().levels == 4);
+    CHECK(map(std::uint64_t{1} << 48, k4K, 1) == "ok");
+    CHECK(table.top().levels == 5);
+    CHECK(map(~std::uint64_t{0xfff}, k4K, 1) == "ok");
+    CHECK(table.top().levels == 6);
+    for (const std::uint64_t iova :
+         {std::uint64_t{0}, k512G - k4K, k512G, std::uint64_t{1} << 48, ~std::uint64_t{0xfff}}) {
+        CHECK(table.iova_to_phys(iova + 7) == 8 * k512G + 7);
+        CHECK(table.unmap_pages(iova, k4K, 1) == k4K);
+        CHECK(table.iova_to_phys(iova) == 0);
+    }
+}
+
+TEST_CASE("a page that is as large as the tree makes it grow") {
+    Machine machine;
+    FaultPoints faults;
+    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    CHECK(refusal_of(table.map_pages(0, 2 * k512G, 2 * k512G, 1, kBoth, {}, faults)) == "ok");
+    CHECK(table.top().levels == 4);
+    CHECK(table.iova_to_phys(2 * k512G - 1) == 4 * k512G - 1);
+    // A root that became a table and maps nothing was in its way.
+    CHECK(machine.memory().used_frames() == 1);
+}
+
+TEST_CASE("beyond the levels that there may be: ERANGE") {
+    Machine machine;
+    FaultPoints faults;
+    Vtd vtd = value(Vtd::create(machine.memory(), 3, 3, faults));
+    CHECK(refusal_of(vtd.map_pages(k512G - k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
+    CHECK(refusal_of(vtd.map_pages(k512G, k1G, k4K, 1, kBoth, {}, faults)) == "ERANGE");
+    CHECK(refusal_of(vtd.map_pages(k512G - 2 * k4K, k1G, k4K, 3, kBoth, {}, faults)) == "ERANGE");
+    CHECK(vtd.iova_to_phys(k512G - 2 * k4K) == 0);
+    CHECK(vtd.top().levels == 3);
+
+    Amd amd = value(Amd::create(machine.memory(), 3, 4, faults));
+    const std::uint64_t end = std::uint64_t{1} << 48;
+    CHECK(refusal_of(amd.map_pages(end - k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
+    CHECK(refusal_of(amd.map_pages(end, k1G, k4K, 1, kBoth, {}, faults)) == "ERANGE");
+    Amd all = value(Amd::create(machine.memory(), 3, 6, faults));
+    CHECK(refusal_of(all.map_pages(~std::uint64_t{0xfff}, k1G, k4K, 2, kBoth, {}, faults)) ==
+          "ERANGE");
+    CHECK(refusal_of(all.map_pages(0, k1G, k4K, 1, kCache, {}, faults)) == "EINVAL");
+}
+
+// --- what is in the way ---
+
+TEST_CASE("a larger page takes the place of a table that maps nothing any more") {
+    Machine machine;
+    FaultPoints faults;
+    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    // Halves of what is covered, so that the table stays.
+    REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
+    CHECK(table.unmap_pages(k2M, k4K, 256) == k1G / 1024);
+    CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "EEXIST");
+    CHECK(table.iova_to_phys(0) == 0);
+    CHECK(table.iova_to_phys(2 * k2M - k4K) == k1G + k2M - k4K);
+    CHECK(table.unmap_pages(k2M + 256 * k4K, k4K, 256) == k1G / 1024);
+    CHECK(machine.memory().used_frames() == 3);
+    CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "ok");
+    CHECK(machine.memory().used_frames() == 2);
+    // Smaller ones within it, and one that it is within.
+    CHECK(refusal_of(table.map_pages(k2M, k1G, k4K, 1, kBoth, {}, faults)) == "EEXIST");
+    CHECK(refusal_of(table.map_pages(k2M, k1G, k2M, 1, kBoth, {}, faults)) == "EEXIST");
+    CHECK(refusal_of(table.map_pages(0, k1G, 4 * k2M, 1, kBoth, {}, faults)) == "EEXIST");
+    CHECK(table.iova_to_phys(2 * k2M) == 0);
+}
+
+// --- unmapping ---
+
+TEST_CASE("a table that is covered goes as it is, with its holes") {
+    Machine machine;
+    FaultPoints faults;
+    Vtd table = value(Vtd::create(machine.memory(), 4, 4, faults));
+    const auto map = [&](std::uint64_t iova) {
+        return refusal_of(table.map_pages(iova, k1G, k4K, 1, kBoth, {}, faults));
+    };
+    REQUIRE(map(3 * k4K) == "ok");
+    REQUIRE(map(k2M + 5 * k4K) == "ok");
+    CHECK(machine.memory().used_frames() == 5);
+    CHECK(table.unmap_pages(0, k4K, 512) == k2M);
+    CHECK(machine.memory().used_frames() == 4);
+    CHECK(table.unmap_pages(0, k4K, 1024) == 0);  // a hole, where there was the table
+    CHECK(table.unmap_pages(0, k1G, 1) == k1G);   // covered one level higher
+    CHECK(machine.memory().used_frames() == 2);
+    CHECK(table.iova_to_phys(k2M + 5 * k4K) == 0);
+}
+
+TEST_CASE("a hole ends an unmap in a table that is not covered") {
+    Machine machine;
+    FaultPoints faults;
+    Vtd table = value(Vtd::create(machine.memory(), 4, 4, faults));
+    REQUIRE(refusal_of(table.map_pages(k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
+    REQUIRE(refusal_of(table.map_pages(4 * k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
+    CHECK(table.unmap_pages(0, k4K, 8) == 0);
+    CHECK(table.unmap_pages(k4K, k4K, 8) == 2 * k4K);
+    CHECK(table.iova_to_phys(4 * k4K) == k1G);
+    CHECK(table.unmap_pages(4 * k4K, k4K, 508) == k4K);
+}
+
+TEST_CASE("a page that the range begins or ends in goes whole and counts whole") {
+    Machine machine;
+    FaultPoints faults;
+    Vtd table = value(Vtd::create(machine.memory(), 4, 4, faults));
+    REQUIRE(refusal_of(table.map_pages(0, k1G, k2M, 3, kBoth, {}, faults)) == "ok");
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 1) == k2M);
+    CHECK(table.iova_to_phys(k2M) == 0);
+    CHECK(table.iova_to_phys(k2M - 1) == k1G + k2M - 1);
+    CHECK(table.iova_to_phys(2 * k2M) == k1G + 2 * k2M);
+    REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
+    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2) == k4K + k2M);
+    CHECK(table.iova_to_phys(2 * k2M) == 0);
+    CHECK(table.iova_to_phys(3 * k2M - 1) == 0);
+}
+
+// --- several at once ---
+
+TEST_CASE("threads with ranges of their own share tables, also while the tree grows") {
+    Machine machine;
+    FaultPoints faults;
+    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    constexpr std::uint64_t kThreads = 4;
+    std::atomic<std::uint64_t> wrong = 0;
+    const auto work = [&](std::uint64_t self) {
+        for (std::uint64_t round = 0; round < 60; ++round) {
+            // Neighbours in every table, first in the low one, then above what there is.
+            const std::uint64_t high = round < 30 ? 0 : std::uint64_t{1} << (38 + round / 5);
+            const std::uint64_t iova = high + (round * kThreads + self) * k64K;
+            const std::uint64_t size = round % 2 == 0 ? k64K : k4K;
+            const Mapped mapped =
+                table.map_pages(iova, k1G + iova, size, k64K / size, kBoth, {}, faults);
+            wrong += mapped.bytes != k64K;
+            wrong += table.iova_to_phys(iova + 77) != k1G + iova + 77;
+            if (round % 3 == 0) {
+                wrong += table.unmap_pages(iova, k4K, 16) != k64K;
+                wrong += table.iova_to_phys(iova) != 0;
+            }
+        }
+    };
+    std::vector<std::thread> threads;
+    for (std::uint64_t self = 0; self < kThreads; ++self) {
+        threads.emplace_back(work, self);
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(wrong == 0);
+    CHECK(table.top().levels == 5);
+}
+
+// --- memory that cannot be had ---
+
+// Maps two pages with the first, the second ... allocation failing, each time in a tree of its own,
+// until none is left to fail: how many there were.
+template <Format F>
+std::uint32_t fail_at_every_point(Machine& machine, unsigned levels, unsigned most_levels,
+                                  std::uint64_t iova, std::uint64_t size) {
+    for (std::uint32_t nth = 1;; ++nth) {
+        CAPTURE(nth);
+        FaultPoints faults;
+        RadixTable<F> table =
+            value(RadixTable<F>::create(machine.memory(), levels, most_levels, faults));
+        REQUIRE(refusal_of(table.map_pages(k64K, k1G, k4K, 3, kBoth, {}, faults)) == "ok");
+        faults.fail_nth(nth);
+        const Mapped mapped = table.map_pages(iova, k1G, size, 2, kBoth, {}, faults);
+        for (std::uint64_t page = 0; page < 3; ++page) {
+            CHECK(table.iova_to_phys(k64K + page * k4K) == k1G + page * k4K);
+        }
+        if (!mapped.refusal) {
+            CHECK(mapped.bytes == 2 * size);
+            return nth - 1;
+        }
+        CHECK(refusal_of(mapped) == "ENOMEM");
+        CHECK(table.iova_to_phys(iova + mapped.bytes) == 0);
+        CHECK(table.unmap_pages(iova, size, 1) == mapped.bytes);
+        CHECK(table.iova_to_phys(iova) == 0);
+    }
+}
+
+TEST_CASE("an allocation that fails, whichever it is, leaves no mapping behind") {
+    Machine machine;
+    // Two pages that have nothing but the root in common: three tables and three.
+    CHECK(fail_at_every_point<VtdSecondLevel>(machine, 4, 4, 2 * k512G - k4K, k4K) == 6);
+    // Three more levels, and then five tables and five.
+    const std::uint64_t high = (std::uint64_t{1} << 60) - k64K;
+    CHECK(fail_at_every_point<AmdV1>(machine, 3, 6, high, k64K) == 13);
+    FaultPoints faults;
+    faults.fail_nth(1);
+    CHECK(outcome(Amd::create(machine.memory(), 3, 6, faults)) == "ENOMEM");
+}
+
+}  // namespace
+}  // namespace kvmiommu::iommu::pgtable
