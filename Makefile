@@ -13,6 +13,8 @@ CLANG_CXX ?= clang++-19
 CLANG_FORMAT ?= clang-format-19
 # More for pytest: make test PYTEST_ARGS='-x tests/api'
 PYTEST_ARGS ?=
+# What the extension is put to under sanitizers.
+HOSTILE ?= tests/property/test_hostile_calls.py
 TRANSCRIPTS := tests/conformance/transcripts
 
 SHELL := /bin/bash
@@ -148,7 +150,7 @@ $(BUILD)/asan-package/.stamp-installed: CMakeLists.txt $(csrc) $(package) \
 sanitize-python: $(BUILD)/asan-package/.stamp-installed $(VENV)/.stamp-group-test
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(BUILD)/asan-package \
-	    $(BIN)/python -m pytest -p no:cacheprovider tests/property/test_hostile_calls.py
+	    $(BIN)/python -m pytest -p no:cacheprovider $(HOSTILE)
 
 # --- lint ---
 
@@ -167,16 +169,16 @@ lint-cpp: $(BUILD)/lint/.stamp-format \
     $(patsubst %.cpp,$(BUILD)/lint/%.stamp-safe,$(filter %.cpp,$(cpp)))
 
 $(BUILD)/lint/.stamp-format: .clang-format $(cpp) $(bench)
-	$(CLANG_FORMAT) --dry-run -Werror $(cpp) $(bench)
-	mkdir -p $(@D) && touch $@
+	@echo "$(CLANG_FORMAT) --dry-run -Werror, $(words $(cpp) $(bench)) files"
+	@$(CLANG_FORMAT) --dry-run -Werror $(cpp) $(bench)
+	@mkdir -p $(@D) && touch $@
 
 # Nothing is generated: clang reads each file and checks who holds which mutex.
 $(BUILD)/lint/%.stamp-safe: %.cpp $(VENV)/.stamp-group-build
-	mkdir -p $(@D)
-	$(CLANG_CXX) -std=gnu++23 -fsyntax-only -Wall -Wextra -Wshadow -Wnon-virtual-dtor \
-	    -Wthread-safety -Werror -Icsrc -isystem $$(python -c 'import pybind11; print(pybind11.get_include())') \
-	    -isystem $$(python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
-	    -MMD -MP -MT $@ -MF $@.d $<
-	touch $@
+	@echo "$(CLANG_CXX) -Wthread-safety $<"
+	@mkdir -p $(@D)
+	@$(CLANG_CXX) -std=gnu++23 -fsyntax-only -Wall -Wextra -Wshadow -Wnon-virtual-dtor \
+	    -Wthread-safety -Werror -Icsrc $$(python -m pybind11 --includes) -MMD -MP -MT $@ -MF $@.d $<
+	@touch $@
 
 -include $(shell find $(BUILD)/lint -name '*.d' 2>/dev/null)
