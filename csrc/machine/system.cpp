@@ -127,7 +127,8 @@ Result<> System::bind_driver(pci::Function& function) {
         while (groups_.contains(id)) {
             ++id;
         }
-        function.group = groups_.emplace(id, std::make_unique<iommu::Group>(id)).first->second.get();
+        function.group =
+            groups_.emplace(id, std::make_unique<iommu::Group>(id)).first->second.get();
     }
     if (function.group == nullptr) {
         return {};
