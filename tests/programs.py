@@ -66,11 +66,11 @@ def group_in_container(process: Process, group: str = GROUP) -> tuple[int, int]:
     return container, group_fd
 
 
-def type1(process: Process, version: int = vfio.VFIO_TYPE1v2_IOMMU) -> tuple[int, int]:
+def type1(process: Process, group: str = GROUP) -> tuple[int, int]:
     """The descriptors of a container that is ready for mappings, and of its group."""
-    container, group = group_in_container(process)
-    process.ioctl(container, vfio.VFIO_SET_IOMMU, version)
-    return container, group
+    container, group_fd = group_in_container(process, group)
+    process.ioctl(container, vfio.VFIO_SET_IOMMU, vfio.VFIO_TYPE1v2_IOMMU)
+    return container, group_fd
 
 
 def device(process: Process, group: int, name: bytes = DEVICE) -> int:

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvmiommu import MemoryFault, Process, System, uapi
+from kvmiommu.machine import Machine
 from kvmiommu.uapi import kvm, vfio
 from programs import (
-    GROUP,
     PRIVATE,
     READ_WRITE,
     add_file,
@@ -37,6 +37,8 @@ from programs import (
 )
 
 PAGES = 16
+#: Where a process keeps the numbers of its descriptors, in the order of KINDS.
+FD_PAGE = (PAGES - 1) * 4096
 #: Little memory: then to ask for all there is costs nothing.
 MACHINES = {
     "q35": q35(memory="16M"),
@@ -89,8 +91,21 @@ PATHS = [
 ]
 
 who = st.integers(0, 1)
-# Small numbers are descriptors that are likely open.
-fds = st.one_of(st.integers(0, 24), st.sampled_from([-1, 1023, 2**31 - 1, -(2**31)]))
+#: Of each process: a group, a device of it, another group.
+GROUPS = [
+    ("/dev/vfio/1", b"0000:00:02.0\0", "/dev/vfio/8"),
+    ("/dev/vfio/4", b"0000:00:05.0\0", "/dev/vfio/3"),
+]
+KINDS = [
+    "eventfd", "memfd", "vm", "kvm-device", "container", "group", "device", "container-2",
+    "group-2", "empty-container",
+]  # fmt: skip
+# A descriptor: what its process was given of that kind, or a number.
+fds = st.one_of(
+    st.sampled_from(KINDS),
+    st.integers(0, 24),
+    st.sampled_from([-1, 1023, 2**31 - 1, -(2**31)]),
+)
 _EDGES = [0, 1, 2**12, 2**16, 2**21, 2**30, 2**31, 2**32, 2**39, 2**47, 2**48, 2**63, 2**64]
 u64 = st.one_of(
     st.integers(0, 64),
@@ -106,13 +121,15 @@ page_addresses = st.one_of(
 )
 lengths = st.one_of(st.integers(0, 4), st.integers(0, 5).map(lambda page: page * 4096), u64)
 
-# A struct is a list of fields: ("u32", n), ("u64", n), ("ptr", distance), ("hex", bytes).
+# A struct is a list of fields: ("u32", n), ("u64", n), ("ptr", distance), ("fd", kind),
+# ("hex", bytes).
 fields = st.one_of(
     st.tuples(st.just("u32"), u32),
     st.tuples(st.just("u64"), u64),
     st.tuples(st.just("u64"), st.integers(0, 64).map(lambda page: page * 4096)),
     st.tuples(st.just("ptr"), st.integers(0, PAGES).map(lambda page: page * 4096)),
     st.tuples(st.just("ptr"), st.integers(-8, 4104)),
+    st.tuples(st.just("fd"), st.sampled_from(KINDS)),
     st.tuples(st.just("hex"), st.binary(max_size=32)),
 )
 blocks = st.tuples(st.just("block"), st.lists(fields, max_size=7), st.booleans())
@@ -128,7 +145,7 @@ arguments = st.one_of(
     blocks,
     st.sampled_from(NAMES).map(lambda name: ("block", [("hex", name)], True)),
     st.tuples(st.just("number"), addresses),
-    st.tuples(st.just("number"), fds),
+    st.tuples(st.just("number"), st.integers(-1, 24)),
     st.just(("none",)),
 )
 requests = st.one_of(st.sampled_from(_LIKELY), st.integers(0, 10**6), st.sampled_from(_COMMON), u32)
@@ -138,11 +155,83 @@ def call(name: str, *parameters: st.SearchStrategy[Any]) -> st.SearchStrategy[An
     return st.tuples(st.just(name), who, st.tuples(*parameters))
 
 
+# Calls that have a chance: the file knows the request, and the struct is nearly right.
+_page = st.integers(0, PAGES).map(lambda page: page * 4096)
+_near = st.integers(240, 290).map(lambda page: page * 4096)
+_iova = st.one_of(_near, _near, u64)
+_flags = st.one_of(st.integers(0, 7), u32)
+_access = st.one_of(st.integers(1, 3), st.integers(1, 3), _flags)
+
+
+def apt(
+    kinds: list[str], request: int, *parts: tuple[str, st.SearchStrategy[Any]]
+) -> st.SearchStrategy[Any]:
+    block = st.tuples(*(st.tuples(st.just(kind), values) for kind, values in parts)).map(
+        lambda fields: ("block", list(fields), False)
+    )
+    return call("ioctl", st.sampled_from(kinds), st.just(request), block)
+
+
+def apt_number(kinds: list[str], request: int, *numbers: int) -> st.SearchStrategy[Any]:
+    argument = st.sampled_from(numbers).map(lambda number: ("number", number))
+    return call("ioctl", st.sampled_from(kinds), st.just(request), argument)
+
+
+_containers = ["container", "container-2", "empty-container"]
+_groups = ["group", "group-2"]
+apt_ioctls = st.one_of(
+    apt(
+        _containers,
+        vfio.VFIO_IOMMU_MAP_DMA,
+        *[("u32", st.just(32)), ("u32", _access), ("ptr", _page), ("u64", _iova), ("u64", _page)],
+    ),
+    apt(
+        _containers,
+        vfio.VFIO_IOMMU_UNMAP_DMA,
+        *[("u32", st.sampled_from([24, 48])), ("u32", _flags), ("u64", _iova), ("u64", _page)],
+        *[("u64", st.just(4096)), ("u64", st.sampled_from([8, 64])), ("ptr", _page)],
+    ),
+    apt_number(_containers, vfio.VFIO_SET_IOMMU, 1, 3, 6, 8),
+    apt(
+        _containers,
+        vfio.VFIO_IOMMU_UNMAP_DMA,
+        ("u32", st.just(24)),
+        ("u32", st.sampled_from([2, 6])),
+    ),
+    apt(
+        _containers,
+        vfio.VFIO_IOMMU_DIRTY_PAGES,
+        *[("u32", st.sampled_from([24, 56])), ("u32", st.sampled_from([1, 2, 4]))],
+        *[("u64", _iova), ("u64", _page), ("u64", st.just(4096)), ("u64", st.just(64))],
+        ("ptr", _page),
+    ),
+    apt(
+        _containers,
+        vfio.VFIO_IOMMU_GET_INFO,
+        *[("u32", st.one_of(st.integers(0, 256), u32)), ("hex", st.just(bytes(256)))],
+    ),
+    apt(_groups, vfio.VFIO_GROUP_SET_CONTAINER, ("fd", st.sampled_from([*_containers, "memfd"]))),
+    apt_number(_groups, vfio.VFIO_GROUP_UNSET_CONTAINER, 0),
+    apt(_groups, vfio.VFIO_GROUP_GET_STATUS, ("u32", st.integers(0, 16)), ("u32", u32)),
+    apt(_groups, vfio.VFIO_GROUP_GET_DEVICE_FD, ("hex", st.sampled_from(NAMES))),
+    apt(["vm"], kvm.KVM_CREATE_DEVICE, ("u32", _flags), ("u32", u32), ("u32", _flags)),
+    apt(
+        ["vm"],
+        kvm.KVM_SET_USER_MEMORY_REGION,
+        *[("u32", _flags), ("u32", _flags), ("u64", _page), ("u64", _page), ("ptr", _page)],
+    ),
+    apt(
+        ["kvm-device"],
+        kvm.KVM_SET_DEVICE_ATTR,
+        *[("u32", st.just(0)), ("u32", st.just(1)), ("u64", st.integers(0, 3))],
+        ("ptr", st.sampled_from(range(len(KINDS))).map(lambda kind: FD_PAGE + 4 * kind)),
+    ),
+)
+
 ioctls = call("ioctl", fds, requests, arguments)
 calls = st.one_of(
     ioctls,
-    ioctls,
-    ioctls,
+    apt_ioctls,
     call("open", st.sampled_from(PATHS), st.one_of(st.just(os.O_RDWR), u32.map(lambda n: n >> 1))),
     call("close", fds),
     call("dup", fds),
@@ -176,8 +265,7 @@ calls = st.one_of(
     call("setrlimit", st.integers(0, 17), st.none() | u64, st.none() | u64),
     call("setuid", st.integers(0, 2)),
     call("fail_nth", st.integers(0, 6)),
-    call("new_process"),
-    call("exit"),
+    call("exit", st.booleans()),
 )
 
 
@@ -185,21 +273,35 @@ calls = st.one_of(
 
 
 class World:
-    """Two processes on one machine; the first has a file of every kind that the machine has."""
+    """Two processes on one machine, with files of every kind that the machine has."""
 
     def __init__(self, system: System) -> None:
         self.system = system
         self.processes: list[Process] = []
         self.memory: list[int] = []
+        self.fds: list[dict[str, int]] = []
         self.views: list[memoryview] = []
-        for _ in range(2):
-            self.start()
-        furnish(self.processes[0], self.memory[0], system)
+        for which in range(2):
+            self.start(which)
 
-    def start(self) -> None:
+    def start(self, which: int) -> None:
         process = self.system.process()
+        address = memory(process, PAGES * 4096 // process.page_size)
+        fds: dict[str, int] = {}
+        with contextlib.suppress(OSError):  # the other process has the groups, or all memory
+            furnish(process, address, self.system.machine, fds, GROUPS[which])
+        for at, kind in enumerate(KINDS):
+            process.poke(address + FD_PAGE + 4 * at, self.number(fds, kind))
         self.processes.append(process)
-        self.memory.append(memory(process, PAGES * 4096 // process.page_size))
+        self.memory.append(address)
+        self.fds.append(fds)
+
+    @staticmethod
+    def number(fds: dict[str, int], kind: str) -> bytes:
+        return fds.get(kind, -1).to_bytes(4, "little", signed=True)
+
+    def fd(self, which: int, fd: int | str) -> int:
+        return self.fds[which].get(fd, -1) if isinstance(fd, str) else fd
 
     def address(self, which: int, value: Any) -> int:
         return (self.memory[which] + value[1]) % 2**64 if isinstance(value, tuple) else value
@@ -214,6 +316,8 @@ class World:
                     out += value.to_bytes(8, "little")
                 case "ptr":
                     out += ((self.memory[which] + value) % 2**64).to_bytes(8, "little")
+                case "fd":
+                    out += self.number(self.fds[which], value)
                 case _:
                     out += value
         return out
@@ -238,8 +342,9 @@ class World:
         process, address = self.processes[which], functools.partial(self.address, which)
         match name, arguments:
             case "ioctl", (fd, request, argument):
-                self.ioctl(which, fd, request, argument)
+                self.ioctl(which, self.fd(which, fd), request, argument)
             case "mmap", (length, protection, flags, fd, offset, at, align):
+                fd = self.fd(which, fd)
                 process.mmap(
                     length, protection, flags, fd, offset, address=address(at), align=align
                 )
@@ -247,18 +352,22 @@ class World:
                 getattr(process, name)(address(at), *rest)
             case "view", (at, length):
                 self.views.append(process.view(address(at), length))
-            case "read" | "write", _:
+            case (
+                "close" | "dup" | "ftruncate" | "poll" | "read" | "write" | "pread" | "pwrite",
+                (fd, *rest),
+            ):
                 process.interrupt()  # no call waits for what nobody will do
-                getattr(process, name)(*arguments)
+                getattr(process, name)(self.fd(which, fd), *rest)
             case "setuid", (uid,):
                 process.setresuid(uid, uid, uid)
             case "fail_nth", (nth,):
                 process.fail_nth = nth
-            case "new_process", _:
-                if len(self.processes) < 8:
-                    self.start()
-                    self.processes[which], self.processes[-1] = self.processes[-1], process
-                    self.memory[which], self.memory[-1] = self.memory[-1], self.memory[which]
+            case "exit", (and_calls_on,):
+                process.exit()
+                if not and_calls_on and len(self.processes) < 8:
+                    self.start(which)
+                    for kept in (self.processes, self.memory, self.fds):
+                        kept[which], kept[-1] = kept[-1], kept[which]  # type: ignore[index]
             case _:
                 getattr(process, name)(*arguments)
 
@@ -276,24 +385,30 @@ class World:
         assert self.system.used_frames == 0
 
 
-def furnish(process: Process, address: int, system: System) -> None:
-    """Opens files of every kind, as low descriptors."""
-    process.eventfd(0, os.O_NONBLOCK)
-    process.ftruncate(process.memfd_create("memfd"), 3 * process.page_size + 1)
-    abi = system.machine.abi
-    machine_fd = vm(process, abi)
-    kvm_device = kvm_vfio_device(process, machine_fd, abi)
-    if not system.machine.modules.vfio:
+def furnish(
+    process: Process,
+    address: int,
+    on: Machine,
+    fds: dict[str, int],
+    groups: tuple[str, bytes, str],
+) -> None:
+    """Opens files of every kind, as far as it can."""
+    fds["eventfd"] = process.eventfd(0, os.O_NONBLOCK)
+    fds["memfd"] = process.memfd_create("memfd")
+    process.ftruncate(fds["memfd"], 3 * process.page_size + 1)
+    fds["vm"] = vm(process, on.abi)
+    fds["kvm-device"] = kvm_vfio_device(process, fds["vm"], on.abi)
+    if not on.modules.vfio:
         return
-    process.open("/dev/vfio/vfio", os.O_RDWR)
-    if not system.machine.iommus:
+    fds["empty-container"] = process.open("/dev/vfio/vfio", os.O_RDWR)
+    if not on.iommus:
         return
-    container, group = type1(process)
-    map_dma(process, container, 1 << 20, address, 4 * process.page_size)
-    device(process, group)
-    add_file(process, kvm_device, group)
-    process.dup(group)
-    group_in_container(process, "/dev/vfio/4")
+    group, name, other = groups
+    fds["container"], fds["group"] = type1(process, group)
+    map_dma(process, fds["container"], 1 << 20, address, 4 * process.page_size)
+    fds["device"] = device(process, fds["group"], name)
+    add_file(process, fds["kvm-device"], fds["group"])
+    fds["container-2"], fds["group-2"] = group_in_container(process, other)
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -306,19 +421,22 @@ def test_no_call_does_harm(name: str, program: list[tuple[str, int, tuple[Any, .
     world.end()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["dup", "close"]), st.integers(3, 20)), max_size=40))
-def test_any_order_of_closing(steps: list[tuple[str, int]]) -> None:
+@given(st.lists(st.tuples(who, st.sampled_from(["dup", "close"]), st.integers(3, 20)), max_size=40))
+def test_any_order_of_closing(steps: list[tuple[int, str, int]]) -> None:
     world = World(System(MACHINES["q35"]))
-    for what, fd in steps:
-        call: Callable[[int], object] = getattr(world.processes[0], what)
+    for which, what, fd in steps:
+        call: Callable[[int], object] = getattr(world.processes[which], what)
         with contextlib.suppress(OSError):
             call(fd)
-    for fd in range(64):
-        with contextlib.suppress(OSError):
-            world.processes[0].close(fd)
-    # All files are closed: the group can be opened anew, and nothing is pinned.
+    for process in world.processes:
+        for fd in range(64):
+            with contextlib.suppress(OSError):
+                process.close(fd)
+    # All files are closed: the groups can be opened anew, and nothing is pinned.
     assert world.system.total_pins == 0
-    world.processes[0].close(world.processes[0].open(GROUP, os.O_RDWR))
+    for group, _, other in GROUPS:
+        for path in (group, other):
+            world.processes[0].open(path, os.O_RDWR)
     world.end()
 
 
@@ -327,7 +445,8 @@ def test_random_bytes(data: bytes, fd: int, request: int) -> None:
     world = World(System(MACHINES["q35"]))
     block = bytearray(data)
     with contextlib.suppress(OSError):
-        world.ioctl(0, fd, request, ("number", 0))
+        world.ioctl(0, fd, request, ("none",))
+    with contextlib.suppress(OSError):
         world.processes[0].ioctl(fd, int(request), block)
     assert len(block) == len(data)
     world.end()
