@@ -83,6 +83,48 @@ def test_q35_intel_is_the_machine_of_its_transcripts() -> None:
     assert all(each.model == "host" for n in (0, 2, 6, 7) for each in q35.groups()[n])
 
 
+def test_q35_amd_and_q35_virtio_differ_from_it_in_their_iommu() -> None:
+    q35, amd, virtio = (machine.load(name) for name in ("q35-intel", "q35-amd", "q35-virtio"))
+    # VFIO_IOMMU_GET_INFO of type1-info.uapi
+    assert amd.iommus[0].pgsize_bitmap == 0xFFF7FFFFFF000
+    assert virtio.iommus[0].pgsize_bitmap == 0xFFFFFFFFFFFFF000
+    assert amd.iommus[0].reserved == (
+        machine.Reserved(0xFEE00000, 0xFEEFFFFF, "msi"),
+        machine.Reserved(0xFD00000000, 0xFFFFFFFFFF, "reserved"),
+    )
+    assert [dataclasses.replace(function, iommu=q35.pci[0].iommu) for function in amd.pci] == list(
+        q35.pci
+    )
+    groups = virtio.groups()
+    assert list(groups) == list(range(7))
+    for number, address, vfio in ((4, "0000:00:02.0", 0), (5, "0000:00:05.0", 1)):
+        (function,) = groups[number]
+        assert (function.address, function.driver, function.vfio) == (address, "vfio-pci", vfio)
+    assert [each.address for each in groups[6]] == ["0000:01:00.0"]
+    # What is behind the PCIe-to-PCI bridges is behind no IOMMU, and vfio-pci does not bind to it.
+    assert {each.address for each in virtio.pci if each.group is None} == {
+        f"0000:{place}"
+        for place in ("00:04.0", "00:06.0", "02:01.0", "02:02.0", "03:01.0", "03:02.0")
+    }
+    assert virtio.options["vfio_iommu_type1.allow_unsafe_interrupts"] is True
+
+
+@pytest.mark.parametrize(
+    ("driver", "coherent"), [("intel", False), ("amd", True), ("virtio", False)]
+)
+def test_amd_is_always_coherent_and_virtio_never(driver: str, coherent: bool) -> None:
+    text = changed(('"intel"', f'"{driver}"'))
+    assert machine.parse(text).iommus[0].enforce_cache_coherency is coherent
+    other = changed(
+        ('"intel"', f'"{driver}"\nenforce_cache_coherency = {str(not coherent).lower()}')
+    )
+    if driver == "intel":
+        assert machine.parse(other).iommus[0].enforce_cache_coherency
+    else:
+        with pytest.raises(MachineError, match=f"expected {str(coherent).lower()}, as ever with"):
+            machine.parse(other)
+
+
 def test_every_machine_of_the_package_loads_and_reads_its_own_text_back() -> None:
     assert "q35-intel" in machine.names()
     for name in machine.names():

@@ -295,6 +295,11 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     CHECK(table.top().levels == 5);
     CHECK(map(~std::uint64_t{0xfff}, k4K, 1) == "ok");
     CHECK(table.top().levels == 6);
+    // Each former root is the first table below the next one, named with its level.
+    const auto way = entries_to(machine, table, 0, 0);
+    for (unsigned level = 5; level > 0; --level) {
+        CHECK((way[5 - level] & 0xfff0000000000fff) == (0x6000000000000001 | level << 9));
+    }
     for (const std::uint64_t iova :
          {std::uint64_t{0}, k512G - k4K, k512G, std::uint64_t{1} << 48, ~std::uint64_t{0xfff}}) {
         CHECK(table.iova_to_phys(iova + 7) == 8 * k512G + 7);
@@ -312,6 +317,13 @@ TEST_CASE("a page that is as large as the tree makes it grow") {
     CHECK(table.iova_to_phys(2 * k512G - 1) == 4 * k512G - 1);
     // A root that became a table and maps nothing was in its way.
     CHECK(machine.memory().used_frames() == 1);
+    // One that fills what four levels reach is one entry of a fifth.
+    Amd other = value(Amd::create(machine.memory(), 3, 6, faults));
+    const std::uint64_t size = std::uint64_t{1} << 48;
+    CHECK(refusal_of(other.map_pages(0, size, size, 1, kRead, {}, faults)) == "ok");
+    CHECK(other.top().levels == 5);
+    CHECK(entries_to(machine, other, 0, 4) == std::vector<std::uint64_t>{0x3001000000000001});
+    CHECK(other.unmap_pages(k512G, k4K, 1) == size);
 }
 
 TEST_CASE("beyond the levels that there may be: ERANGE") {
