@@ -26,6 +26,12 @@ enum Protection : std::uint32_t {
 
 enum class DomainType : std::uint8_t { blocked, identity, unmanaged };
 
+/// What a device finds at an iova: where its access leads and what it may do there.
+struct Translation {
+    PhysAddr address;
+    std::uint32_t protection;
+};
+
 /// How far map_pages() came, and why no further.
 struct Mapped {
     std::uint64_t bytes = 0;
@@ -63,6 +69,15 @@ class Domain {
                                       std::uint64_t count) = 0;
     /// Where an iova leads; 0: nowhere.
     virtual PhysAddr iova_to_phys(std::uint64_t iova) const = 0;
+    /// How the hardware answers a device; nothing: a fault. Good up to the next multiple of 4 KiB.
+    /// Domains whose entries keep rights say them; any other grants both.
+    virtual std::optional<Translation> translate(std::uint64_t iova) const {
+        const PhysAddr address = iova_to_phys(iova);
+        if (address == 0) {
+            return std::nullopt;
+        }
+        return Translation{address, kRead | kWrite};
+    }
 
     /// Makes every DMA through this domain snoop the processor's caches, whatever the device
     /// asks for. False: not every IOMMU behind the domain can.

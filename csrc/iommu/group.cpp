@@ -109,6 +109,23 @@ Domain* Group::domain() const {
     return domain_;
 }
 
+std::expected<PhysAddr, FaultCause> Group::translate(std::uint64_t iova,
+                                                     mm::Access access) const {
+    const Lock lock(mutex_);
+    if (domain_->type() == DomainType::blocked) {
+        return std::unexpected(FaultCause::blocked);
+    }
+    const auto found = domain_->translate(iova);
+    if (!found) {
+        return std::unexpected(FaultCause::not_mapped);
+    }
+    const std::uint32_t needed = access == mm::Access::write ? kWrite : kRead;
+    if ((found->protection & needed) == 0) {
+        return std::unexpected(FaultCause::not_permitted);
+    }
+    return found->address;
+}
+
 Result<> Group::set_domain(Domain& domain) {
     for (auto device = devices_.begin(); device != devices_.end(); ++device) {
         const auto attached = domain.attach_device(**device);

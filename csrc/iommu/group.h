@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <vector>
 
 #include "base/base.h"
 #include "iommu/device.h"
+#include "iommu/dma_fault.h"
 #include "iommu/domain.h"
 
 namespace kvmiommu::iommu {
@@ -57,6 +59,9 @@ class Group {
     void detach(Domain& domain) EXCLUDES(mutex_);
     /// The domain that they are in.
     Domain* domain() const EXCLUDES(mutex_);
+    /// Where a device's access to an iova leads: the domain cannot change meanwhile.
+    std::expected<PhysAddr, FaultCause> translate(std::uint64_t iova, mm::Access access) const
+        EXCLUDES(mutex_);
 
   private:
     Result<> set_domain(Domain& domain) REQUIRES(mutex_);

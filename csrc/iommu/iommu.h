@@ -13,6 +13,8 @@
 //   pgsize_bitmap   the page sizes that a domain can map, a bit each
 //   aperture        the iovas that a domain can translate
 //   owner           who claimed a group's DMA: a VFIO group, an iommufd; none: the kernel's drivers
+//   DmaPort         what a device does DMA through: translated access by access
+//   DmaFault        an access of a device that was refused, kept in a FaultLog
 //   ReservedRegion  iovas that are not to be mapped, such as the interrupt window
 //   format, walker  the bits of a page table (pgtable/vtdss.h, amdv1.h) and the one template that
 //                   walks every format (pgtable/radix.h)
@@ -23,12 +25,14 @@
 //   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates
 //   a Domain owns it, and detaches every group before it goes.
 //
-// Lock order: a Group's mutex is taken before any lock of a driver. Page tables take no lock:
+// Lock order: a Group's mutex is taken before any lock of a driver. A FaultLog's is a leaf. Page tables take no lock:
 // callers own disjoint ranges.
 
 #pragma once
 
 #include "iommu/device.h"
+#include "iommu/dma_fault.h"
+#include "iommu/dma_port.h"
 #include "iommu/domain.h"
 #include "iommu/group.h"
 #include "iommu/map.h"

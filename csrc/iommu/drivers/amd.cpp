@@ -43,6 +43,9 @@ class AmdDomain final : public Domain {
         return table_.unmap_pages(iova, page_size, count);
     }
     PhysAddr iova_to_phys(std::uint64_t iova) const override { return table_.iova_to_phys(iova); }
+    std::optional<Translation> translate(std::uint64_t iova) const override {
+        return table_.translate(iova);
+    }
 
     // FC is in every leaf anyway (drivers/iommu/amd/iommu.c: amd_iommu_enforce_cache_coherency).
     bool enforce_cache_coherency() override { return true; }

@@ -58,6 +58,9 @@ class IntelDomain final : public Domain {
         return table_.unmap_pages(iova, page_size, count);
     }
     PhysAddr iova_to_phys(std::uint64_t iova) const override { return table_.iova_to_phys(iova); }
+    std::optional<Translation> translate(std::uint64_t iova) const override {
+        return table_.translate(iova);
+    }
 
     bool enforce_cache_coherency() override {
         if (can_snoop_) {

@@ -38,9 +38,10 @@ class VirtioDomain final : public Domain {
     }
 
     Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
-                     std::uint64_t count, std::uint32_t, FaultPoints& faults) override {
+                     std::uint64_t count, std::uint32_t protection, FaultPoints& faults) override {
         Mapped mapped;
-        if (const auto added = add(iova, page_size * count, address, faults); !added) {
+        if (const auto added = add(iova, page_size * count, {address, protection}, faults);
+            !added) {
             mapped.refusal = added.error();
         } else {
             mapped.bytes = page_size * count;
@@ -70,15 +71,23 @@ class VirtioDomain final : public Domain {
     }
 
     PhysAddr iova_to_phys(std::uint64_t iova) const override {
+        const auto found = translate(iova);
+        return found ? found->address : 0;
+    }
+    std::optional<Translation> translate(std::uint64_t iova) const override {
         const Lock lock(mutex_);
         const auto found = containing(iova);
-        return found == mappings_.end() ? 0 : found->second.address + (iova - found->first);
+        if (found == mappings_.end()) {
+            return std::nullopt;
+        }
+        const Translation& first = found->second.first;
+        return Translation{first.address + (iova - found->first), first.protection};
     }
 
   private:
     struct Mapping {
         std::uint64_t last;
-        PhysAddr address;
+        Translation first;  // of its first iova
     };
     using Mappings = std::map<std::uint64_t, Mapping>;  // by the first iova
 
@@ -90,7 +99,7 @@ class VirtioDomain final : public Domain {
         return std::prev(behind);
     }
 
-    Result<> add(std::uint64_t iova, std::uint64_t bytes, PhysAddr address, FaultPoints& faults)
+    Result<> add(std::uint64_t iova, std::uint64_t bytes, Translation first, FaultPoints& faults)
         EXCLUDES(mutex_) {
         if (faults.fails()) {
             return refuse(ENOMEM, "a mapping could not be allocated: told to fail", kAddMapping);
@@ -103,7 +112,7 @@ class VirtioDomain final : public Domain {
             return refuse(EINVAL, "{:x} to {:x} are in part mapped already", kMapRequest, iova,
                           last);
         }
-        mappings_.emplace_hint(behind, iova, Mapping{last, address});
+        mappings_.emplace_hint(behind, iova, Mapping{last, first});
         return {};
     }
 

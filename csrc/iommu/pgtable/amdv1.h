@@ -48,6 +48,9 @@ struct AmdV1 {
         // The lowest address bit that is clear stands for half of the page.
         return std::uint64_t{2} << std::countr_one(entry | low_mask(kPageShift));
     }
+    static constexpr std::uint32_t protection(Entry entry) {
+        return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
+    }
 
     // --- entries made ---
     // What a device may do is a matter of the leaves: tables let everything through.

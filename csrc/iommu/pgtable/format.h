@@ -39,6 +39,8 @@ concept Format =
         { F::address(entry) } -> std::same_as<mm::PhysAddr>;
         // Bytes of the page that a leaf is of.
         { F::leaf_size(entry, level) } -> std::same_as<std::uint64_t>;
+        // Of a leaf: what it lets a device do.
+        { F::protection(entry) } -> std::same_as<std::uint32_t>;
 
         // `level` is that of the table which the entry names, `size` that of the page.
         { F::make_table(address, level) } -> std::same_as<typename F::Entry>;

@@ -14,6 +14,8 @@
 #include <bit>
 #include <cassert>
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 #include "base/base.h"
 #include "iommu/domain.h"
@@ -118,21 +120,33 @@ class RadixTable {
     }
 
     PhysAddr iova_to_phys(std::uint64_t iova) const {
+        const auto found = translate(iova);
+        return found ? found->address : 0;
+    }
+
+    /// Domain::translate(). A device may walk while the range is unmapped and its tables are given
+    /// to somebody else, so whatever is read is looked at before it is followed.
+    std::optional<Translation> translate(std::uint64_t iova) const {
         const Top top = this->top();
         if (!reaches(top, iova)) {
-            return 0;
+            return std::nullopt;
         }
         PhysAddr table = top.root;
         for (unsigned level = top.levels - 1;; --level) {
             const Entry entry = load(table, index_of(iova, level));
             if (!F::present(entry)) {
-                return 0;
+                return std::nullopt;
             }
             if (F::leaf(entry, level)) {
                 const std::uint64_t page_size = F::leaf_size(entry, level);
-                return align_down(F::address(entry), page_size) + (iova & (page_size - 1));
+                return Translation{
+                    align_down(F::address(entry), page_size) + (iova & (page_size - 1)),
+                    F::protection(entry)};
             }
             table = F::address(entry);
+            if (!memory_.is_ram(table)) {
+                return std::nullopt;
+            }
         }
     }
 

@@ -37,6 +37,9 @@ struct VtdSecondLevel {
     static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
         return std::uint64_t{1} << (kPageShift + level * kIndexBits);
     }
+    static constexpr std::uint32_t protection(Entry entry) {
+        return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
+    }
 
     // --- entries made ---
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
