@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <vector>
 
 #include "bindings/register.h"
 #include "machine/description.h"
@@ -60,8 +61,8 @@ void add_reserved(Description& description, std::uint64_t start, std::uint64_t l
 
 void add_pci(Description& description, const std::string& address, const std::string& model,
              const std::string& driver, const std::string& iommu,
-             std::optional<std::uint32_t> group) {
-    description.pci.push_back({address, model, driver, iommu, group});
+             std::optional<std::uint32_t> group, const std::vector<std::uint64_t>& bars) {
+    description.pci.push_back({address, model, driver, iommu, group, bars});
 }
 
 void set_abi(Description& description, const std::string& abi) {
@@ -142,7 +143,7 @@ void register_description(py::module_& core) {
         .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"),
              kAddReserved)
         .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
-             arg("iommu"), arg("group"), kAddPci);
+             arg("iommu"), arg("group"), arg("bars") = std::vector<std::uint64_t>{}, kAddPci);
 }
 
 }  // namespace kvmiommu

@@ -86,6 +86,21 @@ constexpr char kPinnedFrames[] = "Frames of 4096 bytes that a device or the kern
 constexpr char kTotalPins[] =
     "The sum of all pins: a frame that is pinned twice counts twice here.";
 
+constexpr char kDmaFaults[] = R"(dma_faults(self)
+--
+
+What devices were refused, the oldest first: number, device, iova, "read" or "write", cause.)";
+
+py::list dma_faults(System& system) {
+    py::list faults;
+    for (const iommu::DmaFault& fault : system.dma_faults().faults()) {
+        faults.append(py::make_tuple(fault.sequence, fault.device, fault.iova,
+                                     fault.access == mm::Access::write ? "write" : "read",
+                                     iommu::fault_cause_text(fault.cause)));
+    }
+    return faults;
+}
+
 }  // namespace
 
 void register_system(py::module_& core) {
@@ -96,6 +111,7 @@ void register_system(py::module_& core) {
         .def("close", &System::close, py::call_guard<py::gil_scoped_release>(), kClose)
         .def("keep_trace", &keep_trace, arg("records"), kKeepTrace)
         .def("trace", &trace, kTrace)
+        .def("dma_faults", &dma_faults, kDmaFaults)
         .def_property_readonly("alive", &alive, kAlive)
         .def_property_readonly("used_frames", &used_frames, kUsedFrames)
         .def_property_readonly("pinned_frames", &pinned_frames, kPinnedFrames)

@@ -5,6 +5,9 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "fs/kernel.h"
 #include "fs/task.h"
 
@@ -76,17 +79,24 @@ Result<std::int64_t> EventFd::write(Task& task, UserBuffer from) {
     }
     for (;;) {
         Sleeper sleeper;
+        Listeners told;
+        bool counted = false;
         {
             const Lock lock(mutex_);
-            if (kOverflow - count_ > added) {
+            counted = kOverflow - count_ > added;
+            if (counted) {
                 count_ += added;
+                told = take_for_listeners();
                 wake();
-                return sizeof added;
-            }
-            if (nonblocking()) {
+            } else if (nonblocking()) {
                 return refuse(EAGAIN, "{:x} and {} more are too many", kWrite, count_, added);
+            } else {
+                sleepers_.push_back(&sleeper);
             }
-            sleepers_.push_back(&sleeper);
+        }
+        if (counted) {
+            tell(told);
+            return sizeof added;
         }
         TRY(wait(task, sleeper));
     }
@@ -108,11 +118,51 @@ std::uint32_t EventFd::poll() {
 }
 
 void EventFd::signal() {
-    const Lock lock(mutex_);
-    if (count_ < kOverflow) {
-        ++count_;
+    Listeners told;
+    {
+        const Lock lock(mutex_);
+        if (count_ < kOverflow) {
+            ++count_;
+        }
+        told = take_for_listeners();
+        wake();
     }
-    wake();
+    tell(told);
+}
+
+EventFd::Listeners EventFd::take_for_listeners() {
+    if (!listeners_.empty() && count_ != 0) {
+        count_ = 0;
+        return listeners_;
+    }
+    return {};
+}
+
+void EventFd::tell(const Listeners& listeners) {
+    for (const Ref<EventListener>& listener : listeners) {
+        listener->signaled();
+    }
+}
+
+void EventFd::listen(Ref<EventListener> listener) {
+    Listeners told;
+    {
+        const Lock lock(mutex_);
+        listeners_.push_back(std::move(listener));
+        told = take_for_listeners();
+    }
+    tell(told);
+}
+
+void EventFd::unlisten(const EventListener& listener) {
+    Ref<EventListener> gone;
+    const Lock lock(mutex_);
+    const auto found = std::find_if(listeners_.begin(), listeners_.end(),
+                                    [&](const auto& other) { return other.get() == &listener; });
+    if (found != listeners_.end()) {
+        gone = std::move(*found);
+        listeners_.erase(found);
+    }
 }
 
 std::uint64_t EventFd::count() const {

@@ -109,8 +109,7 @@ Domain* Group::domain() const {
     return domain_;
 }
 
-std::expected<PhysAddr, FaultCause> Group::translate(std::uint64_t iova,
-                                                     mm::Access access) const {
+std::expected<PhysAddr, FaultCause> Group::translate(std::uint64_t iova, mm::Access access) const {
     const Lock lock(mutex_);
     if (domain_->type() == DomainType::blocked) {
         return std::unexpected(FaultCause::blocked);

@@ -25,8 +25,8 @@
 //   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates
 //   a Domain owns it, and detaches every group before it goes.
 //
-// Lock order: a Group's mutex is taken before any lock of a driver. A FaultLog's is a leaf. Page tables take no lock:
-// callers own disjoint ranges.
+// Lock order: a Group's mutex is taken before any lock of a driver. A FaultLog's is a leaf. Page
+// tables take no lock: callers own disjoint ranges.
 
 #pragma once
 

@@ -27,6 +27,7 @@ struct PciDescription {
     std::string driver;                  // bound to it; empty: none
     std::string iommu;                   // an instance's name; empty: behind none
     std::optional<std::uint32_t> group;  // number of its IOMMU group
+    std::vector<std::uint64_t> bars;     // where firmware puts its regions; the rest is chosen
 };
 
 struct Description {

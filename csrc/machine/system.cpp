@@ -8,6 +8,7 @@
 #include "iommu/drivers/amd.h"
 #include "iommu/drivers/intel.h"
 #include "iommu/drivers/virtio.h"
+#include "pci/models.h"
 #include "vfio/external.h"
 
 namespace kvmiommu::machine {
@@ -87,11 +88,47 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus) {
     return {};
 }
 
+Result<> System::add_model(pci::Function& function, const PciDescription& description) {
+    function.dma = std::make_unique<iommu::DmaPort>(function.address, function.group,
+                                                    kernel_.memory(), dma_faults_);
+    function.hardware = pci::make_model(description.model);
+    if (!function.hardware) {
+        if (description.model == "host" && description.driver != "vfio-pci") {
+            return {};
+        }
+        return refuse(EINVAL, "the model of PCI function {:x}:{:x} (device, function) is not known",
+                      kSource, function.location.bus, function.location.devfn);
+    }
+    function.hardware->plug(*function.dma, kernel_.memory());
+    pci::set_up(function, description.bars, next_bar_, next_io_);
+    return {};
+}
+
+void System::find_buses() {
+    for (const auto& function : functions_) {
+        for (const auto& other : functions_) {
+            if (other->location.segment == function->location.segment &&
+                other->location.bus == function->location.bus) {
+                function->bus.push_back(other.get());
+            }
+        }
+    }
+}
+
 Result<> System::add_functions(const std::vector<PciDescription>& functions) {
     functions_.reserve(functions.size());
     for (std::size_t index = 0; index < functions.size(); ++index) {
         const PciDescription& description = functions[index];
-        pci::Function function{description.address, description.model, description.driver};
+        functions_.push_back(std::make_unique<pci::Function>());
+        pci::Function& function = *functions_.back();
+        function.address = description.address;
+        function.model = description.model;
+        function.driver = description.driver;
+        const auto location = pci::Location::parse(description.address);
+        if (!location) {
+            return refuse(EINVAL, "PCI function {}: its address is none", kSource, index);
+        }
+        function.location = *location;
         if (!description.iommu.empty()) {
             const auto unit = units_.find(description.iommu);
             if (unit == units_.end() || !description.group) {
@@ -111,10 +148,11 @@ Result<> System::add_functions(const std::vector<PciDescription>& functions) {
             function.group = group.get();
             group->add_device(*function.device);
         }
-        functions_.push_back(function);
+        TRY(add_model(function, description));
     }
-    for (pci::Function& function : functions_) {
-        TRY(bind_driver(function));
+    find_buses();
+    for (const auto& function : functions_) {
+        TRY(bind_driver(*function));
     }
     return {};
 }

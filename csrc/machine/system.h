@@ -31,6 +31,9 @@ class System {
     fs::Kernel& kernel() { return kernel_; }
     const std::string& name() const { return name_; }
 
+    /// What devices tried to reach and could not.
+    const iommu::FaultLog& dma_faults() const { return dma_faults_; }
+
     /// A new process of user 0. EBADF after close().
     Result<std::shared_ptr<Process>> create_process() EXCLUDES(mutex_);
 
@@ -41,6 +44,8 @@ class System {
   private:
     System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory);
     Result<> add_iommus(const std::vector<IommuDescription>& iommus);
+    Result<> add_model(pci::Function& function, const PciDescription& description);
+    void find_buses();
     Result<> add_functions(const std::vector<PciDescription>& functions);
     Result<> bind_driver(pci::Function& function);
 
@@ -54,7 +59,10 @@ class System {
     std::map<std::string, Unit> units_;  // by the instance's name
     std::vector<std::unique_ptr<iommu::Device>> devices_;
     std::map<std::uint32_t, std::unique_ptr<iommu::Group>> groups_;
-    std::vector<pci::Function> functions_;
+    iommu::FaultLog dma_faults_;
+    std::vector<std::unique_ptr<pci::Function>> functions_;
+    std::uint64_t next_bar_ = std::uint64_t{0xe0000000};  // where firmware puts the next one
+    std::uint64_t next_io_ = 0xc000;
     std::optional<vfio::Module> vfio_;
     std::optional<kvm::Module> kvm_;
 

@@ -5,7 +5,9 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/base.h"
 #include "mm/physical_memory.h"
@@ -22,6 +24,12 @@ class Backing : public RefCounted {
     ///
     /// The frames stay what they are as long as a mapping may show them.
     virtual Result<SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) = 0;
+
+    /// A load or a store of the process where frames() has nothing to show: registers. Called
+    /// without a lock. False: there is nothing to load from either, SIGBUS. The bytes lie in one
+    /// page.
+    virtual bool load(std::uint64_t, std::span<std::byte>) { return false; }
+    virtual bool store(std::uint64_t, std::span<const std::byte>) { return false; }
 
     /// Can a device reach these pages (pin_user_pages)? Not those of registers.
     virtual bool pinnable() const { return true; }

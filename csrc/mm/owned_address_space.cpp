@@ -487,33 +487,83 @@ Result<> OwnedAddressSpace::copy_out(std::uint64_t to, const void* from, std::ui
     return {};
 }
 
-Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
-    const Lock lock(mutex_);
-    return walk(By::process, from, bytes, Access::read,
-                [](const std::byte*, std::uint64_t, SlotRun) {})
-        .signal;
+// The address has ended a walk with SIGBUS: there is an area, and it allows the access.
+OwnedAddressSpace::Trap OwnedAddressSpace::trap_at(std::uint64_t address, std::uint64_t bytes) {
+    const auto& [start, area] = *std::prev(areas_.upper_bound(address));
+    if (!area.backing || area.ended) {
+        return {};
+    }
+    const std::uint64_t to_page_end = page_size() - address % page_size();
+    return {area.backing, area.where_at(address - start), std::min(bytes, to_page_end)};
 }
 
+// What is behind a trapped page is not asked, for asking may change it.
+Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
+    const Lock lock(mutex_);
+    for (std::uint64_t done = 0;;) {
+        const Reach reach = walk(By::process, from + done, bytes - done, Access::read,
+                                 [](const std::byte*, std::uint64_t, SlotRun) {});
+        done += reach.bytes;
+        if (reach.signal != Signal::bus) {
+            return reach.signal;
+        }
+        const Trap trap = trap_at(from + done, bytes - done);
+        if (!trap.backing) {
+            return Signal::bus;
+        }
+        done += trap.bytes;
+    }
+}
+
+// Whatever lies behind a trapped page is asked without the lock, so that it may call back.
 Signal OwnedAddressSpace::peek(void* to, std::uint64_t from, std::uint64_t bytes) {
     auto* out = static_cast<std::byte*>(to);
-    const Lock lock(mutex_);
-    return walk(By::process, from, bytes, Access::read,
-                [&](const std::byte* memory, std::uint64_t step, SlotRun) {
-                    std::memcpy(out, memory, step);
-                    out += step;
-                })
-        .signal;
+    for (std::uint64_t done = 0;;) {
+        Trap trap;
+        {
+            const Lock lock(mutex_);
+            const Reach reach = walk(By::process, from + done, bytes - done, Access::read,
+                                     [&](const std::byte* memory, std::uint64_t step, SlotRun) {
+                                         std::memcpy(out, memory, step);
+                                         out += step;
+                                     });
+            done += reach.bytes;
+            if (reach.signal != Signal::bus) {
+                return reach.signal;
+            }
+            trap = trap_at(from + done, bytes - done);
+        }
+        if (!trap.backing || !trap.backing->load(trap.offset, {out, trap.bytes})) {
+            return Signal::bus;
+        }
+        out += trap.bytes;
+        done += trap.bytes;
+    }
 }
 
 Signal OwnedAddressSpace::poke(std::uint64_t to, const void* from, std::uint64_t bytes) {
     const auto* in = static_cast<const std::byte*>(from);
-    const Lock lock(mutex_);
-    return walk(By::process, to, bytes, Access::write,
-                [&](std::byte* memory, std::uint64_t step, SlotRun) {
-                    std::memcpy(memory, in, step);
-                    in += step;
-                })
-        .signal;
+    for (std::uint64_t done = 0;;) {
+        Trap trap;
+        {
+            const Lock lock(mutex_);
+            const Reach reach = walk(By::process, to + done, bytes - done, Access::write,
+                                     [&](std::byte* memory, std::uint64_t step, SlotRun) {
+                                         std::memcpy(memory, in, step);
+                                         in += step;
+                                     });
+            done += reach.bytes;
+            if (reach.signal != Signal::bus) {
+                return reach.signal;
+            }
+            trap = trap_at(to + done, bytes - done);
+        }
+        if (!trap.backing || !trap.backing->store(trap.offset, {in, trap.bytes})) {
+            return Signal::bus;
+        }
+        in += trap.bytes;
+        done += trap.bytes;
+    }
 }
 
 Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t bytes,

@@ -150,6 +150,13 @@ class OwnedAddressSpace final : public AddressSpace {
     std::uint64_t remove(Range range, By by, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
     Result<SlotRun> slots(const Area& area, std::uint64_t start, std::uint64_t at,
                           std::uint64_t bytes) REQUIRES(mutex_);
+    // Registers that an access of the process meets: where in which backing, and how far.
+    struct Trap {
+        Ref<Backing> backing;
+        std::uint64_t offset = 0;
+        std::uint64_t bytes = 0;
+    };
+    Trap trap_at(std::uint64_t address, std::uint64_t bytes) REQUIRES(mutex_);
     template <class Visit>
     Reach walk(By by, std::uint64_t address, std::uint64_t bytes, Access access, Visit&& visit)
         REQUIRES(mutex_);

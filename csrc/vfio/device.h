@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/base.h"
 #include "fs/file.h"
 #include "pci/function.h"
+#include "vfio/pci_device.h"
 
 namespace kvmiommu::vfio {
 
@@ -29,13 +31,25 @@ class Device {
     bool enforced_coherent() const;
 
     /// A new descriptor's file, through its group. As Group::open_device().
-    Result<Ref<fs::File>> open(fs::Task& task);
+    Result<Ref<fs::File>> open(fs::Task& task) EXCLUDES(mutex_);
+    void close() EXCLUDES(mutex_);
+
+    /// What its driver makes of it.
+    PciDevice& driver() { return *driver_; }
 
   private:
     friend class Group;
+    // Opening and closing go one after the other (dev_set->lock). It is no mutex, for the device's
+    // model is called meanwhile.
+    void begin() EXCLUDES(mutex_);
+    void end() EXCLUDES(mutex_);
 
     Group& group_;
-    const pci::Function function_;
+    const pci::Function& function_;
+    const std::unique_ptr<PciDevice> driver_;
+    Mutex mutex_;
+    Condition changed_;
+    bool busy_ GUARDED_BY(mutex_) = false;
     // The group's lock guards these: while a descriptor is open the group's file stays open.
     std::uint32_t open_count_ = 0;
     Ref<fs::File> group_file_{"vfio_device.group file"};
@@ -50,8 +64,20 @@ class DeviceFile final : public fs::File {
     const Device& device() const { return device_; }
     Device& device() { return device_; }
 
+    /// What the driver says, with its contract: PciDevice.
+    Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
+                               std::uint64_t argument) override;
+    Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to) override EXCLUDES(position_mutex_);
+    Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from) override
+        EXCLUDES(position_mutex_);
+    Result<std::int64_t> pread(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) override;
+    Result<std::int64_t> pwrite(fs::Task& task, fs::UserBuffer from, std::uint64_t offset) override;
+    Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override;
+
   private:
     Device& device_;
+    Mutex position_mutex_;
+    std::uint64_t position_ GUARDED_BY(position_mutex_) = 0;
 };
 
 }  // namespace kvmiommu::vfio

@@ -142,7 +142,7 @@ Result<std::int64_t> Group::get_device_fd(fs::Task& task, std::uint64_t argument
     return fd;
 }
 
-Result<> Group::open_device(fs::Task& task, Device& device) {
+Result<bool> Group::open_device(fs::Task& task, Device& device) {
     const Lock lock(mutex_);
     if (!container_) {
         return refuse(EINVAL, "group {} is in no container", kOpenDevice, iommu_group_.id());
@@ -159,8 +159,12 @@ Result<> Group::open_device(fs::Task& task, Device& device) {
         device.group_file_ = Ref<fs::File>(*opened_file_);
         device.kvm_ = kvm_ != nullptr ? Ref<RefCounted>::unless_dying(*kvm_) : nullptr;
     }
-    ++device.open_count_;
-    return {};
+    return ++device.open_count_ == 1;
+}
+
+bool Group::last_open(const Device& device) {
+    const Lock lock(mutex_);
+    return device.open_count_ == 1;
 }
 
 void Group::close_device(Device& device) {

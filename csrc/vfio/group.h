@@ -49,8 +49,10 @@ class Group {
 
     // --- for devices ---
 
-    /// One more open of a device. The first holds the group's file and the container.
-    Result<> open_device(fs::Task& task, Device& device) EXCLUDES(mutex_);
+    /// One more open of a device. The first holds the group's file and the container. Answers
+    /// whether it is the first.
+    Result<bool> open_device(fs::Task& task, Device& device) EXCLUDES(mutex_);
+    bool last_open(const Device& device) EXCLUDES(mutex_);
     void close_device(Device& device) EXCLUDES(mutex_);
 
     // --- for external users ---

@@ -8,6 +8,11 @@
 //   GroupFile      the one open /dev/vfio/N of a group
 //   Container      what groups share: an IOMMU driver and its mappings (vfio_container)
 //   Device         a device bound to a VFIO driver (vfio_device)
+//   PciDevice      what vfio-pci makes of a function: its requests and regions
+//   PciConfig      configuration space as it is shown: part hardware, part kept here
+//   PciIrqs        eventfds in the place of interrupt handlers
+//   PciRegions     BARs read, written and mapped
+//   Virqfd         something done at each signal of an eventfd
 //   IommuDriver    what SET_IOMMU chooses from: type1, noiommu (vfio_iommu_driver_ops)
 //   IommuBackend   what a chosen driver keeps for one container (iommu_data)
 //   Type1          the backend of VFIO_TYPE1_IOMMU and VFIO_TYPE1v2_IOMMU (vfio_iommu)
@@ -19,8 +24,9 @@
 //   device holds the group's file and counts as a user of the container, so the group stays where
 //   it is; a close of the group's descriptor then closes nothing.
 //
-// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. A File is never
-// dropped with one of them held.
+// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. Of a device:
+// PciDevice, PciConfig, PciIrqs, then those of pci. A File is never dropped with one of them held,
+// and a device's model never called.
 
 #pragma once
 

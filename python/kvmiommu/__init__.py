@@ -21,9 +21,10 @@ from importlib.metadata import version as _version
 from . import kvm, machine, uapi, vfio
 from .errors import LeakError, MemoryFault
 from .process import Process
-from .system import System, TraceRecord
+from .system import DmaFault, System, TraceRecord
 
 __all__ = [
+    "DmaFault",
     "LeakError",
     "MemoryFault",
     "Process",

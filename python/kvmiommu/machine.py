@@ -127,7 +127,10 @@ class Iommu:
 
 @dataclass(frozen=True, slots=True)
 class PciFunction:
-    """One PCI function. `vfio` is N of /dev/vfio/devices/vfioN, None unless vfio-pci drives it."""
+    """One PCI function. `vfio` is N of /dev/vfio/devices/vfioN, None unless vfio-pci drives it.
+
+    `bars` are the bus addresses of its regions, in their order; those left out are chosen.
+    """
 
     address: str
     model: str
@@ -135,6 +138,7 @@ class PciFunction:
     iommu: str | None = None
     group: int | None = None
     vfio: int | None = None
+    bars: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -341,6 +345,17 @@ class _Table:
             raise self.wrong(key, allowed)
         return value
 
+    def addresses(self, key: str) -> tuple[int, ...]:
+        """A list of addresses, empty where the key is absent."""
+        if not self.has(key):
+            return ()
+        allowed = "a list of addresses: [0xfe000000, 0xc000]"
+        values = self._take(key, list, allowed)
+        for value in values:
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**64:
+                raise self.wrong(key, allowed)
+        return tuple(values)
+
     def size(self, key: str) -> int:
         allowed = "a size: '4K', '2M', '1G' or bytes"
         if not self.has(key):
@@ -522,6 +537,7 @@ def _pci(table: _Table, modules: Modules, options: Mapping[str, int | bool]) -> 
         iommu=table.name("iommu") if table.has("iommu") else None,
         group=table.integer("group", 0, _INT) if table.has("group") else None,
         vfio=table.integer("vfio", 0, _INT) if table.has("vfio") else None,
+        bars=table.addresses("bars"),
     )
     table.done()
     if function.iommu is None and function.group is not None:

@@ -13,7 +13,7 @@ from .errors import LeakError
 from .machine import Machine
 from .process import Process
 
-__all__ = ["System", "TraceRecord"]
+__all__ = ["DmaFault", "System", "TraceRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,25 @@ class TraceRecord:
         arguments = ", ".join(f"{argument:#x}" for argument in self.arguments)
         why = f"  {self.refusal}" if self.refusal else ""
         return f"{self.sequence:6} [{self.task}] {self.call}({arguments}) = {self.result}{why}"
+
+
+@dataclass(frozen=True, slots=True)
+class DmaFault:
+    """An access of a device that did not get through. `iova` is the first byte it could not reach.
+
+    `access` is "read" (the device reads memory) or "write", `cause` is "not mapped", "not
+    permitted", "blocked" (nobody attached the device's group to an address space), "bus master off"
+    (the function's command register forbids DMA) or "no memory".
+    """
+
+    sequence: int
+    device: str
+    iova: int
+    access: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"{self.sequence:6} {self.device} {self.access} {self.iova:#x}: {self.cause}"
 
 
 class System(_core.System):
@@ -67,6 +86,10 @@ class System(_core.System):
     def trace(self) -> list[TraceRecord]:  # type: ignore[override]
         """The last calls, the oldest first, as many as `keep_trace(records)` asked to keep."""
         return [TraceRecord(*record) for record in super().trace()]
+
+    def dma_faults(self) -> list[DmaFault]:  # type: ignore[override]
+        """The last accesses of devices that were refused, the oldest first."""
+        return [DmaFault(*fault) for fault in super().dma_faults()]
 
     def __enter__(self) -> System:
         return self
@@ -123,5 +146,6 @@ def _description(machine: Machine) -> _core.Description:
             driver=function.driver,
             iommu=function.iommu or "",
             group=function.group,
+            bars=list(function.bars),
         )
     return description

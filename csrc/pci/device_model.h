@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+//
+// What a PCI function does: the hardware behind its configuration space. A model is called without
+// any lock of ours held, by several threads at once when several threads use the device, so it has
+// a lock of its own; it raises interrupts and does DMA without holding that one.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/base.h"
+#include "iommu/dma_port.h"
+#include "mm/device_memory.h"
+#include "pci/bar.h"
+#include "pci/config_space.h"
+#include "pci/interrupts.h"
+
+namespace kvmiommu::pci {
+
+class DeviceModel {
+  public:
+    /// `config_bytes` is 256, or 4096 for PCI Express.
+    explicit DeviceModel(std::uint32_t config_bytes) : config_(config_bytes) {}
+    virtual ~DeviceModel() = default;
+    DeviceModel(const DeviceModel&) = delete;
+    DeviceModel& operator=(const DeviceModel&) = delete;
+
+    ConfigSpace& config() { return config_; }
+    Interrupts& interrupts() { return interrupts_; }
+    const std::array<Bar, kBars>& bars() const { return bars_; }
+
+    /// A load or a store of 1, 2, 4 or 8 bytes, aligned to its size, in a trapped page of a BAR.
+    virtual std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) = 0;
+    virtual void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) = 0;
+
+    /// Everything but configuration space becomes as at power-on; the line is let go first.
+    void reset();
+
+    /// Connects it to its machine. Once, before anything else.
+    void plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory);
+    /// The host's bytes under [offset, offset + bytes) of a BAR; empty when they are not all plain
+    /// memory of one stretch.
+    std::span<std::byte> memory(unsigned bar, std::uint64_t offset, std::uint64_t bytes);
+    /// The frames of a page of plain memory, for mappings. EFAULT: it is trapped.
+    Result<mm::SlotRun> frames(unsigned bar, std::uint64_t offset, std::uint64_t bytes);
+
+    /// DMA by the device. EFAULT, recorded, where it cannot reach memory: no bus master, blocked,
+    /// not mapped, not permitted.
+    Result<> dma_read(std::uint64_t iova, std::span<std::byte> to);
+    Result<> dma_write(std::uint64_t iova, std::span<const std::byte> from);
+
+  protected:
+    // What reset() leaves to the model: its registers.
+    virtual void reset_registers() = 0;
+
+    // While a model puts itself together: the region, its register and its size bits.
+    void add_bar(unsigned index, Bar bar);
+
+  private:
+    Result<> check_bus_master(std::uint64_t iova, mm::Access access);
+    // A stretch of plain memory, made when the model is plugged in.
+    struct Stretch {
+        unsigned bar;
+        Range range;
+        mm::DeviceMemory memory;
+    };
+    Stretch* stretch(unsigned bar, std::uint64_t offset);
+
+    ConfigSpace config_;
+    Interrupts interrupts_{config_};
+    std::array<Bar, kBars> bars_;
+    std::vector<Stretch> stretches_;
+    iommu::DmaPort* dma_ = nullptr;
+};
+
+}  // namespace kvmiommu::pci

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+//
+// The visible face of QEMU's pci-testdev (docs/specs/pci-testdev.rst): a page of memory and 256 I/O
+// ports that read as zero and drop writes as long as no test is chosen. Its tests measure QEMU and
+// are not here.
+
+#pragma once
+
+#include "pci/device_model.h"
+
+namespace kvmiommu::pci {
+
+class PciTestdev final : public DeviceModel {
+  public:
+    PciTestdev();
+
+    std::uint64_t read(unsigned, std::uint64_t, unsigned) override { return 0; }
+    void write(unsigned, std::uint64_t, unsigned, std::uint64_t) override {}
+
+  private:
+    void reset_registers() override {}
+};
+
+}  // namespace kvmiommu::pci
