@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
     options.disable_function_signatures();
     core.doc() = "The emulated kernel. Use the objects of the kvmiommu package.";
     kvmiommu::register_uapi(core);
+    kvmiommu::register_pci(core);
     kvmiommu::register_description(core);
     kvmiommu::register_system(core);
     kvmiommu::register_process(core);

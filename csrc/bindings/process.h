@@ -49,7 +49,11 @@ class Process {
         : system_(std::move(system)),
           process_(value_or_raise(system_->create_process())),
           arguments_(process_->mm()) {}
-    ~Process() { exit(); }
+    // A device that is closed may have a model in Python, which calls take the GIL for.
+    ~Process() {
+        const pybind11::gil_scoped_release released;
+        exit();
+    }
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
 

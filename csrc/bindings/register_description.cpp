@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/python_model.h"
 #include "bindings/register.h"
 #include "machine/description.h"
 
@@ -61,8 +62,15 @@ void add_reserved(Description& description, std::uint64_t start, std::uint64_t l
 
 void add_pci(Description& description, const std::string& address, const std::string& model,
              const std::string& driver, const std::string& iommu,
-             std::optional<std::uint32_t> group, const std::vector<std::uint64_t>& bars) {
+             std::optional<std::uint32_t> group, const std::vector<std::uint64_t>& bars,
+             const py::object& hardware) {
     description.pci.push_back({address, model, driver, iommu, group, bars});
+    if (!hardware.is_none()) {
+        // The machine is made with the GIL held.
+        description.pci.back().hardware = [hardware] {
+            return std::make_unique<PythonModel>(hardware);
+        };
+    }
 }
 
 void set_abi(Description& description, const std::string& abi) {
@@ -114,10 +122,12 @@ constexpr char kAddReserved[] = R"(add_reserved(self, *, start, last, type)
 
 A reserved region [start, last] of the IOMMU that was added last.)";
 
-constexpr char kAddPci[] = R"(add_pci(self, *, address, model, driver, iommu, group)
+constexpr char kAddPci[] = R"(add_pci(self, *, address, model, driver, iommu, group, bars=[], hardware=None)
 --
 
-A PCI function; `iommu` is the name of one that was added, or "".)";
+A PCI function; `iommu` is the name of one that was added, or "". `bars` are addresses of its
+regions, in their order; those left out are chosen. `hardware` is a device model in
+the place of the one that `model` names.)";
 
 }  // namespace
 
@@ -143,7 +153,8 @@ void register_description(py::module_& core) {
         .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"),
              kAddReserved)
         .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
-             arg("iommu"), arg("group"), arg("bars") = std::vector<std::uint64_t>{}, kAddPci);
+             arg("iommu"), arg("group"), arg("bars") = std::vector<std::uint64_t>{},
+             arg("hardware") = py::none(), kAddPci);
 }
 
 }  // namespace kvmiommu

@@ -5,12 +5,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "fs/kernel_bugs.h"
 #include "iommu/device.h"
+#include "pci/device_model.h"
 #include "uapi/ioctl.h"
 #include "vfio/module.h"
 
@@ -28,6 +31,8 @@ struct PciDescription {
     std::string iommu;                   // an instance's name; empty: behind none
     std::optional<std::uint32_t> group;  // number of its IOMMU group
     std::vector<std::uint64_t> bars;     // where firmware puts its regions; the rest is chosen
+    // Makes the hardware; empty: `model` is the name of one of ours.
+    std::function<std::unique_ptr<pci::DeviceModel>()> hardware = {};
 };
 
 struct Description {

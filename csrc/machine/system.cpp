@@ -91,13 +91,17 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus) {
 Result<> System::add_model(pci::Function& function, const PciDescription& description) {
     function.dma = std::make_unique<iommu::DmaPort>(function.address, function.group,
                                                     kernel_.memory(), dma_faults_);
-    function.hardware = pci::make_model(description.model);
+    function.hardware =
+        description.hardware ? description.hardware() : pci::make_model(description.model);
     if (!function.hardware) {
         if (description.model == "host" && description.driver != "vfio-pci") {
             return {};
         }
-        return refuse(EINVAL, "the model of PCI function {:x}:{:x} (device, function) is not known",
-                      kSource, function.location.bus, function.location.devfn);
+        return refuse(
+            EINVAL,
+            "PCI function {} of the description: its model is not known, or vfio-pci has nothing "
+            "to drive",
+            kSource, functions_.size() - 1);
     }
     function.hardware->plug(*function.dma, kernel_.memory());
     pci::set_up(function, description.bars, next_bar_, next_io_);

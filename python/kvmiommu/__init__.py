@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from . import kvm, machine, uapi, vfio
+from . import kvm, machine, pci, uapi, vfio
 from .errors import LeakError, MemoryFault
 from .process import Process
 from .system import DmaFault, System, TraceRecord
@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "kvm",
     "machine",
+    "pci",
     "uapi",
     "vfio",
 ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from . import _core
 from . import machine as machines
 from .errors import LeakError
 from .machine import Machine
+from .pci import DeviceModel, check
 from .process import Process
 
 __all__ = ["DmaFault", "System", "TraceRecord"]
@@ -63,13 +65,23 @@ class System(_core.System):
             process = system.process()
             container = process.open("/dev/vfio/vfio", os.O_RDWR)
 
+    `models` puts device models of one's own (`kvmiommu.pci`) in the place of functions of the
+    machine: their addresses, and what makes a model.
+
     Raises `kvmiommu.machine.MachineError` for a description that is not right, `OSError` when the
     host has no room.
     """
 
-    def __init__(self, machine: str | Path | Machine = "q35-intel") -> None:
+    def __init__(
+        self,
+        machine: str | Path | Machine = "q35-intel",
+        *,
+        models: Mapping[str, Callable[[], DeviceModel]] | None = None,
+    ) -> None:
         self.machine = machine if isinstance(machine, Machine) else machines.load(machine)
-        super().__init__(_description(self.machine))
+        #: The device models of one's own, by the addresses of their functions.
+        self.models = {address: check(make()) for address, make in (models or {}).items()}
+        super().__init__(_description(self.machine, self.models))
 
     def process(self) -> Process:
         """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
@@ -109,8 +121,10 @@ class System(_core.System):
         return f"<System {self.machine.name}>"
 
 
-def _description(machine: Machine) -> _core.Description:
+def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.Description:
     """The description as the core takes it."""
+    if unknown := models.keys() - {function.address for function in machine.pci}:
+        raise ValueError(f"{machine.name} has no PCI function {', '.join(sorted(unknown))}")
     description = _core.Description()
     description.name = machine.name
     description.page_size = machine.page_size
@@ -146,6 +160,7 @@ def _description(machine: Machine) -> _core.Description:
             driver=function.driver,
             iommu=function.iommu or "",
             group=function.group,
-            bars=list(function.bars),
+            bars=list(function.bars) if function.address not in models else [],
+            hardware=models.get(function.address),
         )
     return description

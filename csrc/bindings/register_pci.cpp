@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+//
+// _core.DeviceModel: what a device model in Python asks of its machine.
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "bindings/python_model.h"
+#include "bindings/register.h"
+
+namespace py = pybind11;
+
+namespace kvmiommu {
+
+namespace {
+
+PythonModel& hardware(const ModelFace& face) {
+    if (face.hardware() == nullptr) {
+        throw py::value_error("the model is no device of a machine, or no longer");
+    }
+    return *face.hardware();
+}
+
+py::bytes dma_read(const ModelFace& face, std::uint64_t iova, std::size_t length) {
+    PythonModel& model = hardware(face);
+    std::string copy(length, '\0');
+    without_gil([&]() -> Result<bool> {
+        TRY(model.dma_read(iova, std::as_writable_bytes(std::span(copy))));
+        return true;
+    });
+    return py::bytes(copy);
+}
+
+void dma_write(const ModelFace& face, std::uint64_t iova, const py::buffer& data) {
+    PythonModel& model = hardware(face);
+    // A copy: whoever has the buffer may resize it while the GIL is released.
+    const std::string copy = py::bytes(py::memoryview(data).attr("tobytes")());
+    without_gil([&]() -> Result<bool> {
+        TRY(model.dma_write(iova, std::as_bytes(std::span(copy))));
+        return true;
+    });
+}
+
+void raise_interrupt(const ModelFace& face, std::uint32_t vector) {
+    PythonModel& model = hardware(face);
+    const py::gil_scoped_release released;
+    model.raise_interrupt(vector);
+}
+
+void lower_interrupt(const ModelFace& face) {
+    PythonModel& model = hardware(face);
+    const py::gil_scoped_release released;
+    model.interrupts().set_intx(false);
+}
+
+constexpr char kRaiseInterrupt[] = R"(raise_interrupt(self, vector=0)
+--
+
+Sends MSI number `vector` while the driver has MSI enabled, else asserts the INTx line.)";
+
+constexpr char kLowerInterrupt[] = R"(lower_interrupt(self)
+--
+
+Lets the INTx line go.)";
+
+constexpr char kDmaRead[] = R"(dma_read(self, iova, length)
+--
+
+Reads memory as the device, through the address space that its group is in.
+
+Raises OSError EFAULT, recorded for System.dma_faults(), where the device cannot reach memory.)";
+
+constexpr char kDmaWrite[] = R"(dma_write(self, iova, data)
+--
+
+Writes memory as the device. As dma_read(); what lies before the first bad byte has been written.)";
+
+}  // namespace
+
+void register_pci(py::module_& core) {
+    using py::arg;
+    py::class_<ModelFace>(core, "DeviceModel", "A device model's way to its machine.")
+        .def(py::init<>())
+        .def("raise_interrupt", &raise_interrupt, arg("vector") = 0, kRaiseInterrupt)
+        .def("lower_interrupt", &lower_interrupt, kLowerInterrupt)
+        .def("dma_read", &dma_read, arg("iova"), arg("length"), kDmaRead)
+        .def("dma_write", &dma_write, arg("iova"), arg("data"), kDmaWrite);
+}
+
+}  // namespace kvmiommu

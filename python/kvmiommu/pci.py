@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""PCI devices of your own: a class in the place of a machine's hardware.
+
+    class Doubler(pci.DeviceModel):
+        bars = {0: pci.Bar(size=4096)}
+        value = 0
+
+        def read(self, bar, offset, size):
+            return self.value
+
+        def write(self, bar, offset, size, value):
+            self.value = 2 * value
+            self.raise_interrupt()
+
+    System("q35-intel", models={"0000:00:05.0": Doubler})
+
+A model is called by whoever reads or writes its BARs, from any thread, without a lock of the
+emulator; it may call back, do DMA and raise interrupts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import _core
+
+__all__ = ["Bar", "DeviceModel"]
+
+_BARS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A region: `size` bytes, a power of two, of memory or of I/O ports.
+
+    `memory` are ranges (start, last) of whole 64 KiB or 4 KiB pages that are plain memory, shared
+    with whoever maps them; all else is trapped: each access is a call of the model. `wide` is a
+    64-bit address, which takes the next region's place, too.
+    """
+
+    size: int
+    io: bool = False
+    prefetchable: bool = False
+    wide: bool = False
+    memory: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        smallest = 4 if self.io else 16
+        if self.size < smallest or self.size & (self.size - 1) or self.size > 1 << 31:
+            raise ValueError(
+                f"a BAR of {self.size:#x} bytes: must be a power of two from {smallest} to 2 GiB"
+            )
+        if self.io and (self.wide or self.prefetchable or self.memory):
+            raise ValueError("a BAR of I/O ports is not wide or prefetchable and has no memory")
+        for start, last in self.memory:
+            if start % 4096 or (last + 1) % 4096 or not 0 <= start < last < self.size:
+                raise ValueError(f"{start:#x} to {last:#x} are no whole pages of the BAR")
+
+
+class DeviceModel(_core.DeviceModel):
+    """The hardware of a PCI function. Override what differs; call `super().__init__()`.
+
+    What a method raises goes to `sys.unraisablehook`, for no caller could be told; a read that
+    raised answers all ones.
+    """
+
+    vendor_id: int = 0x1AF4
+    device_id: int = 0x10FF
+    subsystem_vendor_id: int = 0
+    subsystem_id: int = 0
+    class_code: int = 0xFF0000
+    revision: int = 0
+    #: 1 to 4 for INTA to INTD, 0 for none.
+    interrupt_pin: int = 1
+    #: A power of two up to 32, or 0 for none.
+    msi_vectors: int = 1
+    #: Can it be reset on its own (VFIO_DEVICE_RESET)?
+    function_level_reset: bool = True
+    bars: Mapping[int, Bar] = {}
+
+    def read(self, bar: int, offset: int, size: int) -> int:
+        """A load of `size` (1, 2, 4 or 8) bytes from a trapped page, aligned to its size."""
+        return 0
+
+    def write(self, bar: int, offset: int, size: int, value: int) -> None:
+        """A store to a trapped page."""
+
+    def reset(self) -> None:
+        """Everything becomes as at power-on. Called at the first open of the device, too, where it
+        can be reset on its own."""
+
+
+def check(model: object) -> DeviceModel:
+    """Refuses what the hardware could not be made from."""
+    if not isinstance(model, DeviceModel):
+        raise TypeError(f"a model is a kvmiommu.pci.DeviceModel, not {model!r}")
+    taken: set[int] = set()
+    for index, bar in model.bars.items():
+        places = {index, index + 1} if bar.wide else {index}
+        if not places <= set(range(_BARS)) or places & taken:
+            raise ValueError(f"BAR {index} of {model!r} has no place: there are six, 0 to 5")
+        taken |= places
+    vectors = model.msi_vectors
+    if vectors and (vectors & (vectors - 1) or not 0 < vectors <= 32):
+        raise ValueError(f"{vectors} MSI vectors: must be a power of two up to 32, or 0")
+    return model

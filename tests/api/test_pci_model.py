@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""Device models in Python: a function of the machine whose hardware is a class of the test's."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import threading
+from typing import ClassVar
+
+import pytest
+
+from kvmiommu import System, pci
+from kvmiommu.process import Process
+from kvmiommu.vfio import Container, Device, Group
+
+ADDRESS = "0000:00:05.0"
+CONFIG = 7
+MEMORY, MASTER = 0x2, 0x4
+PRIVATE_ANONYMOUS = 0x22
+MAP_SHARED = 1
+
+
+class Copier(pci.DeviceModel):
+    """Stores at 0, 8, 16: source, destination, bytes to copy; the last one starts it."""
+
+    vendor_id = 0xCAFE
+    device_id = 0x0001
+    class_code = 0x088000
+    bars: ClassVar = {0: pci.Bar(0x2000, memory=((0x1000, 0x1FFF),)), 2: pci.Bar(32, io=True)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registers: dict[int, int] = {}
+        self.calls: list[tuple[object, ...]] = []
+        self.error: OSError | None = None
+
+    def read(self, bar: int, offset: int, size: int) -> int:
+        self.calls.append(("read", bar, offset, size))
+        if offset == 0xF00:
+            raise RuntimeError("no such register")
+        return self.registers.get(offset, 0)
+
+    def write(self, bar: int, offset: int, size: int, value: int) -> None:
+        self.calls.append(("write", bar, offset, size, value))
+        self.registers[offset] = value
+        if offset == 16:
+            try:
+                self.dma_write(self.registers[8], self.dma_read(self.registers[0], value))
+            except OSError as error:
+                self.error = error
+            self.raise_interrupt()
+
+    def reset(self) -> None:
+        self.registers.clear()
+
+
+class Setup:
+    def __init__(self, system: System) -> None:
+        self.process: Process = system.process()
+        self.container = Container(self.process)
+        self.group = Group(self.process, 4)
+        self.group.set_container(self.container)
+        self.container.set_iommu()
+        self.device: Device = self.group.get_device(ADDRESS)
+        self.device.write(CONFIG, 4, struct.pack("<H", MEMORY | MASTER))
+        model = system.models[ADDRESS]
+        assert isinstance(model, Copier)
+        self.model = model
+
+
+def test_the_model_is_the_device() -> None:
+    with System(models={ADDRESS: Copier}) as system:
+        setup = Setup(system)
+        assert setup.device.read(CONFIG, 0, 4) == bytes.fromhex("feca0100")
+        assert setup.device.get_region_info(0).size == 0x2000
+        setup.device.write(0, 0x20, struct.pack("<I", 77))
+        assert setup.device.read(0, 0x20, 4) == struct.pack("<I", 77)
+        assert setup.device.read(2, 0, 1) == b"\xff"  # its ports are not decoded
+        assert setup.model.calls == [("write", 0, 0x20, 4, 77), ("read", 0, 0x20, 4)]
+        setup.device.reset()
+        assert setup.device.read(0, 0x20, 4) == bytes(4)
+
+
+def test_dma_and_interrupts() -> None:
+    with System(models={ADDRESS: Copier}) as system:
+        setup = Setup(system)
+        buffer = setup.process.mmap(0x2000, 3, PRIVATE_ANONYMOUS)
+        setup.container.map_dma(0x10000, buffer, 0x2000)
+        setup.process.poke(buffer, b"to be copied")
+        irq = setup.process.eventfd(0, os.O_NONBLOCK)
+        setup.device.set_irqs(1, 0, [irq])
+        for offset, value in ((0, 0x10000), (8, 0x11000), (16, 12)):
+            setup.device.write(0, offset, struct.pack("<Q", value))
+        assert setup.process.peek(buffer + 0x1000, 12) == b"to be copied"
+        assert setup.process.read(irq, 8) == struct.pack("<Q", 1)
+        assert setup.model.error is None
+        setup.device.write(0, 8, struct.pack("<Q", 0x20000))
+        setup.device.write(0, 16, struct.pack("<Q", 12))
+        assert "nothing is mapped there" in str(setup.model.error)
+        assert [fault.iova for fault in system.dma_faults()] == [0x20000]
+
+
+def test_pages_of_memory_are_shared_and_others_are_trapped() -> None:
+    with System(models={ADDRESS: Copier}) as system:
+        setup = Setup(system)
+        bar = setup.process.mmap(0x2000, 3, MAP_SHARED, setup.device.fd, 0)
+        setup.process.poke(bar + 0x1004, b"memory")
+        assert setup.device.read(0, 0x1004, 6) == b"memory"
+        assert setup.model.calls == []
+        setup.process.poke(bar + 0x20, b"\1\2\3\4")
+        assert setup.model.calls == [("write", 0, 0x20, 4, 0x04030201)]
+        assert setup.process.peek(bar + 0x20, 4) == b"\1\2\3\4"
+
+
+def test_what_a_model_raises_is_not_raisable(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: seen.append(str(what.exc_value)))
+    with System(models={ADDRESS: Copier}) as system:
+        setup = Setup(system)
+        assert setup.device.read(0, 0xF00, 4) == b"\xff" * 4
+    assert seen == ["no such register"]
+
+
+def test_several_threads_use_one_model() -> None:
+    with System(models={ADDRESS: Copier}) as system:
+        setup = Setup(system)
+
+        def work() -> None:
+            for i in range(50):
+                setup.device.write(0, 0x40, struct.pack("<I", i))
+                setup.device.read(0, 0x40, 4)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(setup.model.calls) == 4 * 100
+
+
+def test_a_model_belongs_to_one_machine() -> None:
+    model = Copier()
+    with pytest.raises(ValueError, match="no device of a machine"):
+        model.raise_interrupt()
+    with System(models={ADDRESS: lambda: model}) as system:
+        with pytest.raises(ValueError, match="already"):
+            System(models={ADDRESS: lambda: model})
+        assert system.models[ADDRESS] is model
+    del system
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        pci.Bar(100)
+    with pytest.raises(ValueError, match="no whole pages"):
+        pci.Bar(0x2000, memory=((0, 0x2000),))
+    with pytest.raises(ValueError, match="no PCI function"):
+        System(models={"0000:7f:00.0": Copier})
+    with pytest.raises(TypeError, match="DeviceModel"):
+        System(models={ADDRESS: object})  # type: ignore[dict-item]
+
+    class Crowded(pci.DeviceModel):
+        bars: ClassVar = {5: pci.Bar(0x1000, wide=True)}
+
+    with pytest.raises(ValueError, match="no place"):
+        System(models={ADDRESS: Crowded})
