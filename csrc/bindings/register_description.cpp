@@ -122,7 +122,13 @@ constexpr char kAddReserved[] = R"(add_reserved(self, *, start, last, type)
 
 A reserved region [start, last] of the IOMMU that was added last.)";
 
-constexpr char kAddPci[] = R"(add_pci(self, *, address, model, driver, iommu, group, bars=[], hardware=None)
+constexpr char kAddEmulated[] = R"(add_emulated(self, *, name, group)
+--
+
+An emulated device in a group of its own.)";
+
+constexpr char kAddPci[] =
+    R"(add_pci(self, *, address, model, driver, iommu, group, bars=[], hardware=None)
 --
 
 A PCI function; `iommu` is the name of one that was added, or "". `bars` are addresses of its
@@ -152,6 +158,12 @@ void register_description(py::module_& core) {
              arg("isolated_msi"), kAddIommu)
         .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"),
              kAddReserved)
+        .def(
+            "add_emulated",
+            [](Description& description, const std::string& name, std::uint32_t group) {
+                description.emulated.push_back({name, group});
+            },
+            py::kw_only(), arg("name"), arg("group"), kAddEmulated)
         .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
              arg("iommu"), arg("group"), arg("bars") = std::vector<std::uint64_t>{},
              arg("hardware") = py::none(), kAddPci);

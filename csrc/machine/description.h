@@ -35,6 +35,12 @@ struct PciDescription {
     std::function<std::unique_ptr<pci::DeviceModel>()> hardware = {};
 };
 
+/// An emulated device, which has no IOMMU and a group of its own.
+struct EmulatedDescription {
+    std::string name;
+    std::uint32_t group;
+};
+
 struct Description {
     std::string name;
     uapi::Abi abi = uapi::Abi::generic;
@@ -47,6 +53,7 @@ struct Description {
     vfio::Options vfio;
     std::vector<IommuDescription> iommus;
     std::vector<PciDescription> pci;
+    std::vector<EmulatedDescription> emulated;
 };
 
 }  // namespace kvmiommu::machine

@@ -63,6 +63,17 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     }
     TRY(system->add_iommus(description.iommus));
     TRY(system->add_functions(description.pci));
+    for (const EmulatedDescription& emulated : description.emulated) {
+        auto& group = system->groups_[emulated.group];
+        if (group) {
+            return refuse(EINVAL, "group {} of an emulated device has other devices", kSource,
+                          emulated.group);
+        }
+        group = std::make_unique<iommu::Group>(emulated.group);
+        if (system->vfio_) {
+            system->vfio_->add_emulated(emulated.name, *group);
+        }
+    }
     if (description.has_kvm) {
         std::optional<kvm::VfioSymbols> symbols;
         if (description.has_vfio) {

@@ -2,18 +2,19 @@
 
 #include "vfio/device.h"
 
+#include <utility>
+
 #include "vfio/group.h"
 
 namespace kvmiommu::vfio {
 
-Device::Device(Group& group, const pci::Function& function)
-    : group_(group),
-      function_(function),
-      driver_(std::make_unique<PciDevice>(group.kernel(), function)) {}
+namespace {
+constexpr Source kPin{"drivers/vfio/vfio_main.c: vfio_pin_pages"};
+constexpr Source kDmaRw{"drivers/vfio/vfio_main.c: vfio_dma_rw"};
+}  // namespace
 
-bool Device::enforced_coherent() const {
-    return function_.device != nullptr && function_.device->instance().enforces_cache_coherency;
-}
+Device::Device(Group& group, std::string name, std::unique_ptr<DeviceOps> driver)
+    : group_(group), name_(std::move(name)), driver_(std::move(driver)) {}
 
 void Device::begin() {
     const Lock lock(mutex_);
@@ -34,6 +35,9 @@ Result<Ref<fs::File>> Device::open(fs::Task& task) {
     const auto opened = group_.open_device(task, *this);
     if (opened && *opened) {
         driver_->open();
+        if (DmaUser* const user = driver_->dma_user()) {
+            group_.backend()->register_device(*user);
+        }
     }
     end();
     if (!opened) {
@@ -47,9 +51,35 @@ void Device::close() {
     begin();
     if (group_.last_open(*this)) {
         driver_->close();
+        if (DmaUser* const user = driver_->dma_user()) {
+            group_.backend()->unregister_device(*user);
+        }
     }
     group_.close_device(*this);
     end();
+}
+
+Result<> Device::pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
+                           std::span<mm::PhysAddr> pages) {
+    const Ref<IommuBackend> backend = group_.backend();
+    if (pages.empty() || !backend) {
+        return refuse(EINVAL, "{} pages, container: {}", kPin, pages.size(), bool(backend));
+    }
+    return backend->pin_pages(task, iova, protection, pages);
+}
+
+void Device::unpin_pages(std::uint64_t iova, std::uint64_t count) {
+    if (const Ref<IommuBackend> backend = group_.backend()) {
+        backend->unpin_pages(iova, count);
+    }
+}
+
+Result<> Device::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write) {
+    const Ref<IommuBackend> backend = group_.backend();
+    if (data.empty() || !backend) {
+        return refuse(EINVAL, "{} bytes, container: {}", kDmaRw, data.size(), bool(backend));
+    }
+    return backend->dma_rw(task, iova, data, write);
 }
 
 DeviceFile::DeviceFile(Device& device)

@@ -4,14 +4,15 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/base.h"
 #include "fs/file.h"
-#include "pci/function.h"
-#include "vfio/pci_device.h"
+#include "vfio/device_ops.h"
 
 namespace kvmiommu::vfio {
 
@@ -19,23 +20,33 @@ class Group;
 
 class Device {
   public:
-    Device(Group& group, const pci::Function& function);
+    /// `driver` has put together what `name` ("0000:00:02.0") stands for.
+    Device(Group& group, std::string name, std::unique_ptr<DeviceOps> driver);
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
-    const std::string& name() const { return function_.address; }
-    const pci::Function& function() const { return function_; }
+    const std::string& name() const { return name_; }
     Group& group() { return group_; }
 
     /// Can all its DMA be made to snoop the caches?
-    bool enforced_coherent() const;
+    bool enforced_coherent() const { return driver_->enforced_coherent(); }
 
     /// A new descriptor's file, through its group. As Group::open_device().
     Result<Ref<fs::File>> open(fs::Task& task) EXCLUDES(mutex_);
     void close() EXCLUDES(mutex_);
 
     /// What its driver makes of it.
-    PciDevice& driver() { return *driver_; }
+    DeviceOps& driver() { return *driver_; }
+
+    // --- for drivers that do without an IOMMU, while the device is open
+    // (drivers/vfio/vfio_main.c: vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw) ---
+
+    /// As IommuBackend::pin_pages(); EINVAL no page, or no container.
+    Result<> pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
+                       std::span<mm::PhysAddr> pages);
+    void unpin_pages(std::uint64_t iova, std::uint64_t count);
+    /// As IommuBackend::dma_rw(); EINVAL nothing to move, or no container.
+    Result<> dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write);
 
   private:
     friend class Group;
@@ -45,8 +56,8 @@ class Device {
     void end() EXCLUDES(mutex_);
 
     Group& group_;
-    const pci::Function& function_;
-    const std::unique_ptr<PciDevice> driver_;
+    const std::string name_;
+    const std::unique_ptr<DeviceOps> driver_;
     Mutex mutex_;
     Condition changed_;
     bool busy_ GUARDED_BY(mutex_) = false;
@@ -64,7 +75,7 @@ class DeviceFile final : public fs::File {
     const Device& device() const { return device_; }
     Device& device() { return device_; }
 
-    /// What the driver says, with its contract: PciDevice.
+    /// What the driver says, with its contract: DeviceOps.
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
     Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to) override EXCLUDES(position_mutex_);

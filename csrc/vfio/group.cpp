@@ -47,8 +47,8 @@ Result<std::string> user_string(fs::Task& task, std::uint64_t address) {
 Group::Group(fs::Kernel& kernel, iommu::Group& iommu_group, GroupType type)
     : kernel_(kernel), iommu_group_(iommu_group), type_(type) {}
 
-void Group::add_device(const pci::Function& function) {
-    devices_.push_back(std::make_unique<Device>(*this, function));
+void Group::add_device(std::string name, std::unique_ptr<DeviceOps> driver) {
+    devices_.push_back(std::make_unique<Device>(*this, std::move(name), std::move(driver)));
 }
 
 Result<Ref<fs::File>> Group::open(fs::Task& task, int flags) {
@@ -177,6 +177,11 @@ void Group::close_device(Device& device) {
         group_file = std::move(device.group_file_);
         kvm = std::move(device.kvm_);
     }
+}
+
+Ref<IommuBackend> Group::backend() {
+    const Lock lock(mutex_);
+    return container_ ? container_->backend() : nullptr;
 }
 
 bool Group::enforced_coherent() const {

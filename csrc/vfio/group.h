@@ -12,7 +12,6 @@
 #include "fs/file.h"
 #include "fs/ioctl.h"
 #include "iommu/group.h"
-#include "pci/function.h"
 #include "uapi/vfio.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
@@ -31,7 +30,8 @@ class Group {
     fs::Kernel& kernel() { return kernel_; }
     iommu::Group& iommu_group() { return iommu_group_; }
     GroupType type() const { return type_; }
-    void add_device(const pci::Function& function);
+    void add_device(std::string name, std::unique_ptr<DeviceOps> driver);
+    Device& newest_device() { return *devices_.back(); }
 
     /// open() of /dev/vfio/N: EPERM a group without an IOMMU, without CAP_SYS_RAWIO; EBUSY open
     /// already. (vfio_group_fops_open)
@@ -54,6 +54,9 @@ class Group {
     Result<bool> open_device(fs::Task& task, Device& device) EXCLUDES(mutex_);
     bool last_open(const Device& device) EXCLUDES(mutex_);
     void close_device(Device& device) EXCLUDES(mutex_);
+
+    /// What the group's container maps with; null: no container, or none chosen.
+    Ref<IommuBackend> backend() EXCLUDES(mutex_);
 
     // --- for external users ---
 

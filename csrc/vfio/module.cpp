@@ -6,6 +6,8 @@
 
 #include "vfio/container.h"
 #include "vfio/noiommu.h"
+#include "vfio/pci_device.h"
+#include "vfio/probe_device.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
@@ -20,22 +22,33 @@ Module::Module(fs::Kernel& kernel, const Options& options) : kernel_(kernel), op
                         });
 }
 
-void Module::bind(const pci::Function& function) {
-    iommu::Group& iommu_group = *function.group;
-    auto found = std::find_if(groups_.begin(), groups_.end(), [&](const auto& group) {
+Group& Module::group_of(iommu::Group& iommu_group, GroupType type) {
+    const auto found = std::find_if(groups_.begin(), groups_.end(), [&](const auto& group) {
         return &group->iommu_group() == &iommu_group;
     });
-    if (found == groups_.end()) {
-        const GroupType type = function.device != nullptr ? GroupType::iommu : GroupType::noiommu;
-        groups_.push_back(std::make_unique<Group>(kernel_, iommu_group, type));
-        found = std::prev(groups_.end());
-        Group& group = **found;
-        const std::string name = type == GroupType::noiommu ? "noiommu-" : "";
-        kernel_.nodes().add(
-            "/dev/vfio/" + name + std::to_string(iommu_group.id()), 0600,
-            [&group](fs::Task& task, int flags) { return group.open(task, flags); });
+    if (found != groups_.end()) {
+        return **found;
     }
-    (*found)->add_device(function);
+    groups_.push_back(std::make_unique<Group>(kernel_, iommu_group, type));
+    Group& group = *groups_.back();
+    const std::string name = type == GroupType::noiommu ? "noiommu-" : "";
+    kernel_.nodes().add("/dev/vfio/" + name + std::to_string(iommu_group.id()), 0600,
+                        [&group](fs::Task& task, int flags) { return group.open(task, flags); });
+    return group;
+}
+
+void Module::bind(const pci::Function& function) {
+    const GroupType type = function.device != nullptr ? GroupType::iommu : GroupType::noiommu;
+    group_of(*function.group, type)
+        .add_device(function.address, std::make_unique<PciDevice>(kernel_, function));
+}
+
+void Module::add_emulated(const std::string& name, iommu::Group& iommu_group) {
+    auto probe = std::make_unique<ProbeDevice>(kernel_);
+    ProbeDevice& device = *probe;
+    Group& group = group_of(iommu_group, GroupType::emulated);
+    group.add_device(name, std::move(probe));
+    device.belong_to(group.newest_device());
 }
 
 }  // namespace kvmiommu::vfio

@@ -40,8 +40,13 @@ class Module {
     /// One behind no IOMMU has a group of its own, /dev/vfio/noiommu-N. Only while the machine is
     /// put together.
     void bind(const pci::Function& function);
+    /// Adds an emulated device to a group of its own: /dev/vfio/N. Only while the machine is put
+    /// together.
+    void add_emulated(const std::string& name, iommu::Group& group);
 
   private:
+    Group& group_of(iommu::Group& iommu_group, GroupType type);
+
     fs::Kernel& kernel_;
     const Options options_;
     std::vector<std::unique_ptr<IommuDriver>> drivers_;

@@ -48,6 +48,10 @@ PciDevice::PciDevice(fs::Kernel& kernel, const pci::Function& function)
     function.hardware->interrupts().connect(irqs_);
 }
 
+bool PciDevice::enforced_coherent() const {
+    return function_.device != nullptr && function_.device->instance().enforces_cache_coherency;
+}
+
 void PciDevice::open() {
     pci::ConfigSpace& hardware = function_.hardware->config();
     hardware.change(pci::kCommand, 2, pci::kCommandMaster | pci::kCommandIntxDisable, 0);

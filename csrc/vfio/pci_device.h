@@ -13,30 +13,28 @@
 #include "fs/ioctl.h"
 #include "pci/function.h"
 #include "uapi/vfio.h"
+#include "vfio/device_ops.h"
 #include "vfio/pci_config.h"
 #include "vfio/pci_irqs.h"
 #include "vfio/pci_regions.h"
 
 namespace kvmiommu::vfio {
 
-class PciDevice {
+class PciDevice final : public DeviceOps {
   public:
     PciDevice(fs::Kernel& kernel, const pci::Function& function);
-    PciDevice(const PciDevice&) = delete;
-    PciDevice& operator=(const PciDevice&) = delete;
 
-    /// The first descriptor is opened, the last one closed: the function is reset where that can be
-    /// done. (vfio_pci_core_enable, vfio_pci_core_disable)
-    void open();
-    void close() EXCLUDES(mutex_);
+    /// The function is reset where that can be done. (vfio_pci_core_enable, vfio_pci_core_disable)
+    void open() override;
+    void close() override EXCLUDES(mutex_);
 
-    /// ENOTTY: not known.
-    Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument);
-    /// Bytes moved. EINVAL no such region; else what the region says.
-    Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset);
-    Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from, std::uint64_t offset);
+    Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
+                               std::uint64_t argument) override;
+    Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) override;
+    Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from, std::uint64_t offset) override;
     Result<fs::FileMapping> map(fs::Task& task, Ref<fs::File> file,
-                                const fs::FileMapRequest& request);
+                                const fs::FileMapRequest& request) override;
+    bool enforced_coherent() const override;
 
     Result<std::int64_t> get_info(fs::Block<uapi::vfio_device_info> info);
     /// EINVAL no such region.

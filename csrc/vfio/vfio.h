@@ -8,6 +8,8 @@
 //   GroupFile      the one open /dev/vfio/N of a group
 //   Container      what groups share: an IOMMU driver and its mappings (vfio_container)
 //   Device         a device bound to a VFIO driver (vfio_device)
+//   DeviceOps      what a driver makes of its device (vfio_device_ops)
+//   ProbeDevice    an emulated device, which pins pages itself
 //   PciDevice      what vfio-pci makes of a function: its requests and regions
 //   PciConfig      configuration space as it is shown: part hardware, part kept here
 //   PciIrqs        eventfds in the place of interrupt handlers
@@ -24,7 +26,8 @@
 //   device holds the group's file and counts as a user of the container, so the group stays where
 //   it is; a close of the group's descriptor then closes nothing.
 //
-// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. Of a device:
+// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. ProbeDevice's is
+// never held when it calls its container. Of a PCI device:
 // PciDevice, PciConfig, PciIrqs, then those of pci. A File is never dropped with one of them held,
 // and a device's model never called.
 

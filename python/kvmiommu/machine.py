@@ -20,6 +20,7 @@ from typing import TypeVar, cast
 from kvmiommu.uapi import Abi
 
 __all__ = [
+    "EmulatedDevice",
     "Iommu",
     "Machine",
     "MachineError",
@@ -141,6 +142,17 @@ class PciFunction:
     bars: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EmulatedDevice:
+    """A device without an IOMMU, as mediated devices are: its driver pins the pages that it uses.
+
+    It has an IOMMU group of its own; `name` is what VFIO_GROUP_GET_DEVICE_FD takes.
+    """
+
+    name: str
+    group: int
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Machine:
     """A machine. Sizes in bytes; `fragmentation` is None or the longest contiguous block."""
@@ -160,6 +172,7 @@ class Machine:
     options: Mapping[str, int | bool] = field(default_factory=lambda: dict(_OPTIONS), hash=False)
     iommus: tuple[Iommu, ...] = ()
     pci: tuple[PciFunction, ...] = ()
+    emulated: tuple[EmulatedDevice, ...] = ()
 
     def groups(self) -> dict[int, tuple[PciFunction, ...]]:
         """The IOMMU groups by number, each with its functions in the order of the description."""
@@ -423,6 +436,7 @@ def _machine(top: _Table) -> Machine:
     modules = _modules(top.table("modules"))
     options = _options(top.table("options"))
     iommu_tables, pci_tables = top.tables("iommu"), top.tables("pci")
+    emulated_tables = top.tables("emulated")
     machine = Machine(
         name=table.name("name"),
         arch=arch,
@@ -439,11 +453,13 @@ def _machine(top: _Table) -> Machine:
         options=options,
         iommus=tuple(_iommu(each) for each in iommu_tables),
         pci=tuple(_pci(each, modules, options) for each in pci_tables),
+        emulated=tuple(_emulated(each) for each in emulated_tables),
     )
     table.done()
     top.done()
     _check_iommus(machine, iommu_tables)
     _check_pci(machine, pci_tables)
+    _check_emulated(machine, emulated_tables)
     return machine
 
 
@@ -611,6 +627,21 @@ def _check_pci(machine: Machine, tables: list[_Table]) -> None:
             )
 
 
+def _emulated(table: _Table) -> EmulatedDevice:
+    device = EmulatedDevice(name=table.name("name"), group=table.integer("group", 0, _INT))
+    table.done()
+    return device
+
+
+def _check_emulated(machine: Machine, tables: list[_Table]) -> None:
+    _unique(tables, "name", (device.name for device in machine.emulated))
+    _unique(tables, "group", (device.group for device in machine.emulated))
+    taken = machine.groups()
+    for device, table in zip(machine.emulated, tables, strict=True):
+        if device.group in taken:
+            raise table.wrong("group", "a group of its own, without PCI functions")
+
+
 # -- writing ---------------------------------------------------------------------------------------
 
 
@@ -634,7 +665,7 @@ def _section(title: str, keys: Mapping[str, object]) -> str:
     return "\n".join([title, *lines, ""])
 
 
-def _fields(record: Modules | Iommu | PciFunction) -> dict[str, object]:
+def _fields(record: Modules | Iommu | PciFunction | EmulatedDevice) -> dict[str, object]:
     return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
@@ -662,4 +693,5 @@ def _write(machine: Machine) -> str:
         keys = _fields(iommu) | {"page_sizes": tuple(map(size, iommu.page_sizes))}
         sections.append(_section("[[iommu]]", keys))
     sections += [_section("[[pci]]", _fields(function)) for function in machine.pci]
+    sections += [_section("[[emulated]]", _fields(device)) for device in machine.emulated]
     return "\n".join(sections)

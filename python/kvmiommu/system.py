@@ -163,4 +163,6 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
             bars=list(function.bars) if function.address not in models else [],
             hardware=models.get(function.address),
         )
+    for device in machine.emulated:
+        description.add_emulated(name=device.name, group=device.group)
     return description

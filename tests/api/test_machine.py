@@ -92,9 +92,10 @@ def test_q35_amd_and_q35_virtio_differ_from_it_in_their_iommu() -> None:
         machine.Reserved(0xFEE00000, 0xFEEFFFFF, "msi"),
         machine.Reserved(0xFD00000000, 0xFFFFFFFFFF, "reserved"),
     )
-    assert [dataclasses.replace(function, iommu=q35.pci[0].iommu) for function in amd.pci] == list(
-        q35.pci
-    )
+    # Where the regions lie was only seen on the first machine.
+    assert [
+        dataclasses.replace(function, iommu=q35.pci[0].iommu, bars=()) for function in amd.pci
+    ] == [dataclasses.replace(function, bars=()) for function in q35.pci]
     groups = virtio.groups()
     assert list(groups) == list(range(7))
     for number, address, vfio in ((4, "0000:00:02.0", 0), (5, "0000:00:05.0", 1)):
@@ -201,7 +202,11 @@ LAST_PCI = '[[pci]]\naddress = "0000:00:1f.0"'
     [
         ('"1G"', '"1G"\nmemroy = 1', "machine.memroy: found an unknown key; expected one of abi, "),
         ('"1G"', '"1G"\nmemroy = 1', "(did you mean 'memory'?)"),
-        ("[[iommu]]", "[module]\n[[iommu]]", "module: found an unknown key; expected one of iommu"),
+        (
+            "[[iommu]]",
+            "[module]\n[[iommu]]",
+            "module: found an unknown key; expected one of emulated, iommu",
+        ),
         ('name = "small"\n', "", "machine.name: found nothing; expected a name: letters, digits"),
         ('"small"', '"a b"', "machine.name: found 'a b'; expected a name: letters, digits, '_'"),
         ('"x86_64"', '"x86"', "machine.arch: found 'x86'; expected one of 'x86_64', 'ppc64le', "),
