@@ -199,7 +199,7 @@ TEST_CASE("a VT-d table and a list of pages agree on random calls") {
         CAPTURE(base);
         Machine machine;
         Pair<VtdSecondLevel> pair(machine, 4, 4, base, {k4K, k2M}, base + 1);
-        for (int step = 0; step < 400; ++step) {
+        for (int step = 0; step < 200; ++step) {
             pair.step();
         }
         pair.unmap_all();
@@ -213,7 +213,7 @@ TEST_CASE("an AMD table and a list of pages agree on random calls") {
         CAPTURE(base);
         Machine machine;
         Pair<AmdV1> pair(machine, 3, 6, base, sizes, base + 2);
-        for (int step = 0; step < 400; ++step) {
+        for (int step = 0; step < 200; ++step) {
             pair.step();
         }
         pair.unmap_all();

@@ -37,8 +37,8 @@ struct AmdV1 {
 
     // --- entries read ---
     static constexpr bool present(Entry entry) { return (entry & kPresent) != 0; }
-    static constexpr bool leaf(Entry entry, unsigned) {
-        return (entry & kNextLevel) == 0 || (entry & kNextLevel) == kNextLevel;
+    static constexpr bool leaf(Entry entry, unsigned level) {
+        return level == 0 || (entry & kNextLevel) == 0 || (entry & kNextLevel) == kNextLevel;
     }
     static constexpr mm::PhysAddr address(Entry entry) { return entry & kAddress; }
     static constexpr std::uint64_t leaf_size(Entry entry, unsigned level) {

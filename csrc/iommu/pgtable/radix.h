@@ -89,24 +89,25 @@ class RadixTable {
             // Down to an entry that goes as a whole,
             unsigned level = top.levels - 1;
             PhysAddr table = top.root;
-            Entry entry = load(table, index_of(at, level));
+            Entry entry = load(entries(table)[index_of(at, level)]);
             while (F::present(entry) && !goes_whole(entry, level, at, bytes - done)) {
                 table = F::address(entry);
                 --level;
-                entry = load(table, index_of(at, level));
+                entry = load(entries(table)[index_of(at, level)]);
             }
             // and along the table with it as far as they do.
+            Entry* const row = entries(table);
             std::uint64_t index = index_of(at, level);
             std::uint64_t next = at;
             do {
-                entry = load(table, index);
+                entry = load(row[index]);
                 if (!F::present(entry)) {
                     return done;
                 }
                 if (!goes_whole(entry, level, next, bytes - done)) {
                     break;
                 }
-                const std::uint64_t gone = clear(table, level, index, entry);
+                const std::uint64_t gone = clear(row, level, index, entry);
                 next = align_down(next, gone) + gone;
                 index = align_down(index, entries_of(gone, level)) + entries_of(gone, level);
                 done += gone;
@@ -133,7 +134,7 @@ class RadixTable {
         }
         PhysAddr table = top.root;
         for (unsigned level = top.levels - 1;; --level) {
-            const Entry entry = load(table, index_of(iova, level));
+            const Entry entry = load(entries(table)[index_of(iova, level)]);
             if (!F::present(entry)) {
                 return std::nullopt;
             }
@@ -197,11 +198,11 @@ class RadixTable {
     }
 
     Entry* entries(PhysAddr table) const { return reinterpret_cast<Entry*>(memory_.at(table)); }
-    Entry load(PhysAddr table, std::uint64_t index) const {
-        return std::atomic_ref<Entry>(entries(table)[index]).load(std::memory_order_acquire);
+    static Entry load(Entry& entry) {
+        return std::atomic_ref<Entry>(entry).load(std::memory_order_acquire);
     }
-    void store(PhysAddr table, std::uint64_t index, Entry entry) {
-        std::atomic_ref<Entry>(entries(table)[index]).store(entry, std::memory_order_release);
+    static void store(Entry& entry, Entry value) {
+        std::atomic_ref<Entry>(entry).store(value, std::memory_order_release);
     }
 
     // A top that reaches `last` and has entries of `level`.
@@ -213,7 +214,7 @@ class RadixTable {
                               std::min(shift_of(most_levels_), 64u), most_levels_);
             }
             const PhysAddr root = TRY(allocate_table(memory_, faults));
-            store(root, 0, F::make_table(seen.root, seen.levels - 1));
+            store(entries(root)[0], F::make_table(seen.root, seen.levels - 1));
             std::uint64_t expected = seen.root | seen.levels;
             if (!top_.compare_exchange_strong(expected, root | (seen.levels + 1),
                                               std::memory_order_acq_rel)) {
@@ -251,7 +252,7 @@ class RadixTable {
     void free_subtree(PhysAddr table, unsigned level) {
         if (level != 0) {
             for (std::uint64_t index = 0; index < kEntries; ++index) {
-                const Entry entry = load(table, index);
+                const Entry entry = load(entries(table)[index]);
                 if (F::present(entry) && !F::leaf(entry, level)) {
                     free_subtree(F::address(entry), level - 1);
                 }
@@ -262,7 +263,7 @@ class RadixTable {
 
     bool maps_anything(PhysAddr table, unsigned level) const {
         for (std::uint64_t index = 0; index < kEntries; ++index) {
-            const Entry entry = load(table, index);
+            const Entry entry = load(entries(table)[index]);
             if (F::present(entry) &&
                 (F::leaf(entry, level) || maps_anything(F::address(entry), level - 1))) {
                 return true;
@@ -288,19 +289,19 @@ class RadixTable {
         const std::uint64_t filled = entries_of(page_size, level);
         const Top top = TRY(top_for(last, level, faults));
         while (count != 0) {
-            const PhysAddr table = TRY(table_for(top, iova + done, level, faults));
+            Entry* const row = entries(TRY(table_for(top, iova + done, level, faults)));
             // As many as this table has room for.
             std::uint64_t index = index_of(iova + done, level);
             const std::uint64_t run = std::min(count, (kEntries - index) / filled);
             for (std::uint64_t page = 0; page < run; ++page, index += filled) {
                 for (std::uint64_t each = index; each < index + filled; ++each) {
-                    if (F::present(load(table, each))) [[unlikely]] {
-                        TRY(make_way(table, level, each, iova + done));
+                    if (F::present(load(row[each]))) [[unlikely]] {
+                        TRY(make_way(row[each], level, iova + done));
                     }
                 }
                 const Entry leaf = F::make_leaf(address + done, page_size, protection, attributes);
                 for (std::uint64_t each = index; each < index + filled; ++each) {
-                    store(table, each, leaf);
+                    store(row[each], leaf);
                 }
                 done += page_size;
             }
@@ -311,13 +312,13 @@ class RadixTable {
 
     // In the way of a large page may be a table that maps nothing any more: unmaps that did not
     // cover its span have left it.
-    Result<> make_way(PhysAddr table, unsigned level, std::uint64_t index, std::uint64_t iova) {
-        const Entry old = load(table, index);
+    Result<> make_way(Entry& entry, unsigned level, std::uint64_t iova) {
+        const Entry old = load(entry);
         if (F::leaf(old, level) || maps_anything(F::address(old), level - 1)) {
             return refuse(EEXIST, "iova {:x}, or what its page covers, is mapped already", kSource,
                           iova);
         }
-        store(table, index, 0);
+        store(entry, 0);
         free_subtree(F::address(old), level - 1);
         return {};
     }
@@ -330,10 +331,11 @@ class RadixTable {
         return F::leaf(entry, level) || (bytes >= span(level) && is_aligned(iova, span(level)));
     }
 
-    // Takes out the entry with all that belongs to it. Answers the bytes that it stood for.
-    std::uint64_t clear(PhysAddr table, unsigned level, std::uint64_t index, Entry entry) {
+    // Takes an entry out of its table with all that belongs to it. Answers the bytes that it stood
+    // for.
+    std::uint64_t clear(Entry* row, unsigned level, std::uint64_t index, Entry entry) {
         if (!F::leaf(entry, level)) {
-            store(table, index, 0);
+            store(row[index], 0);
             free_subtree(F::address(entry), level - 1);
             return span(level);
         }
@@ -341,7 +343,7 @@ class RadixTable {
         const std::uint64_t filled = entries_of(page_size, level);
         const std::uint64_t first = align_down(index, filled);
         for (std::uint64_t each = first; each < first + filled; ++each) {
-            store(table, each, 0);
+            store(row[each], 0);
         }
         return page_size;
     }
