@@ -25,9 +25,10 @@ class Backing : public RefCounted {
     /// The frames stay what they are as long as a mapping may show them.
     virtual Result<SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) = 0;
 
-    /// A load or a store of the process where frames() has nothing to show: registers. Called
-    /// without a lock. False: there is nothing to load from either, SIGBUS. The bytes lie in one
-    /// page.
+    /// Has the page at this offset registers, where frames() has nothing to show? Loads and stores
+    /// of the process then come to the two below, without a lock; the bytes lie in one page. False:
+    /// nothing answers, SIGBUS.
+    virtual bool trapped(std::uint64_t) const { return false; }
     virtual bool load(std::uint64_t, std::span<std::byte>) { return false; }
     virtual bool store(std::uint64_t, std::span<const std::byte>) { return false; }
 

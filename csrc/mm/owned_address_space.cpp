@@ -497,7 +497,7 @@ OwnedAddressSpace::Trap OwnedAddressSpace::trap_at(std::uint64_t address, std::u
     return {area.backing, area.where_at(address - start), std::min(bytes, to_page_end)};
 }
 
-// What is behind a trapped page is not asked, for asking may change it.
+// Registers are taken to be readable: to load from them is to act upon them.
 Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
     const Lock lock(mutex_);
     for (std::uint64_t done = 0;;) {
@@ -508,7 +508,7 @@ Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
             return reach.signal;
         }
         const Trap trap = trap_at(from + done, bytes - done);
-        if (!trap.backing) {
+        if (!trap.backing || !trap.backing->trapped(trap.offset)) {
             return Signal::bus;
         }
         done += trap.bytes;

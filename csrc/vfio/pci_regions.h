@@ -69,6 +69,9 @@ class BarMapping final : public mm::Backing {
     Result<mm::SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) override {
         return model_.frames(index_, offset, bytes);
     }
+    bool trapped(std::uint64_t offset) const override {
+        return !model_.bars()[index_].is_memory(offset);
+    }
     bool load(std::uint64_t offset, std::span<std::byte> to) override;
     bool store(std::uint64_t offset, std::span<const std::byte> from) override;
     bool pinnable() const override { return false; }
