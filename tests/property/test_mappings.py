@@ -23,6 +23,7 @@ PAGE = 4096
 IOVA_PAGES = 24  # a small space, so that calls meet each other
 BUFFER_PAGES = 16
 CONFIG = uapi.vfio.VFIO_PCI_CONFIG_REGION_INDEX
+SCRATCH = IOVA_PAGES + 8  # past the end of the longest mapping
 EDU_BUFFER = 0x40000
 TO_DEVICE, TO_MEMORY = 0x1, 0x3
 
@@ -174,12 +175,12 @@ class Mappings(RuleBasedStateMachine):
         assert reached == (mapped is not None and mapped.read)
         if reached:
             # Back through a mapping that is certainly there, to see what the device got.
-            self.container.map_dma(IOVA_PAGES * PAGE, self.buffer, PAGE)
+            self.container.map_dma(SCRATCH * PAGE, self.buffer, PAGE)
             before = self.process.peek(self.buffer, 8)
-            assert self.dma(EDU_BUFFER, IOVA_PAGES * PAGE, TO_MEMORY)
+            assert self.dma(EDU_BUFFER, SCRATCH * PAGE, TO_MEMORY)
             assert self.process.peek(self.buffer, 8) == value
             self.process.poke(self.buffer, before)
-            self.container.unmap_dma(IOVA_PAGES * PAGE, PAGE)
+            self.container.unmap_dma(SCRATCH * PAGE, PAGE)
 
     @rule(page=pages, offset=st.integers(0, PAGE - 8))
     def device_writes(self, page: int, offset: int) -> None:
