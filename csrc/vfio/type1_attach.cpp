@@ -55,6 +55,10 @@ Result<Type1::AttachedDomain*> Type1::domain_for(fs::Task& task, iommu::Group& g
         group.detach(*fresh->domain);
         return std::unexpected(ranges.error());
     }
+    if (const auto sizes = check_page_sizes(*fresh->domain); !sizes) {
+        group.detach(*fresh->domain);
+        return std::unexpected(sizes.error());
+    }
     if (!options_.allow_unsafe_interrupts && !group.has_isolated_msi()) {
         group.detach(*fresh->domain);
         return refuse(EPERM, "group {} can raise other devices' interrupts", kAttach, group.id());
@@ -112,6 +116,19 @@ Result<IovaRanges> Type1::ranges_with(const iommu::Domain& domain, const iommu::
         return refuse(EINVAL, "group {} leaves no iova that could be mapped", kAttach, group.id());
     }
     return ranges;
+}
+
+// The kernel goes on without a page size in common and then shifts by a number that means nothing.
+Result<> Type1::check_page_sizes(const iommu::Domain& domain) const {
+    std::uint64_t common = domain.pgsize_bitmap();
+    for (const auto& attached : domains_) {
+        common &= attached->domain->pgsize_bitmap();
+    }
+    if (common == 0) {
+        return refuse(EINVAL, "page sizes {:x} have none in common with {:x}", kAttach,
+                      domain.pgsize_bitmap(), pgsize_bitmap_);
+    }
+    return {};
 }
 
 void Type1::recompute_ranges() {

@@ -246,3 +246,23 @@ def test_memory_that_cannot_be_had_keeps_a_group_out(bench: Bench) -> None:
     bench.process.fail_nth = 0
     assert bench.container.get_info().iova_pgsizes == INTEL_SIZES & AMD_SIZES
     assert points == 3  # the root and two tables
+
+
+def test_page_sizes_with_nothing_in_common() -> None:
+    """A second unit of the same kind that has only large pages: there is no size to map with."""
+    text = TEXT.replace('page_sizes = ["4K", "2M", "1G"]', 'page_sizes = ["4K"]').replace(
+        f"page_sizes = {[1 << bit for bit in range(12, 52) if bit != 39]}", 'page_sizes = ["2M"]'
+    )
+    with System(machine.parse(text)) as system:
+        process = system.process()
+        container, small, large = Container(process), Group(process, INTEL), Group(process, AMD)
+        small.set_container(container)
+        container.set_iommu()
+        buffer = process.mmap(M2, 3, 0x22)
+        container.map_dma(0, buffer, K4)
+        with pytest.raises(OSError, match="have none in common") as refused:
+            large.set_container(container)
+        assert refused.value.errno == errno.EINVAL
+        assert large.get_status() == uapi.vfio.VFIO_GROUP_FLAGS_VIABLE
+        assert container.get_info().iova_pgsizes == K4
+        assert container.unmap_all() == K4
