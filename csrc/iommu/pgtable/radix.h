@@ -34,13 +34,8 @@ class RadixTable {
     static Result<RadixTable> create(mm::PhysicalMemory& memory, unsigned levels,
                                      unsigned most_levels, FaultPoints& faults) {
         assert(0 < levels && levels <= most_levels && most_levels < mm::kFrameSize);
-        return RadixTable(
-            memory,
-            {
-                TRY(allocate_table(memory, faults))
-                , levels
-            },
-            most_levels);
+        const PhysAddr root = TRY(allocate_table(memory, faults));
+        return RadixTable(memory, {root, levels}, most_levels);
     }
     RadixTable(RadixTable&& other) noexcept
         : memory_(other.memory_),

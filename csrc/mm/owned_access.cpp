@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+//
+// How the kernel and the process itself reach memory: copies, loads and stores, pins and views.
+// What is mapped where is the business of owned_address_space.cpp.
+
+#include <sys/mman.h>
+
+#include <cassert>
+#include <cstring>
+#include <iterator>
+
+#include "mm/host_memory.h"
+#include "mm/owned_address_space.h"
+
+namespace kvmiommu::mm {
+
+namespace {
+
+constexpr Source kFault{"mm/filemap.c: filemap_fault"};
+constexpr Source kCopyIn{"include/linux/uaccess.h: copy_from_user"};
+constexpr Source kCopyOut{"include/linux/uaccess.h: copy_to_user"};
+constexpr Source kPin{"mm/gup.c: pin_user_pages_remote"};
+constexpr Source kView{"kvmiommu: mm/owned_address_space.h"};
+
+// PROT_WRITE and PROT_EXEC let a process read too, as on every machine that is modelled.
+bool allows(int protection, Access access) {
+    return access == Access::write ? (protection & PROT_WRITE) != 0 : protection != PROT_NONE;
+}
+
+// A pin goes by what the mapping says, not by what the processor would let through.
+bool allows_pin(int protection, Access access) {
+    return (protection & (access == Access::write ? PROT_WRITE : PROT_READ)) != 0;
+}
+
+}  // namespace
+
+View::~View() {
+    if (base_ != nullptr) {
+        munmap(base_, mapped_);
+    }
+    for (const SlotRun& run : held_) {
+        memory_.put(run);
+    }
+}
+
+Result<SlotRun> OwnedAddressSpace::slots(const Area& area, std::uint64_t start, std::uint64_t at,
+                                         std::uint64_t bytes) {
+    const std::uint64_t where = area.where_at(at - start);
+    if (area.ended) {
+        return refuse(EFAULT, "{:x} lies past the end of the file", kFault, at);
+    }
+    if (area.backing) {
+        return area.backing->frames(where, bytes);
+    }
+    return SlotRun{where, bytes >> kFrameShift};
+}
+
+// Visits host memory under [address, address + bytes) piece by piece, as far as it allows access.
+template <class Visit>
+OwnedAddressSpace::Reach OwnedAddressSpace::walk(By by, std::uint64_t address, std::uint64_t bytes,
+                                                 Access access, Visit&& visit) {
+    std::uint64_t done = 0;
+    while (done < bytes) {
+        const std::uint64_t at = address + done;
+        const auto after = areas_.upper_bound(at);
+        if (at < address || after == areas_.begin()) {
+            return {done, Signal::segv};
+        }
+        const auto& [start, area] = *std::prev(after);
+        if (area.last < at || !allows(area.protection, access) ||
+            (area.kept && by == By::process)) {
+            return {done, Signal::segv};
+        }
+        const std::uint64_t page = align_down(at, page_size());
+        const std::uint64_t left = std::min(bytes - done, area.last - at + 1);
+        const std::uint64_t wanted = align_up(at - page + left, page_size());
+        const auto run = slots(area, start, page, wanted);
+        if (!run) {
+            return {done, Signal::bus};
+        }
+        const std::uint64_t step = std::min(left, (run->count << kFrameShift) - (at - page));
+        visit(memory().direct(run->slot) + (at - page), step, *run);
+        done += step;
+    }
+    return {done, Signal::none};
+}
+
+Result<> OwnedAddressSpace::copy_in(void* to, std::uint64_t from, std::uint64_t bytes) {
+    auto* out = static_cast<std::byte*>(to);
+    const Lock lock(mutex_);
+    const Reach reach = walk(By::emulator, from, bytes, Access::read,
+                             [&](const std::byte* memory, std::uint64_t step, SlotRun) {
+                                 std::memcpy(out, memory, step);
+                                 out += step;
+                             });
+    if (reach.signal != Signal::none) {
+        return refuse(EFAULT, "{} bytes at {:x}: the process cannot read {:x}", kCopyIn, bytes,
+                      from, from + reach.bytes);
+    }
+    return {};
+}
+
+Result<> OwnedAddressSpace::copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) {
+    const auto* in = static_cast<const std::byte*>(from);
+    const Lock lock(mutex_);
+    const Reach reach = walk(By::emulator, to, bytes, Access::write,
+                             [&](std::byte* memory, std::uint64_t step, SlotRun) {
+                                 std::memcpy(memory, in, step);
+                                 in += step;
+                             });
+    if (reach.signal != Signal::none) {
+        return refuse(EFAULT, "{} bytes at {:x}: the process cannot write {:x}", kCopyOut, bytes,
+                      to, to + reach.bytes);
+    }
+    return {};
+}
+
+// The address has ended a walk with SIGBUS: there is an area, and it allows the access.
+OwnedAddressSpace::Trap OwnedAddressSpace::trap_at(std::uint64_t address, std::uint64_t bytes) {
+    const auto& [start, area] = *std::prev(areas_.upper_bound(address));
+    if (!area.backing || area.ended) {
+        return {};
+    }
+    const std::uint64_t to_page_end = page_size() - address % page_size();
+    return {area.backing, area.where_at(address - start), std::min(bytes, to_page_end)};
+}
+
+// Registers are taken to be readable: to load from them is to act upon them.
+Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
+    const Lock lock(mutex_);
+    for (std::uint64_t done = 0;;) {
+        const Reach reach = walk(By::process, from + done, bytes - done, Access::read,
+                                 [](const std::byte*, std::uint64_t, SlotRun) {});
+        done += reach.bytes;
+        if (reach.signal != Signal::bus) {
+            return reach.signal;
+        }
+        const Trap trap = trap_at(from + done, bytes - done);
+        if (!trap.backing || !trap.backing->trapped(trap.offset)) {
+            return Signal::bus;
+        }
+        done += trap.bytes;
+    }
+}
+
+// Whatever lies behind a trapped page is asked without the lock, so that it may call back.
+Signal OwnedAddressSpace::peek(void* to, std::uint64_t from, std::uint64_t bytes) {
+    auto* out = static_cast<std::byte*>(to);
+    for (std::uint64_t done = 0;;) {
+        Trap trap;
+        {
+            const Lock lock(mutex_);
+            const Reach reach = walk(By::process, from + done, bytes - done, Access::read,
+                                     [&](const std::byte* memory, std::uint64_t step, SlotRun) {
+                                         std::memcpy(out, memory, step);
+                                         out += step;
+                                     });
+            done += reach.bytes;
+            if (reach.signal != Signal::bus) {
+                return reach.signal;
+            }
+            trap = trap_at(from + done, bytes - done);
+        }
+        if (!trap.backing || !trap.backing->load(trap.offset, {out, trap.bytes})) {
+            return Signal::bus;
+        }
+        out += trap.bytes;
+        done += trap.bytes;
+    }
+}
+
+Signal OwnedAddressSpace::poke(std::uint64_t to, const void* from, std::uint64_t bytes) {
+    const auto* in = static_cast<const std::byte*>(from);
+    for (std::uint64_t done = 0;;) {
+        Trap trap;
+        {
+            const Lock lock(mutex_);
+            const Reach reach = walk(By::process, to + done, bytes - done, Access::write,
+                                     [&](std::byte* memory, std::uint64_t step, SlotRun) {
+                                         std::memcpy(memory, in, step);
+                                         in += step;
+                                     });
+            done += reach.bytes;
+            if (reach.signal != Signal::bus) {
+                return reach.signal;
+            }
+            trap = trap_at(to + done, bytes - done);
+        }
+        if (!trap.backing || !trap.backing->store(trap.offset, {in, trap.bytes})) {
+            return Signal::bus;
+        }
+        in += trap.bytes;
+        done += trap.bytes;
+    }
+}
+
+Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t bytes,
+                                           Access access) {
+    assert(bytes != 0 && is_aligned(address | bytes, page_size()));
+    const Lock lock(mutex_);
+    PhysicalRun whole{0, 0};
+    std::uint64_t at = address;
+    while (at - address < bytes) {
+        const auto after = areas_.upper_bound(at);
+        if (after == areas_.begin()) {
+            break;
+        }
+        const auto& [start, area] = *std::prev(after);
+        if (area.last < at || area.kept || !allows_pin(area.protection, access) ||
+            (area.backing && !area.backing->pinnable())) {
+            break;
+        }
+        const auto run =
+            slots(area, start, at, std::min(area.last - at + 1, bytes - (at - address)));
+        if (!run) {
+            break;
+        }
+        const PhysicalRun piece = memory().physical(*run);
+        if (whole.bytes != 0 && whole.address + whole.bytes != piece.address) {
+            break;
+        }
+        if (whole.bytes == 0) {
+            whole.address = piece.address;
+        }
+        whole.bytes += piece.bytes;
+        at += piece.bytes;
+    }
+    if (whole.bytes == 0) {
+        return refuse(EFAULT, "the page at {:x} cannot be pinned for {}", kPin, address,
+                      access == Access::write);
+    }
+    // Still under the lock: an unmap in between would free what is to be pinned.
+    memory().pin(whole);
+    return whole;
+}
+
+Result<std::unique_ptr<View>> OwnedAddressSpace::view(std::uint64_t address, std::uint64_t bytes) {
+    if (bytes == 0) {
+        return refuse(EINVAL, "a view of no bytes", kView);
+    }
+    std::unique_ptr<View> view(new View(memory()));
+    const Lock lock(mutex_);
+    std::vector<SlotRun> runs;
+    const Reach reach = walk(By::process, address, bytes, Access::read,
+                             [&](std::byte*, std::uint64_t, SlotRun run) { runs.push_back(run); });
+    if (reach.signal != Signal::none) {
+        return refuse(EFAULT, "the process cannot read {:x}", kView, address + reach.bytes);
+    }
+    std::uint64_t total = 0;
+    for (const SlotRun& run : runs) {
+        memory().get(run);
+        view->held_.push_back(run);
+        total += run.count << kFrameShift;
+    }
+    void* const base =
+        mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        return refuse(ENOMEM, "the host has no room for {:x} bytes of addresses", kView, total);
+    }
+    view->base_ = static_cast<std::byte*>(base);
+    view->mapped_ = total;
+    view->data_ = view->base_ + address % page_size();
+    view->bytes_ = bytes;
+    std::uint64_t at = reinterpret_cast<std::uint64_t>(base);
+    for (const SlotRun& run : runs) {
+        host_map(at, run.count << kFrameShift, PROT_READ | PROT_WRITE, MAP_SHARED, memory().file(),
+                 run.slot << kFrameShift);
+        at += run.count << kFrameShift;
+    }
+    return view;
+}
+
+}  // namespace kvmiommu::mm
