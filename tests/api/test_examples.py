@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Every program in examples/ runs, from a process of its own as people run it."""
+"""Every program in examples/ runs, from a process of its own as people run it; so does the guide."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
@@ -37,3 +39,12 @@ def test_map_a_buffer_shows_the_pins_and_the_refusal() -> None:
     assert "256 frames pinned" in lines[1]
     assert "[Errno 17]" in lines[2]
     assert lines[3] == "unmapped 0x100000 bytes: 0 frames pinned"
+
+
+def test_the_testing_guide_tests(pytester: pytest.Pytester) -> None:
+    """The guide's blocks are one test module, with the fixtures that come with the package."""
+    guide = (ROOT / "docs" / "how-to" / "test-with-pytest.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    pytester.makepyfile("\n".join(blocks))
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2)
