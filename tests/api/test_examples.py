@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every program in examples/ runs, from a process of its own as people run it; so does the guide."""
+"""What the documentation shows runs: every program in examples/, and the guide to testing."""
 
 import re
 import subprocess
