@@ -40,7 +40,13 @@ inline machine::Description description(std::uint32_t dma_entry_limit = 65535) {
           .enforces_cache_coherency = true,
           .isolated_msi = true,
           .reserved = {{{0xfee00000, 0xfeefffff}, iommu::ReservedType::msi}}}});
-    machine.pci.push_back({"0000:00:02.0", "edu", "vfio-pci", "dmar0", 1});
+    machine.pci.push_back({.address = "0000:00:02.0",
+                           .model = "edu",
+                           .driver = "vfio-pci",
+                           .iommu = "dmar0",
+                           .group = 1,
+                           .bars = {},
+                           .hardware = {}});
     return machine;
 }
 
