@@ -14,8 +14,8 @@ constexpr std::uint64_t kMostPages = (std::uint64_t{1} << 31) - 1;
 
 }  // namespace
 
-// The range of a slot that is not deleted. The end is looked at even for one that is.
-Result<Range> MemorySlots::checked(const uapi::kvm_userspace_memory_region& region) const {
+// What is looked at for every slot, also for one that is to be deleted.
+Result<> MemorySlots::check(const uapi::kvm_userspace_memory_region& region) const {
     constexpr std::uint32_t kFlags = uapi::KVM_MEM_LOG_DIRTY_PAGES | uapi::KVM_MEM_READONLY;
     if ((region.flags & ~kFlags) != 0) {
         return refuse(EINVAL, "flags {:x} are not all known", kSet, region.flags);
@@ -43,11 +43,11 @@ Result<Range> MemorySlots::checked(const uapi::kvm_userspace_memory_region& regi
         return refuse(EINVAL, "{:x} bytes from guest address {:x} wrap, or are too many", kSet,
                       region.memory_size, region.guest_phys_addr);
     }
-    return Range{region.guest_phys_addr, region.guest_phys_addr + region.memory_size - 1};
+    return {};
 }
 
 Result<> MemorySlots::set(const uapi::kvm_userspace_memory_region& region) {
-    const Range guest = TRY(checked(region));
+    TRY(check(region));
     const auto old = slots_.find(region.slot);
     if (region.memory_size == 0) {
         if (old == slots_.end()) {
@@ -57,6 +57,7 @@ Result<> MemorySlots::set(const uapi::kvm_userspace_memory_region& region) {
         slots_.erase(old);
         return {};
     }
+    const Range guest{region.guest_phys_addr, region.guest_phys_addr + region.memory_size - 1};
     if (old != slots_.end()) {
         const MemorySlot& slot = old->second;
         if (slot.vaddr != region.userspace_addr || slot.guest.size() != guest.size() ||

@@ -31,7 +31,7 @@ class MemorySlots {
     const std::map<std::uint32_t, MemorySlot>& slots() const { return slots_; }
 
   private:
-    Result<Range> checked(const uapi::kvm_userspace_memory_region& region) const;
+    Result<> check(const uapi::kvm_userspace_memory_region& region) const;
 
     const std::uint64_t page_size_;
     std::map<std::uint32_t, MemorySlot> slots_;

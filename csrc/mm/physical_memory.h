@@ -58,7 +58,8 @@ class PhysicalMemory {
     /// Zeroed frames with one reference each, all in one run, aligned to `alignment` frames (a
     /// power of two) in the RAM file. ENOMEM when there is no such run.
     Result<SlotRun> allocate(std::uint64_t count, std::uint64_t alignment) EXCLUDES(mutex_);
-    /// The longest run up to `count` frames that can be had, aligned as well as its size allows.
+    /// A run of `count` frames or, where there is none, of half as many and so on down to `granule`
+    /// frames; aligned as well as its size allows. ENOMEM when not even that is there.
     Result<SlotRun> allocate_up_to(std::uint64_t count, std::uint64_t granule) EXCLUDES(mutex_);
     void get(SlotRun run) EXCLUDES(mutex_);
     /// Drops a reference of each frame; those without reference and pin are free again.

@@ -47,8 +47,9 @@ Result<std::string> user_string(fs::Task& task, std::uint64_t address) {
 Group::Group(fs::Kernel& kernel, iommu::Group& iommu_group, GroupType type)
     : kernel_(kernel), iommu_group_(iommu_group), type_(type) {}
 
-void Group::add_device(std::string name, std::unique_ptr<DeviceOps> driver) {
+Device& Group::add_device(std::string name, std::unique_ptr<DeviceOps> driver) {
     devices_.push_back(std::make_unique<Device>(*this, std::move(name), std::move(driver)));
+    return *devices_.back();
 }
 
 Result<Ref<fs::File>> Group::open(fs::Task& task, int flags) {

@@ -30,8 +30,8 @@ class Group {
     fs::Kernel& kernel() { return kernel_; }
     iommu::Group& iommu_group() { return iommu_group_; }
     GroupType type() const { return type_; }
-    void add_device(std::string name, std::unique_ptr<DeviceOps> driver);
-    Device& newest_device() { return *devices_.back(); }
+    /// Only while the machine is put together.
+    Device& add_device(std::string name, std::unique_ptr<DeviceOps> driver);
 
     /// open() of /dev/vfio/N: EPERM a group without an IOMMU, without CAP_SYS_RAWIO; EBUSY open
     /// already. (vfio_group_fops_open)

@@ -45,10 +45,9 @@ void Module::bind(const pci::Function& function) {
 
 void Module::add_emulated(const std::string& name, iommu::Group& iommu_group) {
     auto probe = std::make_unique<ProbeDevice>(kernel_);
-    ProbeDevice& device = *probe;
+    ProbeDevice& driver = *probe;
     Group& group = group_of(iommu_group, GroupType::emulated);
-    group.add_device(name, std::move(probe));
-    device.belong_to(group.newest_device());
+    driver.belong_to(group.add_device(name, std::move(probe)));
 }
 
 }  // namespace kvmiommu::vfio

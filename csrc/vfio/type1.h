@@ -95,6 +95,7 @@ class Type1 final : public IommuBackend {
     bool attached(const iommu::Group& group) const REQUIRES(mutex_);
     Result<IovaRanges> ranges_with(const iommu::Domain& domain, const iommu::Group& group)
         REQUIRES(mutex_);
+    std::uint64_t common_page_sizes() const REQUIRES(mutex_);
     Result<> check_page_sizes(const iommu::Domain& domain) const REQUIRES(mutex_);
     void recompute_ranges() REQUIRES(mutex_);
     void recompute_pgsize_bitmap() REQUIRES(mutex_);

@@ -120,11 +120,7 @@ Result<IovaRanges> Type1::ranges_with(const iommu::Domain& domain, const iommu::
 
 // The kernel goes on without a page size in common and then shifts by a number that means nothing.
 Result<> Type1::check_page_sizes(const iommu::Domain& domain) const {
-    std::uint64_t common = domain.pgsize_bitmap();
-    for (const auto& attached : domains_) {
-        common &= attached->domain->pgsize_bitmap();
-    }
-    if (common == 0) {
+    if ((common_page_sizes() & domain.pgsize_bitmap()) == 0) {
         return refuse(EINVAL, "page sizes {:x} have none in common with {:x}", kAttach,
                       domain.pgsize_bitmap(), pgsize_bitmap_);
     }
@@ -144,11 +140,16 @@ void Type1::recompute_ranges() {
     iova_ranges_ = std::move(ranges);
 }
 
-void Type1::recompute_pgsize_bitmap() {
+std::uint64_t Type1::common_page_sizes() const {
     std::uint64_t common = ~std::uint64_t{0};
     for (const auto& attached : domains_) {
         common &= attached->domain->pgsize_bitmap();
     }
+    return common;
+}
+
+void Type1::recompute_pgsize_bitmap() {
+    std::uint64_t common = common_page_sizes();
     // Smaller pages than the machine's are not shown: what is pinned has the machine's size.
     if ((common & (page_size() - 1)) != 0) {
         common = (common & ~(page_size() - 1)) | page_size();

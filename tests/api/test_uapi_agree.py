@@ -1,7 +1,7 @@
 """The compiled core and the Python package name the same things and mean the same by them.
 
-Both are written by hand, so each is the other's proof-reader. What the system's own headers say is
-compared in test_uapi_system.py.
+A slip in an edit of one shows here; that both are right is shown by the system's own headers, in
+test_uapi_system.py.
 """
 
 import copy
