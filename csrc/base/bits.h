@@ -34,7 +34,13 @@ constexpr std::uint64_t lowest_bit(std::uint64_t value) {
 
 /// The highest set bit as a number; 0 for 0.
 constexpr std::uint64_t highest_bit(std::uint64_t value) {
-    return std::bit_floor(value);
+    // Shorter than std::bit_floor() where the processor counts from the other end.
+    return value == 0 ? 0 : std::uint64_t{1} << (63 - std::countl_zero(value));
+}
+
+/// All bits up to the highest that is set, as a mask; `value` is not 0.
+constexpr std::uint64_t up_to(std::uint64_t value) {
+    return ~std::uint64_t{0} >> std::countl_zero(value);
 }
 
 /// All numbers below 2^bits, as a mask; `bits` may be 64.

@@ -6,9 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 namespace kvmiommu::mm {
 
@@ -19,6 +21,9 @@ constexpr Source kSource{"kvmiommu: mm/physical_memory.h"};
 // Runs up to this long are cleared by writing zeros; longer ones give their memory back to the
 // host, which then gives zeros.
 constexpr std::uint64_t kClearByWriting = 16;
+
+// Frames that the pool for tables takes at a time.
+constexpr std::uint64_t kPoolFill = 64;
 
 constexpr std::uint64_t kLargestAlignment = std::uint64_t{1} << (30 - kFrameShift);
 
@@ -74,7 +79,11 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t byt
 
 PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames,
                                std::uint64_t fragment)
-    : file_(file), direct_(direct), frames_(frames), fragment_(fragment) {
+    : file_(file),
+      direct_(direct),
+      frames_(frames),
+      fragment_(fragment),
+      links_(std::make_unique_for_overwrite<PhysAddr[]>(frames)) {
     free_.emplace(0, frames);
     if (fragment_ != 0) {
         fragments_ = bytes() / fragment_;
@@ -98,6 +107,10 @@ std::uint64_t PhysicalMemory::label_of(std::uint64_t slot) const {
     }
     const std::uint64_t frames = fragment_ >> kFrameShift;
     return (slot / frames * stride_ + 1) % fragments_ * frames + slot % frames;
+}
+
+std::byte* FrameMap::fragmented_at(PhysicalMemory& memory, PhysAddr address) {
+    return memory.direct(memory.slot_of(address)) + (address & (kFrameSize - 1));
 }
 
 std::uint64_t PhysicalMemory::slot_of(PhysAddr address) const {
@@ -154,28 +167,47 @@ std::optional<SlotRun> PhysicalMemory::take(std::uint64_t count, std::uint64_t a
     return std::nullopt;
 }
 
-Result<SlotRun> PhysicalMemory::allocate(std::uint64_t count, std::uint64_t alignment) {
-    const Lock lock(mutex_);
-    if (const auto run = take(count, alignment)) {
-        return *run;
+std::optional<SlotRun> PhysicalMemory::take_last(std::uint64_t count) {
+    if (free_.empty()) {
+        return std::nullopt;
     }
+    const auto last = std::prev(free_.end());
+    const auto [start, length] = *last;
+    count = std::min(count, length);
+    if (count == length) {
+        free_.erase(last);
+    } else {
+        last->second = length - count;
+    }
+    const SlotRun run{start + length - count, count};
+    references_.add(run.slot, run.count);
+    return run;
+}
+
+Result<SlotRun> PhysicalMemory::allocate(std::uint64_t count, std::uint64_t alignment) {
+    do {
+        const Lock lock(mutex_);
+        if (const auto run = take(count, alignment)) {
+            return *run;
+        }
+    } while (drain_pool());
     return refuse(ENOMEM, "no {} free frames in one run", kSource, count);
 }
 
 Result<SlotRun> PhysicalMemory::allocate_up_to(std::uint64_t count, std::uint64_t granule) {
     assert(count != 0 && count % granule == 0);
-    const Lock lock(mutex_);
-    for (std::uint64_t wanted = count;; wanted = align_down(wanted / 2, granule)) {
-        if (wanted == 0) {
-            return refuse(ENOMEM, "no {} free frames in one run", kSource, granule);
-        }
-        const std::uint64_t natural = std::min(highest_bit(wanted), kLargestAlignment);
-        for (std::uint64_t alignment : {natural, granule}) {
-            if (const auto run = take(wanted, std::max(alignment, granule))) {
-                return *run;
+    do {
+        const Lock lock(mutex_);
+        for (std::uint64_t wanted = count; wanted != 0; wanted = align_down(wanted / 2, granule)) {
+            const std::uint64_t natural = std::min(highest_bit(wanted), kLargestAlignment);
+            for (std::uint64_t alignment : {natural, granule}) {
+                if (const auto run = take(wanted, std::max(alignment, granule))) {
+                    return *run;
+                }
             }
         }
-    }
+    } while (drain_pool());
+    return refuse(ENOMEM, "no {} free frames in one run", kSource, granule);
 }
 
 void PhysicalMemory::clear(std::uint64_t slot, std::uint64_t count) {
@@ -225,13 +257,64 @@ void PhysicalMemory::put(SlotRun run) {
     });
 }
 
-Result<PhysAddr> PhysicalMemory::allocate_frame() {
-    const SlotRun run = TRY(allocate(1, 1));
-    return physical(run).address;
+bool PhysicalMemory::fill_pool() {
+    std::optional<SlotRun> run;
+    {
+        const Lock lock(mutex_);
+        run = take_last(kPoolFill);
+    }
+    if (!run) {
+        return false;
+    }
+    FrameChain chain;
+    for (std::uint64_t slot = run->slot; slot < run->slot + run->count; ++slot) {
+        push(chain, physical({slot, 1}).address);
+    }
+    free_frames(chain);
+    return true;
 }
 
-void PhysicalMemory::free_frame(PhysAddr frame) {
-    put({slot_of(frame), 1});
+bool PhysicalMemory::drain_pool() {
+    FrameChain chain;
+    {
+        const Lock lock(pool_mutex_);
+        chain = std::exchange(pool_, {});
+    }
+    const bool had_any = chain.count != 0;
+    while (chain.count-- != 0) {
+        const PhysAddr frame = chain.first;
+        chain.first = link(frame);
+        put({slot_of(frame), 1});
+    }
+    return had_any;
+}
+
+Result<PhysAddr> PhysicalMemory::allocate_frame() {
+    do {
+        PhysAddr frame = 0;
+        {
+            const Lock lock(pool_mutex_);
+            if (pool_.count != 0) {
+                frame = pool_.first;
+                pool_.first = link(frame);
+                --pool_.count;
+            }
+        }
+        if (frame != 0) {
+            std::memset(at(frame), 0, kFrameSize);
+            return frame;
+        }
+    } while (fill_pool());
+    return refuse(ENOMEM, "no free frame", kSource);
+}
+
+void PhysicalMemory::free_frames(FrameChain chain) {
+    if (chain.count != 0) {
+        const Lock lock(pool_mutex_);
+        link(chain.last) = pool_.first;
+        pool_ = {chain.first, pool_.count == 0 ? chain.last : pool_.last,
+                 pool_.count + chain.count};
+    }
 }
 
 void PhysicalMemory::pin(PhysicalRun run) {
@@ -297,12 +380,13 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
 }
 
 std::uint64_t PhysicalMemory::used_frames() const {
+    const Lock pool_lock(pool_mutex_);
     const Lock lock(mutex_);
-    std::uint64_t free_frames = 0;
+    std::uint64_t free = pool_.count;
     for (const auto& [slot, count] : free_) {
-        free_frames += count;
+        free += count;
     }
-    return frames_ - free_frames;
+    return frames_ - free;
 }
 
 std::uint64_t PhysicalMemory::pinned_frames() const {

@@ -38,6 +38,41 @@ struct PhysicalRun {
     std::uint64_t bytes;
 };
 
+class PhysicalMemory;
+
+/// Frames for tables that are to be given back together. The links are beside the frames: nobody
+/// writes to a table that a device may still walk, and they lie closer to each other.
+struct FrameChain {
+    PhysAddr first = 0;
+    PhysAddr last = 0;
+    std::uint64_t count = 0;
+};
+
+/// Where the host has each byte of RAM: small enough to be held in registers on a walk.
+class FrameMap {
+  public:
+    bool is_ram(PhysAddr address) const { return address - kRamStart < bytes_; }
+    /// Host memory of a physical address in RAM; good to the end of its frame. `offset` bytes on:
+    /// added first, because on a walk it is known before the address is.
+    std::byte* at(PhysAddr address, std::uint64_t offset = 0) const {
+        if (fragmented_ != nullptr) [[unlikely]] {
+            return fragmented_at(*fragmented_, address + offset);
+        }
+        return reinterpret_cast<std::byte*>((start_ + offset) + address);
+    }
+
+  private:
+    friend class PhysicalMemory;
+    FrameMap(std::uintptr_t start, std::uint64_t bytes, PhysicalMemory* fragmented)
+        : start_(start), bytes_(bytes), fragmented_(fragmented) {}
+    // Takes no FrameMap, or the compiler would keep one in memory for it.
+    static std::byte* fragmented_at(PhysicalMemory& memory, PhysAddr address);
+
+    std::uintptr_t start_;  // what physical address 0 would have
+    std::uint64_t bytes_;
+    PhysicalMemory* fragmented_;  // whom to ask when there is more to it
+};
+
 class PhysicalMemory {
   public:
     /// RAM of `bytes` bytes, a multiple of 64 KiB up to 32 GiB. `fragment` is the longest
@@ -57,10 +92,12 @@ class PhysicalMemory {
 
     /// Zeroed frames with one reference each, all in one run, aligned to `alignment` frames (a
     /// power of two) in the RAM file. ENOMEM when there is no such run.
-    Result<SlotRun> allocate(std::uint64_t count, std::uint64_t alignment) EXCLUDES(mutex_);
+    Result<SlotRun> allocate(std::uint64_t count, std::uint64_t alignment)
+        EXCLUDES(mutex_, pool_mutex_);
     /// A run of `count` frames or, where there is none, of half as many and so on down to `granule`
     /// frames; aligned as well as its size allows. ENOMEM when not even that is there.
-    Result<SlotRun> allocate_up_to(std::uint64_t count, std::uint64_t granule) EXCLUDES(mutex_);
+    Result<SlotRun> allocate_up_to(std::uint64_t count, std::uint64_t granule)
+        EXCLUDES(mutex_, pool_mutex_);
     void get(SlotRun run) EXCLUDES(mutex_);
     /// Drops a reference of each frame; those without reference and pin are free again.
     void put(SlotRun run) EXCLUDES(mutex_);
@@ -72,21 +109,30 @@ class PhysicalMemory {
 
     // --- what everybody else sees: physical addresses ---
 
-    /// One zeroed frame for a table. ENOMEM when there is none.
-    Result<PhysAddr> allocate_frame() EXCLUDES(mutex_);
-    void free_frame(PhysAddr frame) EXCLUDES(mutex_);
+    /// One zeroed frame for a table, from a pool of frames at the end of RAM that stay warm between
+    /// uses and leave what comes before them in one piece. Nobody pins such a frame. ENOMEM when
+    /// there is none.
+    Result<PhysAddr> allocate_frame() EXCLUDES(mutex_, pool_mutex_);
+    void free_frame(PhysAddr frame) EXCLUDES(pool_mutex_) { free_frames({frame, frame, 1}); }
+    /// As free_frame() for each of a chain.
+    void free_frames(FrameChain chain) EXCLUDES(pool_mutex_);
+    /// Puts a frame that is to be freed at the head of a chain.
+    void push(FrameChain& chain, PhysAddr frame) {
+        link(frame) = chain.first;
+        chain = {frame, chain.count == 0 ? frame : chain.last, chain.count + 1};
+    }
 
     /// Keeps the frames under [run.address, run.address + run.bytes) until unpin() of as much.
     void pin(PhysicalRun run) EXCLUDES(mutex_);
     void unpin(PhysicalRun run) EXCLUDES(mutex_);
     std::uint32_t pins(PhysAddr address) const EXCLUDES(mutex_);
 
-    bool is_ram(PhysAddr address) const {
-        return address >= kRamStart && address - kRamStart < bytes();
-    }
+    bool is_ram(PhysAddr address) const { return address - kRamStart < bytes(); }
     /// Host memory of a physical address in RAM; good to the end of its frame.
-    std::byte* at(PhysAddr address) {
-        return direct(slot_of(address)) + (address & (kFrameSize - 1));
+    std::byte* at(PhysAddr address) { return frame_map().at(address); }
+    FrameMap frame_map() {
+        return {reinterpret_cast<std::uintptr_t>(direct_) - kRamStart, bytes(),
+                fragment_ == 0 ? nullptr : this};
     }
     /// Copies from and to RAM. False, with nothing copied, when a byte of it is not RAM.
     bool read(PhysAddr from, std::span<std::byte> to);
@@ -95,7 +141,7 @@ class PhysicalMemory {
     // --- figures ---
 
     /// Frames with a reference or a pin.
-    std::uint64_t used_frames() const EXCLUDES(mutex_);
+    std::uint64_t used_frames() const EXCLUDES(mutex_, pool_mutex_);
     /// Frames that are pinned, and the sum of their pins.
     std::uint64_t pinned_frames() const EXCLUDES(mutex_);
     std::uint64_t total_pins() const EXCLUDES(mutex_);
@@ -108,7 +154,14 @@ class PhysicalMemory {
     template <class Visit>
     void each_slot_run(PhysicalRun run, Visit&& visit) const;
     std::optional<SlotRun> take(std::uint64_t count, std::uint64_t alignment) REQUIRES(mutex_);
+    // The frame behind one in its chain.
+    PhysAddr& link(PhysAddr frame) { return links_[(frame - kRamStart) >> kFrameShift]; }
+    std::optional<SlotRun> take_last(std::uint64_t count) REQUIRES(mutex_);
     void free(std::uint64_t slot, std::uint64_t count) REQUIRES(mutex_);
+    bool fill_pool() EXCLUDES(mutex_, pool_mutex_);
+    // Gives the pool's frames back to everybody. False: it had none.
+    bool drain_pool() EXCLUDES(mutex_, pool_mutex_);
+    friend class FrameMap;
     void clear(std::uint64_t slot, std::uint64_t count);
 
     const int file_;
@@ -127,6 +180,12 @@ class PhysicalMemory {
     std::map<std::uint64_t, std::uint64_t> free_ GUARDED_BY(mutex_);  // slot to count
     RangeCounts references_ GUARDED_BY(mutex_);
     RangeCounts pins_ GUARDED_BY(mutex_);
+
+    // The two mutexes are never held together, but by used_frames(), the pool's first.
+    mutable Mutex pool_mutex_;
+    // One for each frame, written only for frames of the pool: the host gives memory for no more.
+    const std::unique_ptr<PhysAddr[]> links_;
+    FrameChain pool_ GUARDED_BY(pool_mutex_);
 };
 
 }  // namespace kvmiommu::mm

@@ -151,9 +151,10 @@ TEST_CASE("pinned frames outlive their reference, referenced frames their pin") 
 
 TEST_CASE("a part of a frame pins the frame") {
     const auto memory = ram(kMiB);
-    const PhysAddr frame = value(memory->allocate_frame());
+    const SlotRun run = value(memory->allocate(1, 1));
+    const PhysAddr frame = memory->physical(run).address;
     memory->pin({frame + 100, 8});
-    memory->free_frame(frame);
+    memory->put(run);
     CHECK(memory->used_frames() == 1);
     memory->unpin({frame + 100, 8});
     CHECK(memory->used_frames() == 0);
@@ -170,6 +171,31 @@ TEST_CASE("frames for tables are zero whatever was in them") {
     CHECK(std::all_of(memory->at(again), memory->at(again) + kFrameSize,
                       [](std::byte byte) { return byte == std::byte{0}; }));
     memory->free_frame(again);
+}
+
+TEST_CASE("frames kept warm for tables are there for everybody when no other is left") {
+    const auto memory = ram(kMiB);
+    constexpr std::uint64_t kFrames = kMiB / kFrameSize;
+    FrameChain freed;
+    std::vector<PhysAddr> tables;
+    for (std::uint64_t i = 0; i < kFrames; ++i) {
+        tables.push_back(value(memory->allocate_frame()));
+        memory->push(freed, tables.back());
+    }
+    std::ranges::sort(tables);
+    CHECK(std::ranges::adjacent_find(tables) == tables.end());
+    CHECK(memory->used_frames() == kFrames);
+    CHECK(memory->allocate_frame().error().error() == ENOMEM);
+    CHECK(memory->allocate(1, 1).error().error() == ENOMEM);
+
+    CHECK(freed.count == kFrames);
+    memory->free_frames(freed);
+    CHECK(memory->used_frames() == 0);
+    const SlotRun all = value(memory->allocate(kFrames, 1));
+    CHECK(memory->allocate_frame().error().error() == ENOMEM);
+    memory->put(all);
+    memory->free_frame(value(memory->allocate_frame()));
+    CHECK(memory->used_frames() == 0);
 }
 
 TEST_CASE("reads and writes cross fragments in the order of physical addresses") {
