@@ -79,6 +79,9 @@ class Domain {
         return Translation{address, kRead | kWrite};
     }
 
+    /// Bytes of page-table memory in use.
+    virtual std::uint64_t table_bytes() const { return 0; }
+
     /// Makes every DMA through this domain snoop the processor's caches, whatever the device
     /// asks for. False: not every IOMMU behind the domain can.
     virtual bool enforce_cache_coherency() { return false; }

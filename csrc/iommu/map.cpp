@@ -2,32 +2,10 @@
 
 #include "iommu/map.h"
 
-#include <algorithm>
-
 namespace kvmiommu::iommu {
 
 namespace {
 constexpr Source kMap{"drivers/iommu/iommu.c: __iommu_map"};
-}
-
-PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t iova, PhysAddr address,
-                            std::uint64_t size) {
-    const std::uint64_t either = iova | address;
-    std::uint64_t possible = pgsize_bitmap & (highest_bit(size) | (highest_bit(size) - 1));
-    if (either != 0) {
-        possible &= lowest_bit(either) | (lowest_bit(either) - 1);
-    }
-    const std::uint64_t page_size = highest_bit(possible);
-    const std::uint64_t next = lowest_bit(pgsize_bitmap & ~(page_size | (page_size - 1)));
-    // Small pages go on to where the next size begins, if both sides reach such a place together
-    // and one page of that size fits behind it; otherwise to the end.
-    if (next != 0 && ((iova ^ address) & (next - 1)) == 0) {
-        const std::uint64_t to_next = next - (either & (next - 1));
-        if (to_next + next >= next && to_next + next <= size) {
-            size = to_next;
-        }
-    }
-    return {page_size, size / page_size};
 }
 
 Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,

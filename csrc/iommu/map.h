@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "base/base.h"
@@ -20,8 +21,26 @@ struct PageChoice {
 
 /// The largest page that fits, and how many of them until a larger one may fit. `iova`, `address`
 /// and `size` (not 0) are multiples of the smallest page of `pgsize_bitmap` (not 0).
-PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t iova, PhysAddr address,
-                            std::uint64_t size);
+inline PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t iova,
+                                   PhysAddr address, std::uint64_t size) {
+    const std::uint64_t either = iova | address;
+    // Pages not larger than the size, and not larger than what both are aligned to.
+    const std::uint64_t possible = pgsize_bitmap & (either ^ (either - 1)) & up_to(size);
+    const std::uint64_t page_size = highest_bit(possible);
+    if (size == page_size) {
+        return {page_size, 1};
+    }
+    const std::uint64_t next = lowest_bit(pgsize_bitmap & ~up_to(page_size));
+    // Small pages go on to where the next size begins, if both sides reach such a place together
+    // and one page of that size fits behind it; otherwise to the end.
+    if (next != 0 && ((iova ^ address) & (next - 1)) == 0) {
+        const std::uint64_t to_next = next - (either & (next - 1));
+        if (to_next + next >= next && to_next + next <= size) {
+            size = to_next;
+        }
+    }
+    return {page_size, size >> std::countr_zero(page_size)};
+}
 
 /// Maps [iova, iova + size) to [address, address + size). EINVAL no paging domain, or something is
 /// not a multiple of the smallest page; ENODEV no page sizes; else what the driver says. A refused

@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "iommu/pgtable/amdv1.h"
-#include "iommu/pgtable/radix.h"
+#include "iommu/pgtable/table_domain.h"
 
 namespace kvmiommu::iommu {
 
 namespace {
 
-using Table = pgtable::RadixTable<pgtable::AmdV1>;
+using AmdTableDomain = pgtable::TableDomain<pgtable::AmdV1>;
 
 // A domain begins with 39 bits, enough for most machines' memory one to one, and grows when
 // somebody maps above (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
@@ -23,35 +23,18 @@ unsigned levels_for(unsigned address_width) {
     return (address_width - pgtable::AmdV1::kPageShift + index_bits - 1) / index_bits;
 }
 
-class AmdDomain final : public Domain {
+class AmdDomain final : public AmdTableDomain {
   public:
     AmdDomain(const Ops& ops, const Instance& instance, Table table)
-        : Domain(ops, DomainType::unmanaged, instance.page_sizes,
-                 {0, low_mask(instance.address_width)}),
-          table_(std::move(table)) {}
+        : AmdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
+                         std::move(table)) {}
 
     // The driver takes all units of a machine for alike (drivers/iommu/amd/iommu.c:
     // amd_iommu_attach_device).
     Result<> attach_device(Device&) override { return {}; }
 
-    Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
-                     std::uint64_t count, std::uint32_t protection, FaultPoints& faults) override {
-        return table_.map_pages(iova, address, page_size, count, protection, {}, faults);
-    }
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                              std::uint64_t count) override {
-        return table_.unmap_pages(iova, page_size, count);
-    }
-    PhysAddr iova_to_phys(std::uint64_t iova) const override { return table_.iova_to_phys(iova); }
-    std::optional<Translation> translate(std::uint64_t iova) const override {
-        return table_.translate(iova);
-    }
-
     // FC is in every leaf anyway (drivers/iommu/amd/iommu.c: amd_iommu_enforce_cache_coherency).
     bool enforce_cache_coherency() override { return true; }
-
-  private:
-    Table table_;
 };
 
 }  // namespace
@@ -61,7 +44,8 @@ Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_paging(Device& device, Faul
     const unsigned most_levels = levels_for(instance.address_width);
     return std::make_unique<AmdDomain>(
         *this, instance,
-        TRY(Table::create(memory_, std::min(kFirstLevels, most_levels), most_levels, faults)));
+        TRY(AmdDomain::Table::create(memory_, std::min(kFirstLevels, most_levels), most_levels,
+                                     faults)));
 }
 
 }  // namespace kvmiommu::iommu

@@ -51,6 +51,9 @@ struct AmdV1 {
     static constexpr std::uint32_t protection(Entry entry) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
+    static constexpr bool plain_leaves(Entry all, Entry any, unsigned) {
+        return present(all) && (any & kNextLevel) == 0;
+    }
 
     // --- entries made ---
     // What a device may do is a matter of the leaves: tables let everything through.

@@ -39,10 +39,14 @@ concept Format =
         { F::address(entry) } -> std::same_as<mm::PhysAddr>;
         // Bytes of the page that a leaf is of.
         { F::leaf_size(entry, level) } -> std::same_as<std::uint64_t>;
+        // Of some entries of one table, their AND and their OR: is each a leaf that fills one
+        // entry? A no may be wrong.
+        { F::plain_leaves(entry, entry, level) } -> std::same_as<bool>;
         // Of a leaf: what it lets a device do.
         { F::protection(entry) } -> std::same_as<std::uint32_t>;
 
-        // `level` is that of the table which the entry names, `size` that of the page.
+        // `level` is that of the table which the entry names, `size` that of the page. From page
+        // to page of a size a leaf grows by the same number.
         { F::make_table(address, level) } -> std::same_as<typename F::Entry>;
         { F::make_leaf(address, size, protection, attributes) } -> std::same_as<typename F::Entry>;
     };

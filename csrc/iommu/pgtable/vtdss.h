@@ -40,6 +40,9 @@ struct VtdSecondLevel {
     static constexpr std::uint32_t protection(Entry entry) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
+    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
+        return present(all) && leaf(all, level);
+    }
 
     // --- entries made ---
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {

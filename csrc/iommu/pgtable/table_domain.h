@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+//
+// A domain that is one page table of a format (include/linux/io-pgtable.h: io_pgtable_ops). A
+// driver derives from it and says which devices fit.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "iommu/domain.h"
+#include "iommu/pgtable/radix.h"
+
+namespace kvmiommu::iommu::pgtable {
+
+template <Format F>
+class TableDomain : public Domain {
+  public:
+    using Table = RadixTable<F>;
+    using Attributes = typename F::Attributes;
+
+    Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
+                     std::uint64_t count, std::uint32_t protection, FaultPoints& faults) final {
+        return table_.map_pages(iova, address, page_size, count, protection,
+                                attributes_.load(std::memory_order_relaxed), faults);
+    }
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
+                              std::uint64_t count) final {
+        return table_.unmap_pages(iova, page_size, count);
+    }
+    PhysAddr iova_to_phys(std::uint64_t iova) const final { return table_.iova_to_phys(iova); }
+    std::optional<Translation> translate(std::uint64_t iova) const final {
+        return table_.translate(iova);
+    }
+    std::uint64_t table_bytes() const final { return table_.table_bytes(); }
+
+  protected:
+    TableDomain(const Ops& ops, std::uint64_t pgsize_bitmap, Range aperture, Table table)
+        : Domain(ops, DomainType::unmanaged, pgsize_bitmap, aperture), table_(std::move(table)) {}
+
+    /// What leaves made from now on have.
+    Attributes attributes() const { return attributes_.load(std::memory_order_relaxed); }
+    void set_attributes(Attributes attributes) {
+        attributes_.store(attributes, std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<Attributes> attributes_{Attributes{}};
+    Table table_;
+};
+
+}  // namespace kvmiommu::iommu::pgtable
