@@ -5,12 +5,15 @@
 
 #include <array>
 #include <memory>
-#include <optional>
 
 #include "engine/engine_abi.h"
 #include "iommu/drivers/amd.h"
+#include "iommu/drivers/bare.h"
 #include "iommu/drivers/intel.h"
 #include "iommu/iommu.h"
+#include "iommu/pgtable/armv8.h"
+#include "iommu/pgtable/riscv64.h"
+#include "iommu/pgtable/x86_64.h"
 
 namespace kvmiommu {
 
@@ -68,22 +71,40 @@ std::uint64_t pt_bytes(void*) {
 }
 
 constexpr std::uint64_t kPages = std::uint64_t{1} << 12 | 1 << 21 | 1 << 30;
-const iommu::Instance kAmd{.name = "engine", .address_width = 64, .page_sizes = kPages};
-const iommu::Instance kVtd{.name = "engine", .address_width = 48, .page_sizes = kPages};
 
-constexpr engine engine_of(const char* name, void* (*create)(const engine_cfg*), unsigned ias,
-                           const char* note) {
-    return {name, create, map, unmap, iova_to_phys, destroy, pt_bytes, kPages, ias, 52, note};
+// A driver and the bits of its iovas.
+template <class Driver, unsigned kBits>
+void* create_of(const engine_cfg* cfg) {
+    static const iommu::Instance instance{
+        .name = "engine", .address_width = kBits, .page_sizes = kPages, .reserved = {}};
+    return create<Driver>(instance, cfg);
 }
 
-constexpr engine kAmdV1 = engine_of(
-    "kvmiommu-amdv1", [](const engine_cfg* cfg) { return create<iommu::AmdOps>(kAmd, cfg); }, 64,
-    "AMD host page tables, 3 levels that grow to 6");
-constexpr engine kVtdSecondStage = engine_of(
-    "kvmiommu-vtdss", [](const engine_cfg* cfg) { return create<iommu::IntelOps>(kVtd, cfg); }, 48,
-    "VT-d second stage, 4 levels");
+template <class Driver, unsigned kBits>
+constexpr engine engine_of(const char* name, unsigned oas, const char* note) {
+    return {name,         create_of<Driver, kBits>,
+            map,          unmap,
+            iova_to_phys, destroy,
+            pt_bytes,     kPages,
+            kBits,        oas,
+            note};
+}
 
-constexpr std::array<const engine*, 3> kEngines{&kAmdV1, &kVtdSecondStage, nullptr};
+using iommu::BareOps;
+
+constexpr engine kAmdV1 = engine_of<iommu::AmdOps, 64>(
+    "kvmiommu-amdv1", 52, "AMD host page tables, 3 levels that grow to 6");
+constexpr engine kX86 = engine_of<BareOps<iommu::pgtable::X86_64>, 48>(
+    "kvmiommu-x86_64", 52, "AMD version 2 and VT-d first stage, 4 levels");
+constexpr engine kVtdSecondStage =
+    engine_of<iommu::IntelOps, 48>("kvmiommu-vtdss", 52, "VT-d second stage, 4 levels");
+constexpr engine kArmStage1 = engine_of<BareOps<iommu::pgtable::ArmV8Stage1>, 48>(
+    "kvmiommu-armv8-s1", 48, "Arm VMSAv8-64 stage 1, 4 KiB granule, 4 levels");
+constexpr engine kRiscV = engine_of<BareOps<iommu::pgtable::RiscV64>, 48>("kvmiommu-riscv64", 56,
+                                                                          "RISC-V Sv48, 4 levels");
+
+constexpr std::array<const engine*, 6> kEngines{&kAmdV1,     &kX86,   &kVtdSecondStage,
+                                                &kArmStage1, &kRiscV, nullptr};
 
 }  // namespace
 

@@ -6,10 +6,15 @@ namespace kvmiommu::iommu {
 
 namespace {
 constexpr Source kMap{"drivers/iommu/iommu.c: __iommu_map"};
+
+// Is the range one page of the domain's? Then there is nothing to choose. A domain without a table
+// has no page sizes.
+bool is_one_page(const Domain& domain, std::uint64_t start, std::uint64_t size) {
+    return (domain.pgsize_bitmap() & size) != 0 && is_power_of_two(size) && is_aligned(start, size);
 }
 
-Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
-             std::uint32_t protection, FaultPoints& faults) {
+Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
+                       std::uint32_t protection, FaultPoints& faults) {
     if (!domain.paging()) {
         return refuse(EINVAL, "the domain has no page table", kMap);
     }
@@ -38,12 +43,32 @@ Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t
     return {};
 }
 
+}  // namespace
+
+Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
+             std::uint32_t protection, FaultPoints& faults) {
+    if (!is_one_page(domain, iova | address, size)) [[unlikely]] {
+        return map_by_choice(domain, iova, address, size, protection, faults);
+    }
+    const Mapped mapped = domain.map_pages(iova, address, size, 1, protection, faults);
+    if (mapped.refusal) [[unlikely]] {
+        return std::unexpected(*mapped.refusal);
+    }
+    return {};
+}
+
 std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
+    std::uint64_t done = 0;
+    if (is_one_page(domain, iova, size)) [[likely]] {
+        done = domain.unmap_pages(iova, size, 1);
+        if (done >= size || done == 0) [[likely]] {
+            return done;
+        }
+    }
     if (!domain.paging() || domain.pgsize_bitmap() == 0 ||
         !is_aligned(iova | size, lowest_bit(domain.pgsize_bitmap()))) {
         return 0;
     }
-    std::uint64_t done = 0;
     while (done < size) {
         const PageChoice choice =
             choose_page_size(domain.pgsize_bitmap(), iova + done, iova + done, size - done);

@@ -43,7 +43,7 @@ HOUSE = {
 }
 
 # Faces stand between the core and somebody else's world.
-FACES = ("bindings", "preload")
+FACES = ("bindings", "preload", "engine")
 
 # These two know no system, only the language.
 PURE = ("base", "uapi")

@@ -11,7 +11,10 @@
 #include <vector>
 
 #include "iommu/pgtable/amdv1.h"
+#include "iommu/pgtable/armv8.h"
+#include "iommu/pgtable/riscv64.h"
 #include "iommu/pgtable/vtdss.h"
+#include "iommu/pgtable/x86_64.h"
 #include "support.h"
 
 namespace kvmiommu::iommu::pgtable {
@@ -220,7 +223,60 @@ TEST_CASE("an AMD table and a list of pages agree on random calls") {
     }
 }
 
+template <Format F>
+void agree_on_random_calls(std::uint64_t seed) {
+    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 512 * k512G - 8 * k2M}) {
+        CAPTURE(base);
+        Machine machine;
+        Pair<F> pair(machine, 4, 4, base, {k4K, k2M}, base + seed);
+        for (int step = 0; step < 200; ++step) {
+            pair.step();
+        }
+        pair.unmap_all();
+    }
+}
+
+TEST_CASE("an x86-64 table and a list of pages agree on random calls") {
+    agree_on_random_calls<X86_64>(3);
+}
+
+TEST_CASE("a RISC-V table and a list of pages agree on random calls") {
+    agree_on_random_calls<RiscV64>(4);
+}
+
+TEST_CASE("Arm tables of both stages and a list of pages agree on random calls") {
+    agree_on_random_calls<ArmV8Stage1>(5);
+    agree_on_random_calls<ArmV8Stage2>(6);
+}
+
 // --- entries as the hardware finds them ---
+
+TEST_CASE("leaves and tables have the bits that the specifications give them") {
+    CHECK(X86_64::make_leaf(0x1'2345'6000, k4K, kRead, {}) == 0x1'2345'6025);
+    CHECK(X86_64::make_leaf(0x1'2340'0000, k2M, kBoth, {}) == 0x1'2340'00e7);
+    CHECK(X86_64::make_table(0x1'2345'6000, 0) == 0x1'2345'6027);
+    CHECK(RiscV64::make_leaf(0x1'2345'6000, k4K, kRead, {}) == 0x48d1'5853);
+    CHECK(RiscV64::make_leaf(0x1'2340'0000, k2M, kWrite, {}) == 0x48d0'00d7);
+    CHECK(RiscV64::make_table(0x1'2345'6000, 0) == 0x48d1'5801);
+    CHECK(ArmV8Stage1::make_leaf(0x1'2345'6000, k4K, kRead | kCache, {}) == 0x1'2345'6fc7);
+    CHECK(ArmV8Stage1::make_leaf(0x1'2340'0000, k2M, kBoth, {}) == 0x1'2340'0e41);
+    CHECK(ArmV8Stage1::make_leaf(0x1'2340'0000, k2M, kBoth, {.hardware_dirty = true}) ==
+          0x8'0001'2340'0e41);
+    CHECK(ArmV8Stage2::make_leaf(0x1'2345'6000, k4K, kRead | kCache, {}) == 0x1'2345'677f);
+    CHECK(ArmV8Stage2::make_leaf(0x1'2340'0000, k2M, kWrite, {}) == 0x1'2340'0695);
+    CHECK(ArmV8::make_table(0x1'2345'6000, 0) == 0x1'2345'6003);
+}
+
+TEST_CASE("a table among blocks is no row of leaves") {
+    const std::uint64_t block = ArmV8Stage1::make_leaf(0x1'2340'0000, k2M, kBoth, {});
+    const std::uint64_t table = ArmV8::make_table(0x1'2345'6000, 0);
+    CHECK(ArmV8::plain_leaves(block, block, 1));
+    CHECK_FALSE(ArmV8::plain_leaves(block & table, block | table, 1));
+    const std::uint64_t page = AmdV1::make_leaf(0x1'2340'0000, k2M, kBoth, {});
+    CHECK(AmdV1::plain_leaves(page, page, 1));
+    CHECK_FALSE(AmdV1::plain_leaves(page & AmdV1::make_table(0x1'2345'6000, 0),
+                                    page | AmdV1::make_table(0x1'2345'6000, 0), 1));
+}
 
 template <Format F>
 std::vector<std::uint64_t> entries_to(Machine& machine, const RadixTable<F>& table,

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+//
+// RISC-V page tables, Sv39 to Sv57, which the RISC-V IOMMU walks for a first stage.
+// Bits: The RISC-V Instruction Set Manual, volume II, Privileged Architecture, section 12.4 "Sv39:
+// Page-Based 39-bit Virtual-Memory System" and the sections on Sv48 and Sv57 behind it.
+
+#pragma once
+
+#include <cstdint>
+
+#include "iommu/domain.h"
+
+namespace kvmiommu::iommu::pgtable {
+
+struct RiscV64 {
+    using Entry = std::uint64_t;
+    struct Attributes {};
+
+    // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
+    static constexpr unsigned kPageShift = 12;
+    static constexpr unsigned kIndexBits = 9;
+    static constexpr bool kRuns = false;
+    static constexpr Entry kValid = Entry{1} << 0;       // V
+    static constexpr Entry kReadable = Entry{1} << 1;    // R
+    static constexpr Entry kWritable = Entry{1} << 2;    // W
+    static constexpr Entry kExecutable = Entry{1} << 3;  // X
+    static constexpr Entry kUser = Entry{1} << 4;        // U, in leaves
+    static constexpr Entry kAccessed = Entry{1} << 6;    // A, in leaves
+    static constexpr Entry kDirty = Entry{1} << 7;       // D, in leaves
+    // The frame number starts at bit 10, not where the address would have it: bits 53:10.
+    static constexpr unsigned kFrameNumberShift = 2;
+    static constexpr Entry kFrameNumber = ((Entry{1} << 54) - 1) & ~Entry{0x3ff};
+
+    // --- entries read ---
+    static constexpr bool present(Entry entry) { return (entry & kValid) != 0; }
+    // A table has no rights of its own.
+    static constexpr bool leaf(Entry entry, unsigned level) {
+        return level == 0 || (entry & (kReadable | kWritable | kExecutable)) != 0;
+    }
+    static constexpr mm::PhysAddr address(Entry entry) {
+        return (entry & kFrameNumber) << kFrameNumberShift;
+    }
+    static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
+        return std::uint64_t{1} << (kPageShift + level * kIndexBits);
+    }
+    static constexpr std::uint32_t protection(Entry entry) {
+        return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
+    }
+    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
+        return present(all) && leaf(all, level);
+    }
+
+    // --- entries made ---
+    static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
+        return table >> kFrameNumberShift | kValid;
+    }
+    // There is no page that can be written and not read: such an entry is reserved.
+    static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t, std::uint32_t protection,
+                                     Attributes) {
+        return page >> kFrameNumberShift | kValid | kUser | kAccessed | kReadable |
+               ((protection & kWrite) != 0 ? kWritable | kDirty : 0);
+    }
+};
+
+}  // namespace kvmiommu::iommu::pgtable

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+//
+// Page tables as the processor's own: AMD's version 2 for guests and hosts, VT-d's first stage.
+// Bits: AMD64 Architecture Programmer's Manual, volume 2, section 5.3 "Long-Mode Page Translation";
+// Intel Virtualization Technology for Directed I/O, Architecture Specification, revision 4.1,
+// section 9.7 "First-Stage Paging Entries".
+
+#pragma once
+
+#include <cstdint>
+
+#include "iommu/domain.h"
+
+namespace kvmiommu::iommu::pgtable {
+
+struct X86_64 {
+    using Entry = std::uint64_t;
+    struct Attributes {};
+
+    // --- geometry: 512 entries of 8 bytes a table; 4 or 5 levels for 48 or 57 bits ---
+    static constexpr unsigned kPageShift = 12;
+    static constexpr unsigned kIndexBits = 9;
+    static constexpr bool kRuns = false;
+    static constexpr Entry kPresent = Entry{1} << 0;    // P
+    static constexpr Entry kWritable = Entry{1} << 1;   // R/W
+    static constexpr Entry kUser = Entry{1} << 2;       // U/S
+    static constexpr Entry kAccessed = Entry{1} << 5;   // A
+    static constexpr Entry kDirty = Entry{1} << 6;      // D, in leaves
+    static constexpr Entry kLargePage = Entry{1} << 7;  // PS, in entries above the leaf level
+    static constexpr Entry kAddress = ((Entry{1} << 52) - 1) & ~Entry{0xfff};  // bits 51:12
+
+    // --- entries read ---
+    static constexpr bool present(Entry entry) { return (entry & kPresent) != 0; }
+    static constexpr bool leaf(Entry entry, unsigned level) {
+        return level == 0 || (entry & kLargePage) != 0;
+    }
+    static constexpr mm::PhysAddr address(Entry entry) { return entry & kAddress; }
+    static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
+        return std::uint64_t{1} << (kPageShift + level * kIndexBits);
+    }
+    // Whatever is present can be read.
+    static constexpr std::uint32_t protection(Entry entry) {
+        return kRead | ((entry & kWritable) != 0 ? +kWrite : 0);
+    }
+    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
+        return present(all) && leaf(all, level);
+    }
+
+    // --- entries made ---
+    static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
+        return table | kPresent | kWritable | kUser | kAccessed;
+    }
+    // Accessed and dirty beforehand: an IOMMU that need not set them writes no tables.
+    static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
+                                     std::uint32_t protection, Attributes) {
+        return page | kPresent | kUser | kAccessed |
+               ((protection & kWrite) != 0 ? kWritable | kDirty : 0) |
+               (page_size >> kPageShift != 1 ? kLargePage : 0);
+    }
+};
+
+}  // namespace kvmiommu::iommu::pgtable
