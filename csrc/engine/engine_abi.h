@@ -23,24 +23,24 @@ struct engine_cfg {
 };
 
 struct engine {
-    const char *name;
+    const char* name;
     /* An empty page table; null when that cannot be. */
-    void *(*create)(const struct engine_cfg *cfg);
+    void* (*create)(const struct engine_cfg* cfg);
     /* Maps a range: 0 or a negative errno, and then nothing is mapped. */
-    int (*map)(void *handle, uint64_t iova, uint64_t pa, uint64_t size, int prot);
+    int (*map)(void* handle, uint64_t iova, uint64_t pa, uint64_t size, int prot);
     /* Bytes that were unmapped. */
-    uint64_t (*unmap)(void *handle, uint64_t iova, uint64_t size);
+    uint64_t (*unmap)(void* handle, uint64_t iova, uint64_t size);
     /* Where an iova leads; 0: nowhere. */
-    uint64_t (*iova_to_phys)(void *handle, uint64_t iova);
-    void (*destroy)(void *handle);
+    uint64_t (*iova_to_phys)(void* handle, uint64_t iova);
+    void (*destroy)(void* handle);
     /* Bytes of page-table memory that all tables of the library hold. */
-    uint64_t (*pt_bytes)(void *handle);
+    uint64_t (*pt_bytes)(void* handle);
     uint64_t pgsize_bitmap; /* page sizes of the format, a bit each */
     uint32_t ias;           /* bits of an iova */
     uint32_t oas;           /* bits of a physical address */
-    const char *note;
+    const char* note;
 };
 
-typedef const struct engine *const *(*engine_list_fn)(void);
+typedef const struct engine* const* (*engine_list_fn)(void);
 
 #endif
