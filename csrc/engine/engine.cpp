@@ -100,11 +100,13 @@ constexpr engine kVtdSecondStage =
     engine_of<iommu::IntelOps, 48>("kvmiommu-vtdss", 52, "VT-d second stage, 4 levels");
 constexpr engine kArmStage1 = engine_of<BareOps<iommu::pgtable::ArmV8Stage1>, 48>(
     "kvmiommu-armv8-s1", 48, "Arm VMSAv8-64 stage 1, 4 KiB granule, 4 levels");
+constexpr engine kArmStage2 = engine_of<BareOps<iommu::pgtable::ArmV8Stage2>, 40>(
+    "kvmiommu-armv8-s2", 48, "Arm VMSAv8-64 stage 2, 4 KiB granule, 3 levels, 2 tables at the top");
 constexpr engine kRiscV = engine_of<BareOps<iommu::pgtable::RiscV64>, 48>("kvmiommu-riscv64", 56,
                                                                           "RISC-V Sv48, 4 levels");
 
-constexpr std::array<const engine*, 6> kEngines{&kAmdV1,     &kX86,   &kVtdSecondStage,
-                                                &kArmStage1, &kRiscV, nullptr};
+constexpr std::array<const engine*, 7> kEngines{&kAmdV1,     &kX86,   &kVtdSecondStage, &kArmStage1,
+                                                &kArmStage2, &kRiscV, nullptr};
 
 }  // namespace
 

@@ -308,6 +308,17 @@ Result<PhysAddr> PhysicalMemory::allocate_frame() {
     return refuse(ENOMEM, "no free frame", kSource);
 }
 
+Result<PhysAddr> PhysicalMemory::allocate_frames(std::uint64_t count) {
+    const SlotRun run = TRY(allocate(count, count));
+    const PhysicalRun found = physical(run);
+    if (found.bytes < count << kFrameShift) {
+        put(run);
+        return refuse(ENOMEM, "no {} frames in a row: fragments have {:x} bytes", kSource, count,
+                      fragment_);
+    }
+    return found.address;
+}
+
 void PhysicalMemory::free_frames(FrameChain chain) {
     if (chain.count != 0) {
         const Lock lock(pool_mutex_);

@@ -113,6 +113,10 @@ class PhysicalMemory {
     /// uses and leave what comes before them in one piece. Nobody pins such a frame. ENOMEM when
     /// there is none.
     Result<PhysAddr> allocate_frame() EXCLUDES(mutex_, pool_mutex_);
+    /// As many zeroed frames in a row, aligned to their size, for tables that must be next to each
+    /// other; they are given back one by one. `count` is a power of two. ENOMEM when there are no
+    /// such frames.
+    Result<PhysAddr> allocate_frames(std::uint64_t count) EXCLUDES(mutex_, pool_mutex_);
     void free_frame(PhysAddr frame) EXCLUDES(pool_mutex_) { free_frames({frame, frame, 1}); }
     /// As free_frame() for each of a chain.
     void free_frames(FrameChain chain) EXCLUDES(pool_mutex_);

@@ -66,8 +66,9 @@ template <Format F>
 class Pair {
   public:
     Pair(Machine& machine, unsigned levels, unsigned most_levels, std::uint64_t base,
-         std::vector<std::uint64_t> sizes, std::uint64_t seed)
-        : table_(value(RadixTable<F>::create(machine.memory(), levels, most_levels, faults_))),
+         std::vector<std::uint64_t> sizes, std::uint64_t seed, unsigned more_bits = 0)
+        : table_(value(
+              RadixTable<F>::create(machine.memory(), levels, most_levels, faults_, more_bits))),
           base_(base),
           sizes_(std::move(sizes)),
           numbers_(seed) {}
@@ -247,6 +248,36 @@ TEST_CASE("a RISC-V table and a list of pages agree on random calls") {
 TEST_CASE("Arm tables of both stages and a list of pages agree on random calls") {
     agree_on_random_calls<ArmV8Stage1>(5);
     agree_on_random_calls<ArmV8Stage2>(6);
+}
+
+TEST_CASE("tables next to each other at the top are one table of more bits") {
+    // 40 bits: two tables of 512 GiB. The window lies across the border between them.
+    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 2 * k512G - 8 * k2M}) {
+        CAPTURE(base);
+        Machine machine;
+        Pair<ArmV8Stage2> pair(machine, 3, 3, base, {k4K, k2M}, base + 7, 1);
+        for (int step = 0; step < 200; ++step) {
+            pair.step();
+        }
+        pair.unmap_all();
+    }
+    Machine machine;
+    FaultPoints faults;
+    {
+        using Arm = RadixTable<ArmV8Stage2>;
+        Arm table = value(Arm::create(machine.memory(), 3, 3, faults, 1));
+        CHECK(table.table_bytes() == 2 * k4K);
+        CHECK(table.top().root % (2 * k4K) == 0);
+        CHECK(refusal_of(table.map_pages(k512G - k1G, k512G, k1G, 2, kBoth, {}, faults)) == "ok");
+        CHECK(table.iova_to_phys(k512G - 1) == k512G + k1G - 1);
+        CHECK(table.iova_to_phys(k512G) == k512G + k1G);
+        CHECK(refusal_of(table.map_pages(2 * k512G, k1G, k1G, 1, kBoth, {}, faults)) == "ERANGE");
+        CHECK(table.iova_to_phys(2 * k512G) == 0);
+        CHECK(table.unmap_pages(k512G - k1G, k1G, 2) == 2 * k1G);
+        CHECK(refusal_of(table.map_pages(k512G - k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
+        CHECK(table.table_bytes() == 6 * k4K);
+    }
+    CHECK(machine.memory().used_frames() == 0);
 }
 
 // --- entries as the hardware finds them ---

@@ -40,8 +40,18 @@ class BareOps final : public Ops {
                                                         FaultPoints& faults) override {
         using Table = typename BareDomain<F>::Table;
         const Instance& instance = device.instance();
-        const unsigned levels =
-            (instance.address_width - F::kPageShift + F::kIndexBits - 1) / F::kIndexBits;
+        // Tables next to each other save a level where so many bits are enough.
+        const unsigned bits = instance.address_width - F::kPageShift;
+        if constexpr (requires { F::kMostMoreBits; }) {
+            const unsigned more_bits = bits % F::kIndexBits;
+            if (bits > F::kIndexBits && more_bits <= F::kMostMoreBits) {
+                const unsigned whole = bits / F::kIndexBits;
+                return std::make_unique<BareDomain<F>>(
+                    *this, instance.page_sizes, instance.address_width,
+                    TRY(Table::create(memory_, whole, whole, faults, more_bits)));
+            }
+        }
+        const unsigned levels = (bits + F::kIndexBits - 1) / F::kIndexBits;
         return std::make_unique<BareDomain<F>>(*this, instance.page_sizes, instance.address_width,
                                                TRY(Table::create(memory_, levels, levels, faults)));
     }

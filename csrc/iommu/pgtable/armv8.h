@@ -92,6 +92,8 @@ struct ArmV8Stage1 : ArmV8 {
 struct ArmV8Stage2 : ArmV8 {
     struct Attributes {};
 
+    // --- geometry: up to 16 tables next to each other instead of one more level ---
+    static constexpr unsigned kMostMoreBits = 4;
     static constexpr Entry kNonCacheable = Entry{0x5} << 2;  // MemAttr, bits 5:2
     static constexpr Entry kWriteBack = Entry{0xf} << 2;
     static constexpr Entry kReadable = Entry{1} << 6;  // S2AP, bits 7:6

@@ -34,23 +34,31 @@ class RadixTable {
     using Entry = typename F::Entry;
     using Attributes = typename F::Attributes;
 
-    /// An empty tree of `levels` levels that may grow to `most_levels`. ENOMEM.
+    /// An empty tree of `levels` levels that may grow to `most_levels`. A format that concatenates
+    /// may have 2^`more_bits` tables next to each other as its root, for so many bits more. ENOMEM.
     static Result<RadixTable> create(mm::PhysicalMemory& memory, unsigned levels,
-                                     unsigned most_levels, FaultPoints& faults) {
+                                     unsigned most_levels, FaultPoints& faults,
+                                     unsigned more_bits = 0) {
         assert(0 < levels && levels <= most_levels && most_levels < mm::kFrameSize);
-        const PhysAddr root = TRY(allocate_table(memory, faults));
-        return RadixTable(memory, {root, levels}, most_levels);
+        assert(more_bits == 0 || (kConcatenates && levels == most_levels));
+        const std::uint64_t roots = std::uint64_t{1} << more_bits;
+        const PhysAddr root = TRY(allocate_tables(memory, roots, faults));
+        return RadixTable(memory, {root, levels}, most_levels, more_bits);
     }
     RadixTable(RadixTable&& other) noexcept
         : memory_(other.memory_),
           most_levels_(other.most_levels_),
+          more_bits_(other.more_bits_),
           top_(other.top_.exchange(0, std::memory_order_relaxed)),
           tables_(other.tables_.exchange(0, std::memory_order_relaxed)) {}
     RadixTable& operator=(RadixTable&&) = delete;
     ~RadixTable() {
         if (const Top held = top(); held.levels != 0) {
             FrameChain all;
-            take_subtree(memory_.frame_map(), held.root, held.levels - 1, all);
+            for (std::uint64_t each = 0; each < roots(); ++each) {
+                take_subtree(memory_.frame_map(), held.root + (each << mm::kFrameShift),
+                             held.levels - 1, all);
+            }
             release(all);
         }
     }
@@ -105,7 +113,7 @@ class RadixTable {
             return std::nullopt;
         }
         const FrameMap map = memory_.frame_map();
-        PhysAddr table = top.root;
+        PhysAddr table = root_of(top, iova);
         for (unsigned level = top.levels - 1;; --level) {
             const Entry entry = load(*entry_at(map, table, index_of(iova, level)));
             if (!F::present(entry)) [[unlikely]] {
@@ -128,8 +136,14 @@ class RadixTable {
     static constexpr Source kSource{"kvmiommu: iommu/pgtable/radix.h"};
     static constexpr std::uint64_t kEntries = std::uint64_t{1} << F::kIndexBits;
 
-    RadixTable(mm::PhysicalMemory& memory, Top top, unsigned most_levels)
-        : memory_(memory), most_levels_(most_levels), top_(top.root | top.levels) {}
+    static constexpr bool kConcatenates = requires { F::kMostMoreBits; };
+
+    RadixTable(mm::PhysicalMemory& memory, Top top, unsigned most_levels, unsigned more_bits)
+        : memory_(memory),
+          most_levels_(most_levels),
+          more_bits_(more_bits),
+          top_(top.root | top.levels),
+          tables_(std::uint64_t{1} << more_bits) {}
 
     // --- geometry ---
 
@@ -143,8 +157,17 @@ class RadixTable {
     static constexpr std::uint64_t index_of(std::uint64_t iova, unsigned level) {
         return iova >> shift_of(level) & (kEntries - 1);
     }
-    static bool reaches(Top top, std::uint64_t iova) {
-        return iova <= low_mask(shift_of(top.levels));
+    bool reaches(Top top, std::uint64_t iova) const {
+        return iova <= low_mask(shift_of(top.levels) + (kConcatenates ? more_bits_ : 0));
+    }
+    std::uint64_t roots() const { return std::uint64_t{1} << more_bits_; }
+    // The table at the top that an iova within reach is looked up in.
+    PhysAddr root_of(Top top, std::uint64_t iova) const {
+        if constexpr (kConcatenates) {
+            return top.root + (iova >> shift_of(top.levels) << mm::kFrameShift);
+        } else {
+            return top.root;
+        }
     }
     // The level whose entries make up a page, and how many of them do.
     static unsigned level_of(std::uint64_t page_size) {
@@ -162,12 +185,13 @@ class RadixTable {
 
     // --- tables ---
 
-    static Result<PhysAddr> allocate_table(mm::PhysicalMemory& memory, FaultPoints& faults) {
+    static Result<PhysAddr> allocate_tables(mm::PhysicalMemory& memory, std::uint64_t count,
+                                            FaultPoints& faults) {
         if (faults.fails()) {
             return refuse(ENOMEM, "a page table could not be allocated: told to fail",
                           Source{"drivers/iommu/iommu-pages.h: iommu_alloc_pages_node"});
         }
-        return memory.allocate_frame();
+        return count == 1 ? memory.allocate_frame() : memory.allocate_frames(count);
     }
 
     static Entry* entry_at(FrameMap map, PhysAddr table, std::uint64_t index) {
@@ -185,7 +209,7 @@ class RadixTable {
 
     // A frame more or less in use. Freed tables are linked first and given back together.
     Result<PhysAddr> new_table(FaultPoints& faults) {
-        const PhysAddr table = TRY(allocate_table(memory_, faults));
+        const PhysAddr table = TRY(allocate_tables(memory_, 1, faults));
         tables_.fetch_add(1, std::memory_order_relaxed);
         return table;
     }
@@ -232,7 +256,7 @@ class RadixTable {
     // refusal.
     Entry* row_for(FrameMap map, Top top, std::uint64_t iova, unsigned level, FaultPoints& faults,
                    std::optional<Refusal>& refusal) {
-        Entry* row = entries(map, top.root);
+        Entry* row = entries(map, root_of(top, iova));
         for (unsigned at = top.levels - 1; at > level; --at) {
             Entry& slot = row[index_of(iova, at)];
             Entry entry = load(slot);
@@ -307,8 +331,8 @@ class RadixTable {
     // --- mapping ---
 
     // The entry for `iova` in the table of `level`, when every table above is there; else null.
-    static Entry* find(FrameMap map, Top top, std::uint64_t iova, unsigned level) {
-        PhysAddr table = top.root;
+    Entry* find(FrameMap map, Top top, std::uint64_t iova, unsigned level) const {
+        PhysAddr table = root_of(top, iova);
         for (unsigned at = top.levels - 1; at > level; --at) {
             const Entry entry = load(*entry_at(map, table, index_of(iova, at)));
             if (!F::present(entry) || F::leaf(entry, at)) [[unlikely]] {
@@ -450,7 +474,7 @@ class RadixTable {
             const unsigned whole = whole_bits(at, bytes - done);
             // Down to an entry that goes as a whole,
             unsigned level = top.levels - 1;
-            Entry* row = entries(map, top.root);
+            Entry* row = entries(map, root_of(top, at));
             std::uint64_t index = index_of(at, level);
             Entry entry = load(row[index]);
             while (F::present(entry) && !goes_whole(entry, level, whole)) {
@@ -540,10 +564,11 @@ class RadixTable {
 
     mm::PhysicalMemory& memory_;
     const unsigned most_levels_;
+    const unsigned more_bits_;  // of concatenated tables in the place of the root
     // The root's address and, in the bits of an offset into it, the number of levels: one word, so
     // that both are always seen together.
     std::atomic<std::uint64_t> top_;
-    std::atomic<std::uint64_t> tables_{1};
+    std::atomic<std::uint64_t> tables_;
 };
 
 }  // namespace kvmiommu::iommu::pgtable
