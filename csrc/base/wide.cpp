@@ -3,6 +3,8 @@
 #include "base/wide.h"
 
 #include <atomic>
+#include <bit>
+#include <functional>
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define KVMIOMMU_SANITIZED 1
@@ -22,30 +24,65 @@
 
 namespace kvmiommu::wide {
 
+namespace {
+
+// Word by word, for any words and for TSan to see what each access is.
+template <class Word>
+Bits scan_each(const Word* row, std::size_t count) {
+    Word all = static_cast<Word>(~Word{0});
+    Word any = 0;
+    for (std::size_t at = 0; at < count; ++at) {
+        const Word word =
+            std::atomic_ref(const_cast<Word&>(row[at])).load(std::memory_order_acquire);
+        all &= word;
+        any |= word;
+    }
+    return {all, any};
+}
+
+template <class Word, class Order>
+void fill_each(Word* row, std::size_t count, Word first, Word step, Order&& in_order) {
+    for (std::size_t at = 0; at < count; ++at) {
+        std::atomic_ref(row[at]).store(in_order(first), std::memory_order_release);
+        first += step;
+    }
+}
+
+}  // namespace
+
+Bits scan(const std::uint32_t* row, std::size_t count) {
+    return scan_each(row, count);
+}
+
+void fill(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step) {
+    fill_each(row, count, first, step, std::identity{});
+}
+
 #if defined(KVMIOMMU_SANITIZED)
 
-// Word by word, for TSan to see what each access is.
 Bits scan(const std::uint64_t* row, std::size_t count) {
-    Bits bits{~std::uint64_t{0}, 0};
-    for (std::size_t at = 0; at < count; ++at) {
-        const std::uint64_t word =
-            std::atomic_ref(const_cast<std::uint64_t&>(row[at])).load(std::memory_order_acquire);
-        bits.all &= word;
-        bits.any |= word;
-    }
-    return bits;
+    return scan_each(row, count);
 }
 
 void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
-    for (std::size_t at = 0; at < count; ++at) {
-        std::atomic_ref(row[at]).store(first + at * step, std::memory_order_release);
-    }
+    fill_each(row, count, first, step, std::identity{});
+}
+
+void fill_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
+    fill_each(row, count, first, step, std::byteswap<std::uint64_t>);
 }
 
 #else
 
 // Eight lanes: one register of the widest kind, or two or four of the others.
 using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+
+// Halves, quarters and bytes change places: what every processor has wide instructions for.
+[[gnu::always_inline]] inline void swap_bytes(Lanes& words) {
+    words = words << 32 | words >> 32;
+    words = (words & 0x0000ffff0000ffff) << 16 | (words >> 16 & 0x0000ffff0000ffff);
+    words = (words & 0x00ff00ff00ff00ff) << 8 | (words >> 8 & 0x00ff00ff00ff00ff);
+}
 
 KVMIOMMU_PICKED Bits scan(const std::uint64_t* row, std::size_t count) {
     Bits bits{~std::uint64_t{0}, 0};
@@ -85,6 +122,25 @@ KVMIOMMU_PICKED void fill(std::uint64_t* row, std::size_t count, std::uint64_t f
     }
     for (; at < count; ++at) {
         row[at] = first + at * step;
+    }
+}
+
+KVMIOMMU_PICKED void fill_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first,
+                                  std::uint64_t step) {
+    std::atomic_thread_fence(std::memory_order_release);
+    std::size_t at = 0;
+    if (count >= 8) {
+        Lanes words = {0, 1, 2, 3, 4, 5, 6, 7};
+        words = words * step + first;
+        for (; at + 8 <= count; at += 8) {
+            Lanes stored = words;
+            swap_bytes(stored);
+            *reinterpret_cast<Lanes*>(row + at) = stored;
+            words += 8 * step;
+        }
+    }
+    for (; at < count; ++at) {
+        row[at] = std::byteswap(first + at * step);
     }
 }
 

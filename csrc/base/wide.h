@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Rows of eight-byte words, read and written as widely as the processor can. Which instructions
+// Rows of words, read and written as widely as the processor can. Which instructions
 // that are is picked when the program is loaded, so a build for the oldest x86-64 has them too.
 //
 // Each word is read or written whole: what walks a row meanwhile sees an old word or a new one.
@@ -25,5 +25,11 @@ inline constexpr std::size_t kShort = 8;
 Bits scan(const std::uint64_t* row, std::size_t count);
 /// Stores `count` words: `first`, first + step, first + 2 * step and so on.
 void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step);
+/// As fill(), each word with its bytes in the other order.
+void fill_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step);
+
+/// The same for words of four bytes, which are not worth more than a loop.
+Bits scan(const std::uint32_t* row, std::size_t count);
+void fill(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step);
 
 }  // namespace kvmiommu::wide

@@ -13,6 +13,7 @@
 #include "iommu/iommu.h"
 #include "iommu/pgtable/armv8.h"
 #include "iommu/pgtable/riscv64.h"
+#include "iommu/pgtable/tce.h"
 #include "iommu/pgtable/x86_64.h"
 
 namespace kvmiommu {
@@ -73,19 +74,19 @@ std::uint64_t pt_bytes(void*) {
 constexpr std::uint64_t kPages = std::uint64_t{1} << 12 | 1 << 21 | 1 << 30;
 
 // A driver and the bits of its iovas.
-template <class Driver, unsigned kBits>
+template <class Driver, unsigned kBits, std::uint64_t kSizes = kPages>
 void* create_of(const engine_cfg* cfg) {
     static const iommu::Instance instance{
-        .name = "engine", .address_width = kBits, .page_sizes = kPages, .reserved = {}};
+        .name = "engine", .address_width = kBits, .page_sizes = kSizes, .reserved = {}};
     return create<Driver>(instance, cfg);
 }
 
-template <class Driver, unsigned kBits>
+template <class Driver, unsigned kBits, std::uint64_t kSizes = kPages>
 constexpr engine engine_of(const char* name, unsigned oas, const char* note) {
-    return {name,         create_of<Driver, kBits>,
+    return {name,         create_of<Driver, kBits, kSizes>,
             map,          unmap,
             iova_to_phys, destroy,
-            pt_bytes,     kPages,
+            pt_bytes,     kSizes,
             kBits,        oas,
             note};
 }
@@ -105,8 +106,11 @@ constexpr engine kArmStage2 = engine_of<BareOps<iommu::pgtable::ArmV8Stage2>, 40
 constexpr engine kRiscV = engine_of<BareOps<iommu::pgtable::RiscV64>, 48>("kvmiommu-riscv64", 56,
                                                                           "RISC-V Sv48, 4 levels");
 
-constexpr std::array<const engine*, 7> kEngines{&kAmdV1,     &kX86,   &kVtdSecondStage, &kArmStage1,
-                                                &kArmStage2, &kRiscV, nullptr};
+constexpr engine kTce = engine_of<BareOps<iommu::pgtable::Tce>, 36, 1 << 12>(
+    "kvmiommu-tce", 52, "POWER TCEs, a window of 64 GiB, 4 KiB pages, 2 levels");
+
+constexpr std::array<const engine*, 8> kEngines{
+    &kAmdV1, &kX86, &kVtdSecondStage, &kArmStage1, &kArmStage2, &kRiscV, &kTce, nullptr};
 
 }  // namespace
 

@@ -23,6 +23,7 @@ struct Instance {
     std::uint64_t page_sizes = 0;           // a bit each
     bool enforces_cache_coherency = false;  // snoop control
     bool isolated_msi = false;              // interrupt remapping
+    bool dirty_tracking = false;            // marks the pages that devices write to
     std::vector<ReservedRegion> reserved;
 };
 

@@ -4,10 +4,14 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/base.h"
+#include "iommu/dirty_bitmap.h"
+#include "iommu/walk.h"
 #include "mm/physical_memory.h"
 
 namespace kvmiommu::iommu {
@@ -57,6 +61,11 @@ class Domain {
     /// one may.
     virtual Result<> attach_device(Device& device) = 0;
 
+    /// One page, as most calls map it: true when it was a matter of one store. False: it was not,
+    /// and nothing was done; map_pages() does it or says what is wrong.
+    virtual bool map_page(std::uint64_t, PhysAddr, std::uint64_t, std::uint32_t) { return false; }
+    /// As map_page().
+    virtual bool unmap_page(std::uint64_t, std::uint64_t) { return false; }
     /// Maps `count` pages of `page_size` bytes, a size of the bitmap, from `iova` to `address`,
     /// both aligned to it. What is answered as mapped stays mapped. `faults` are the allocations
     /// that may be told to fail.
@@ -79,6 +88,26 @@ class Domain {
         return Translation{address, kRead | kWrite};
     }
 
+    /// The entries that the hardware meets on its way to an iova, from the root on; none where
+    /// there is no table.
+    virtual std::vector<WalkStep> walk(std::uint64_t) const { return {}; }
+
+    /// Can the IOMMU mark pages that devices write to?
+    bool can_track_dirty() const { return can_track_dirty_; }
+    bool dirty_tracking() const { return dirty_tracking_.load(std::memory_order_relaxed); }
+    /// Makes the IOMMU mark them, or no longer. EOPNOTSUPP: it cannot.
+    Result<> set_dirty_tracking(bool on);
+    /// Records the pages of a range that were written to and, if asked to, marks them clean.
+    /// Without a bitmap it only marks them clean, also while nothing is tracked. EOPNOTSUPP as
+    /// above; EINVAL with a bitmap while nothing is tracked.
+    Result<> read_dirty(Range range, bool make_clean, DirtyBitmap* bitmap);
+    /// A device wrote: marks the page, if pages are tracked.
+    void note_write(std::uint64_t iova) {
+        if (dirty_tracking()) [[unlikely]] {
+            mark_dirty(iova);
+        }
+    }
+
     /// Bytes of page-table memory in use.
     virtual std::uint64_t table_bytes() const { return 0; }
 
@@ -90,11 +119,18 @@ class Domain {
     Domain(const Ops& ops, DomainType type, std::uint64_t pgsize_bitmap, Range aperture)
         : ops_(ops), type_(type), pgsize_bitmap_(pgsize_bitmap), aperture_(aperture) {}
 
+    /// Of a driver that overrides the two below, when its hardware can.
+    void allow_dirty_tracking() { can_track_dirty_ = true; }
+    virtual void mark_dirty(std::uint64_t) {}
+    virtual void each_dirty(Range, bool, DirtyBitmap*) {}
+
   private:
     const Ops& ops_;
     const DomainType type_;
     const std::uint64_t pgsize_bitmap_;
     const Range aperture_;
+    bool can_track_dirty_ = false;
+    std::atomic<bool> dirty_tracking_{false};
 };
 
 }  // namespace kvmiommu::iommu

@@ -122,6 +122,9 @@ std::expected<PhysAddr, FaultCause> Group::translate(std::uint64_t iova, mm::Acc
     if ((found->protection & needed) == 0) {
         return std::unexpected(FaultCause::not_permitted);
     }
+    if (access == mm::Access::write) {
+        domain_->note_write(iova);
+    }
     return found->address;
 }
 

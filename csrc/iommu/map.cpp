@@ -47,28 +47,22 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
 
 Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
              std::uint32_t protection, FaultPoints& faults) {
-    if (!is_one_page(domain, iova | address, size)) [[unlikely]] {
-        return map_by_choice(domain, iova, address, size, protection, faults);
+    if (is_one_page(domain, iova | address, size) &&
+        domain.map_page(iova, address, size, protection)) [[likely]] {
+        return {};
     }
-    const Mapped mapped = domain.map_pages(iova, address, size, 1, protection, faults);
-    if (mapped.refusal) [[unlikely]] {
-        return std::unexpected(*mapped.refusal);
-    }
-    return {};
+    return map_by_choice(domain, iova, address, size, protection, faults);
 }
 
 std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
-    std::uint64_t done = 0;
-    if (is_one_page(domain, iova, size)) [[likely]] {
-        done = domain.unmap_pages(iova, size, 1);
-        if (done >= size || done == 0) [[likely]] {
-            return done;
-        }
+    if (is_one_page(domain, iova, size) && domain.unmap_page(iova, size)) [[likely]] {
+        return size;
     }
     if (!domain.paging() || domain.pgsize_bitmap() == 0 ||
         !is_aligned(iova | size, lowest_bit(domain.pgsize_bitmap()))) {
         return 0;
     }
+    std::uint64_t done = 0;
     while (done < size) {
         const PageChoice choice =
             choose_page_size(domain.pgsize_bitmap(), iova + done, iova + done, size - done);

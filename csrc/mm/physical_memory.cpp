@@ -22,7 +22,7 @@ constexpr Source kSource{"kvmiommu: mm/physical_memory.h"};
 // host, which then gives zeros.
 constexpr std::uint64_t kClearByWriting = 16;
 
-// Frames that the pool for tables takes at a time.
+// Blocks that the pool of single frames takes at a time.
 constexpr std::uint64_t kPoolFill = 64;
 
 constexpr std::uint64_t kLargestAlignment = std::uint64_t{1} << (30 - kFrameShift);
@@ -84,6 +84,9 @@ PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames
       frames_(frames),
       fragment_(fragment),
       links_(std::make_unique_for_overwrite<PhysAddr[]>(frames)) {
+    for (unsigned order = 0; order < kPools; ++order) {
+        pools_[order].order = order;
+    }
     free_.emplace(0, frames);
     if (fragment_ != 0) {
         fragments_ = bytes() / fragment_;
@@ -167,21 +170,27 @@ std::optional<SlotRun> PhysicalMemory::take(std::uint64_t count, std::uint64_t a
     return std::nullopt;
 }
 
-std::optional<SlotRun> PhysicalMemory::take_last(std::uint64_t count) {
-    if (free_.empty()) {
-        return std::nullopt;
+std::optional<SlotRun> PhysicalMemory::take_last(std::uint64_t count, std::uint64_t alignment) {
+    for (auto at = free_.end(); at != free_.begin();) {
+        --at;
+        const auto [start, length] = *at;
+        const std::uint64_t end = start + length;
+        if (length < count || align_down(end - count, alignment) < start) {
+            continue;
+        }
+        const std::uint64_t slot = align_down(end - count, alignment);
+        if (slot == start) {
+            free_.erase(at);
+        } else {
+            at->second = slot - start;
+        }
+        if (slot + count < end) {
+            free_.emplace(slot + count, end - slot - count);
+        }
+        references_.add(slot, count);
+        return SlotRun{slot, count};
     }
-    const auto last = std::prev(free_.end());
-    const auto [start, length] = *last;
-    count = std::min(count, length);
-    if (count == length) {
-        free_.erase(last);
-    } else {
-        last->second = length - count;
-    }
-    const SlotRun run{start + length - count, count};
-    references_.add(run.slot, run.count);
-    return run;
+    return std::nullopt;
 }
 
 Result<SlotRun> PhysicalMemory::allocate(std::uint64_t count, std::uint64_t alignment) {
@@ -190,7 +199,7 @@ Result<SlotRun> PhysicalMemory::allocate(std::uint64_t count, std::uint64_t alig
         if (const auto run = take(count, alignment)) {
             return *run;
         }
-    } while (drain_pool());
+    } while (drain_pools());
     return refuse(ENOMEM, "no {} free frames in one run", kSource, count);
 }
 
@@ -206,7 +215,7 @@ Result<SlotRun> PhysicalMemory::allocate_up_to(std::uint64_t count, std::uint64_
                 }
             }
         }
-    } while (drain_pool());
+    } while (drain_pools());
     return refuse(ENOMEM, "no {} free frames in one run", kSource, granule);
 }
 
@@ -257,75 +266,95 @@ void PhysicalMemory::put(SlotRun run) {
     });
 }
 
-bool PhysicalMemory::fill_pool() {
+bool PhysicalMemory::fill_pool(unsigned order) {
+    const std::uint64_t block = std::uint64_t{1} << order;
     std::optional<SlotRun> run;
     {
         const Lock lock(mutex_);
-        run = take_last(kPoolFill);
+        if (order == 0) {
+            run = take_last(kPoolFill, 1);
+        }
+        if (!run) {
+            run = take_last(block, block);
+        }
     }
     if (!run) {
         return false;
     }
-    FrameChain chain;
-    for (std::uint64_t slot = run->slot; slot < run->slot + run->count; ++slot) {
+    FrameChain chain{.order = order};
+    for (std::uint64_t slot = run->slot; slot < run->slot + run->count; slot += block) {
         push(chain, physical({slot, 1}).address);
     }
     free_frames(chain);
     return true;
 }
 
-bool PhysicalMemory::drain_pool() {
-    FrameChain chain;
+bool PhysicalMemory::drain_pools() {
+    std::array<FrameChain, kPools> chains;
     {
         const Lock lock(pool_mutex_);
-        chain = std::exchange(pool_, {});
+        chains = pools_;
+        for (unsigned order = 0; order < kPools; ++order) {
+            pools_[order] = {.order = order};
+        }
     }
-    const bool had_any = chain.count != 0;
-    while (chain.count-- != 0) {
-        const PhysAddr frame = chain.first;
-        chain.first = link(frame);
-        put({slot_of(frame), 1});
+    bool had_any = false;
+    for (FrameChain& chain : chains) {
+        had_any |= chain.count != 0;
+        put_all(chain);
     }
     return had_any;
 }
 
-Result<PhysAddr> PhysicalMemory::allocate_frame() {
-    do {
-        PhysAddr frame = 0;
-        {
-            const Lock lock(pool_mutex_);
-            if (pool_.count != 0) {
-                frame = pool_.first;
-                pool_.first = link(frame);
-                --pool_.count;
-            }
-        }
-        if (frame != 0) {
-            std::memset(at(frame), 0, kFrameSize);
-            return frame;
-        }
-    } while (fill_pool());
-    return refuse(ENOMEM, "no free frame", kSource);
+void PhysicalMemory::put_all(FrameChain chain) {
+    while (chain.count-- != 0) {
+        const PhysAddr block = chain.first;
+        chain.first = link(block);
+        put({slot_of(block), std::uint64_t{1} << chain.order});
+    }
 }
 
-Result<PhysAddr> PhysicalMemory::allocate_frames(std::uint64_t count) {
-    const SlotRun run = TRY(allocate(count, count));
-    const PhysicalRun found = physical(run);
-    if (found.bytes < count << kFrameShift) {
-        put(run);
+Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
+    const std::uint64_t count = std::uint64_t{1} << order;
+    if (fragment_ != 0 && count << kFrameShift > fragment_) {
         return refuse(ENOMEM, "no {} frames in a row: fragments have {:x} bytes", kSource, count,
                       fragment_);
     }
-    return found.address;
+    if (order >= kPools) {
+        return physical(TRY(allocate(count, count))).address;
+    }
+    do {
+        PhysAddr block = 0;
+        {
+            const Lock lock(pool_mutex_);
+            FrameChain& pool = pools_[order];
+            if (pool.count != 0) {
+                block = pool.first;
+                pool.first = link(block);
+                --pool.count;
+            }
+        }
+        if (block != 0) {
+            std::memset(at(block), 0, count << kFrameShift);
+            return block;
+        }
+    } while (fill_pool(order) || (drain_pools() && fill_pool(order)));
+    return refuse(ENOMEM, "no {} free frames in a row", kSource, count);
 }
 
 void PhysicalMemory::free_frames(FrameChain chain) {
-    if (chain.count != 0) {
-        const Lock lock(pool_mutex_);
-        link(chain.last) = pool_.first;
-        pool_ = {chain.first, pool_.count == 0 ? chain.last : pool_.last,
-                 pool_.count + chain.count};
+    if (chain.count == 0) {
+        return;
     }
+    if (chain.order >= kPools) {
+        put_all(chain);
+        return;
+    }
+    const Lock lock(pool_mutex_);
+    FrameChain& pool = pools_[chain.order];
+    link(chain.last) = pool.first;
+    pool = {chain.order, chain.first, pool.count == 0 ? chain.last : pool.last,
+            pool.count + chain.count};
 }
 
 void PhysicalMemory::pin(PhysicalRun run) {
@@ -393,7 +422,10 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
 std::uint64_t PhysicalMemory::used_frames() const {
     const Lock pool_lock(pool_mutex_);
     const Lock lock(mutex_);
-    std::uint64_t free = pool_.count;
+    std::uint64_t free = 0;
+    for (const FrameChain& pool : pools_) {
+        free += pool.count << pool.order;
+    }
     for (const auto& [slot, count] : free_) {
         free += count;
     }

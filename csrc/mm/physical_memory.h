@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -40,9 +41,11 @@ struct PhysicalRun {
 
 class PhysicalMemory;
 
-/// Frames for tables that are to be given back together. The links are beside the frames: nobody
-/// writes to a table that a device may still walk, and they lie closer to each other.
+/// Blocks of 2^order frames each for tables that are to be given back together. The links are
+/// beside the frames: nobody writes to a table that a device may still walk, and they lie closer to
+/// each other.
 struct FrameChain {
+    unsigned order = 0;
     PhysAddr first = 0;
     PhysAddr last = 0;
     std::uint64_t count = 0;
@@ -109,21 +112,19 @@ class PhysicalMemory {
 
     // --- what everybody else sees: physical addresses ---
 
-    /// One zeroed frame for a table, from a pool of frames at the end of RAM that stay warm between
-    /// uses and leave what comes before them in one piece. Nobody pins such a frame. ENOMEM when
-    /// there is none.
-    Result<PhysAddr> allocate_frame() EXCLUDES(mutex_, pool_mutex_);
-    /// As many zeroed frames in a row, aligned to their size, for tables that must be next to each
-    /// other; they are given back one by one. `count` is a power of two. ENOMEM when there are no
-    /// such frames.
-    Result<PhysAddr> allocate_frames(std::uint64_t count) EXCLUDES(mutex_, pool_mutex_);
-    void free_frame(PhysAddr frame) EXCLUDES(pool_mutex_) { free_frames({frame, frame, 1}); }
-    /// As free_frame() for each of a chain.
-    void free_frames(FrameChain chain) EXCLUDES(pool_mutex_);
-    /// Puts a frame that is to be freed at the head of a chain.
-    void push(FrameChain& chain, PhysAddr frame) {
-        link(frame) = chain.first;
-        chain = {frame, chain.count == 0 ? frame : chain.last, chain.count + 1};
+    /// 2^order zeroed frames in a row for a table, aligned to their size. They come from pools of
+    /// blocks at the end of RAM that stay warm between uses and leave what comes before them in one
+    /// piece. Nobody pins such a frame. ENOMEM when there are none.
+    Result<PhysAddr> allocate_frames(unsigned order) EXCLUDES(mutex_, pool_mutex_);
+    void free_frames(PhysAddr block, unsigned order) EXCLUDES(mutex_, pool_mutex_) {
+        free_frames({order, block, block, 1});
+    }
+    /// As free_frames() for each of a chain.
+    void free_frames(FrameChain chain) EXCLUDES(mutex_, pool_mutex_);
+    /// Puts a block that is to be freed at the head of a chain.
+    void push(FrameChain& chain, PhysAddr block) {
+        link(block) = chain.first;
+        chain = {chain.order, block, chain.count == 0 ? block : chain.last, chain.count + 1};
     }
 
     /// Keeps the frames under [run.address, run.address + run.bytes) until unpin() of as much.
@@ -158,13 +159,14 @@ class PhysicalMemory {
     template <class Visit>
     void each_slot_run(PhysicalRun run, Visit&& visit) const;
     std::optional<SlotRun> take(std::uint64_t count, std::uint64_t alignment) REQUIRES(mutex_);
-    // The frame behind one in its chain.
-    PhysAddr& link(PhysAddr frame) { return links_[(frame - kRamStart) >> kFrameShift]; }
-    std::optional<SlotRun> take_last(std::uint64_t count) REQUIRES(mutex_);
+    // The block behind one in its chain.
+    PhysAddr& link(PhysAddr block) { return links_[(block - kRamStart) >> kFrameShift]; }
+    std::optional<SlotRun> take_last(std::uint64_t count, std::uint64_t alignment) REQUIRES(mutex_);
     void free(std::uint64_t slot, std::uint64_t count) REQUIRES(mutex_);
-    bool fill_pool() EXCLUDES(mutex_, pool_mutex_);
-    // Gives the pool's frames back to everybody. False: it had none.
-    bool drain_pool() EXCLUDES(mutex_, pool_mutex_);
+    bool fill_pool(unsigned order) EXCLUDES(mutex_, pool_mutex_);
+    // Gives the frames of all pools back to everybody. False: they had none.
+    bool drain_pools() EXCLUDES(mutex_, pool_mutex_);
+    void put_all(FrameChain chain) EXCLUDES(mutex_);
     friend class FrameMap;
     void clear(std::uint64_t slot, std::uint64_t count);
 
@@ -187,9 +189,11 @@ class PhysicalMemory {
 
     // The two mutexes are never held together, but by used_frames(), the pool's first.
     mutable Mutex pool_mutex_;
-    // One for each frame, written only for frames of the pool: the host gives memory for no more.
+    // One for each frame, written only for blocks of a pool: the host gives memory for no more.
     const std::unique_ptr<PhysAddr[]> links_;
-    FrameChain pool_ GUARDED_BY(pool_mutex_);
+    // By order; larger blocks are kept in no pool.
+    static constexpr unsigned kPools = 5;
+    std::array<FrameChain, kPools> pools_ GUARDED_BY(pool_mutex_);
 };
 
 }  // namespace kvmiommu::mm

@@ -49,15 +49,15 @@ TEST_CASE("AMD version 1: what was made is read back, for every size") {
         const mm::PhysAddr page = bits == 51 ? size(51) : size(51) | size(bits);
         const std::uint64_t entry = AmdV1::make_leaf(page, size(bits), kBoth, {});
         CHECK(AmdV1::present(entry));
-        CHECK(AmdV1::leaf(entry, level));
+        CHECK((level == 0 || !AmdV1::names_table(entry, level)));
         CHECK(AmdV1::leaf_size(entry, level) == size(bits));
-        CHECK(align_down(AmdV1::address(entry), size(bits)) == page);
+        CHECK(align_down(AmdV1::address(entry, level), size(bits)) == page);
     }
     for (unsigned level = 0; level < 5; ++level) {
         const std::uint64_t entry = AmdV1::make_table(0x100005000, level);
         CHECK(AmdV1::present(entry));
-        CHECK_FALSE(AmdV1::leaf(entry, level + 1));
-        CHECK(AmdV1::address(entry) == 0x100005000);
+        CHECK(AmdV1::names_table(entry, level + 1));
+        CHECK(AmdV1::address(entry, level + 1) == 0x100005000);
     }
     CHECK_FALSE(AmdV1::present(0));
 }
@@ -73,12 +73,8 @@ TEST_CASE("VT-d second level: pages and tables") {
     CHECK(Vtd::make_leaf(0x140000000, size(30), kRead, {.snoop = true}) == 0x140000881);
     CHECK(Vtd::make_table(0x100005000, 2) == 0x100005003);
     CHECK_FALSE(Vtd::present(0));
-    CHECK(Vtd::leaf(0x123456003, 0));
-    CHECK(Vtd::leaf(0x123400083, 1));
-    CHECK_FALSE(Vtd::leaf(0x100005003, 1));
-    CHECK(Vtd::leaf_size(0x123456003, 0) == kPage);
-    CHECK(Vtd::leaf_size(0x123400083, 1) == size(21));
-    CHECK(Vtd::leaf_size(0x140000083, 2) == size(30));
+    CHECK_FALSE(Vtd::names_table(0x123400083, 1));
+    CHECK(Vtd::names_table(0x100005003, 1));
 }
 
 }  // namespace

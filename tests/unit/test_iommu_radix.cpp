@@ -66,9 +66,9 @@ template <Format F>
 class Pair {
   public:
     Pair(Machine& machine, unsigned levels, unsigned most_levels, std::uint64_t base,
-         std::vector<std::uint64_t> sizes, std::uint64_t seed, unsigned more_bits = 0)
+         std::vector<std::uint64_t> sizes, std::uint64_t seed, unsigned iova_bits = 0)
         : table_(value(
-              RadixTable<F>::create(machine.memory(), levels, most_levels, faults_, more_bits))),
+              RadixTable<F>::create(machine.memory(), {levels, most_levels, iova_bits}, faults_))),
           base_(base),
           sizes_(std::move(sizes)),
           numbers_(seed) {}
@@ -87,7 +87,7 @@ class Pair {
     void unmap_all() {
         while (!pages_.empty()) {
             const auto [iova, page] = *pages_.begin();
-            CHECK(table_.unmap_pages(iova, page.size, 1) == page.size);
+            CHECK(table_.unmap_pages(iova, page.size) == page.size);
             pages_.erase(iova);
         }
         compare();
@@ -143,7 +143,7 @@ class Pair {
         const std::uint64_t bytes = least + align_down(numbers_.below(end - iova - least + 1), k4K);
         // What the first page counts too much must not make the walk stop before the last.
         if (bytes > gone - pages_[last].size || leaving.size() == 1) {
-            CHECK(table_.unmap_pages(iova, k4K, bytes / k4K) == gone);
+            CHECK(table_.unmap_pages(iova, bytes) == gone);
             for (const std::uint64_t each : leaving) {
                 pages_.erase(each);
             }
@@ -156,7 +156,7 @@ class Pair {
         const std::uint64_t iova = any_iova(k4K);
         const std::uint64_t most = (kWindow - (iova - base_)) / k4K;
         const std::uint64_t bytes = (1 + numbers_.below(most)) * k4K;
-        const std::uint64_t gone = table_.unmap_pages(iova, k4K, bytes / k4K);
+        const std::uint64_t gone = table_.unmap_pages(iova, bytes);
         std::uint64_t counted = 0;
         bool stopped = false;
         auto at = page_at(pages_, iova);
@@ -255,7 +255,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
     for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 2 * k512G - 8 * k2M}) {
         CAPTURE(base);
         Machine machine;
-        Pair<ArmV8Stage2> pair(machine, 3, 3, base, {k4K, k2M}, base + 7, 1);
+        Pair<ArmV8Stage2> pair(machine, 3, 3, base, {k4K, k2M}, base + 7, 40);
         for (int step = 0; step < 200; ++step) {
             pair.step();
         }
@@ -265,7 +265,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
     FaultPoints faults;
     {
         using Arm = RadixTable<ArmV8Stage2>;
-        Arm table = value(Arm::create(machine.memory(), 3, 3, faults, 1));
+        Arm table = value(Arm::create(machine.memory(), {3, 3, 40}, faults));
         CHECK(table.table_bytes() == 2 * k4K);
         CHECK(table.top().root % (2 * k4K) == 0);
         CHECK(refusal_of(table.map_pages(k512G - k1G, k512G, k1G, 2, kBoth, {}, faults)) == "ok");
@@ -273,7 +273,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
         CHECK(table.iova_to_phys(k512G) == k512G + k1G);
         CHECK(refusal_of(table.map_pages(2 * k512G, k1G, k1G, 1, kBoth, {}, faults)) == "ERANGE");
         CHECK(table.iova_to_phys(2 * k512G) == 0);
-        CHECK(table.unmap_pages(k512G - k1G, k1G, 2) == 2 * k1G);
+        CHECK(table.unmap_pages(k512G - k1G, 2 * k1G) == 2 * k1G);
         CHECK(refusal_of(table.map_pages(k512G - k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
         CHECK(table.table_bytes() == 6 * k4K);
     }
@@ -295,14 +295,14 @@ TEST_CASE("leaves and tables have the bits that the specifications give them") {
           0x8'0001'2340'0e41);
     CHECK(ArmV8Stage2::make_leaf(0x1'2345'6000, k4K, kRead | kCache, {}) == 0x1'2345'677f);
     CHECK(ArmV8Stage2::make_leaf(0x1'2340'0000, k2M, kWrite, {}) == 0x1'2340'0695);
-    CHECK(ArmV8::make_table(0x1'2345'6000, 0) == 0x1'2345'6003);
+    CHECK(ArmV8Stage1::make_table(0x1'2345'6000, 0) == 0x1'2345'6003);
 }
 
 TEST_CASE("a table among blocks is no row of leaves") {
     const std::uint64_t block = ArmV8Stage1::make_leaf(0x1'2340'0000, k2M, kBoth, {});
-    const std::uint64_t table = ArmV8::make_table(0x1'2345'6000, 0);
-    CHECK(ArmV8::plain_leaves(block, block, 1));
-    CHECK_FALSE(ArmV8::plain_leaves(block & table, block | table, 1));
+    const std::uint64_t table = ArmV8Stage1::make_table(0x1'2345'6000, 0);
+    CHECK(ArmV8Stage1::plain_leaves(block, block, 1));
+    CHECK_FALSE(ArmV8Stage1::plain_leaves(block & table, block | table, 1));
     const std::uint64_t page = AmdV1::make_leaf(0x1'2340'0000, k2M, kBoth, {});
     CHECK(AmdV1::plain_leaves(page, page, 1));
     CHECK_FALSE(AmdV1::plain_leaves(page & AmdV1::make_table(0x1'2345'6000, 0),
@@ -320,14 +320,14 @@ std::vector<std::uint64_t> entries_to(Machine& machine, const RadixTable<F>& tab
         if (of == level) {
             return entries;
         }
-        at = F::address(entries.back());
+        at = F::address(entries.back(), of);
     }
 }
 
 TEST_CASE("a page of 64 KiB is the same entry sixteen times") {
     Machine machine;
     FaultPoints faults;
-    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     REQUIRE(refusal_of(table.map_pages(k64K, 0x100010000, k64K, 2, kRead, {}, faults)) == "ok");
     CHECK(entries_to(machine, table, 0, 0).back() == 0);
     for (std::uint64_t each = 0; each < 16; ++each) {
@@ -339,7 +339,7 @@ TEST_CASE("a page of 64 KiB is the same entry sixteen times") {
     CHECK((way[0] & 0xfff0000000000fff) == 0x6000000000000401);
     CHECK((way[1] & 0xfff0000000000fff) == 0x6000000000000201);
     // The third page of 4 KiB stands for all.
-    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K, 1) == k64K);
+    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K) == k64K);
     CHECK(table.iova_to_phys(k64K) == 0);
     CHECK(table.iova_to_phys(2 * k64K - 1) == 0);
     CHECK(table.iova_to_phys(2 * k64K) == 0x100020000);
@@ -348,7 +348,7 @@ TEST_CASE("a page of 64 KiB is the same entry sixteen times") {
 TEST_CASE("large pages stand in the table of their level") {
     Machine machine;
     FaultPoints faults;
-    Amd amd = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd amd = value(Amd::create(machine.memory(), {3, 6}, faults));
     CHECK(refusal_of(amd.map_pages(0, k1G, k1G, 1, kBoth, {}, faults)) == "ok");
     CHECK(entries_to(machine, amd, 0, 2) == std::vector<std::uint64_t>{0x7000000040000001});
     CHECK(refusal_of(amd.map_pages(4 * k1G, 8 * k1G, 4 * k1G, 1, kBoth, {}, faults)) == "ok");
@@ -356,7 +356,7 @@ TEST_CASE("large pages stand in the table of their level") {
     CHECK(amd.iova_to_phys(7 * k1G + 3) == 11 * k1G + 3);
     CHECK(machine.memory().used_frames() == 1);
 
-    Vtd vtd = value(Vtd::create(machine.memory(), 4, 4, faults));
+    Vtd vtd = value(Vtd::create(machine.memory(), {4, 4}, faults));
     CHECK(refusal_of(vtd.map_pages(0, k1G, k1G, 1, kBoth, {.snoop = true}, faults)) == "ok");
     CHECK(entries_to(machine, vtd, 0, 2).back() == 0x40000883);
     CHECK(vtd.iova_to_phys(k1G - 1) == 2 * k1G - 1);
@@ -367,7 +367,7 @@ TEST_CASE("large pages stand in the table of their level") {
 TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     Machine machine;
     FaultPoints faults;
-    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     const auto map = [&](std::uint64_t iova, std::uint64_t size, std::uint64_t count) {
         return refusal_of(table.map_pages(iova, 8 * k512G, size, count, kBoth, {}, faults));
     };
@@ -375,7 +375,7 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     CHECK(map(k512G - k4K, k4K, 1) == "ok");
     CHECK(table.top().levels == 3);
     CHECK(table.iova_to_phys(k512G) == 0);
-    CHECK(table.unmap_pages(k512G, k4K, 1) == 0);
+    CHECK(table.unmap_pages(k512G, k4K) == 0);
     CHECK(map(k512G, k4K, 1) == "ok");
     CHECK(table.top().levels == 4);
     CHECK(map(std::uint64_t{1} << 48, k4K, 1) == "ok");
@@ -390,7 +390,7 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     for (const std::uint64_t iova :
          {std::uint64_t{0}, k512G - k4K, k512G, std::uint64_t{1} << 48, ~std::uint64_t{0xfff}}) {
         CHECK(table.iova_to_phys(iova + 7) == 8 * k512G + 7);
-        CHECK(table.unmap_pages(iova, k4K, 1) == k4K);
+        CHECK(table.unmap_pages(iova, k4K) == k4K);
         CHECK(table.iova_to_phys(iova) == 0);
     }
 }
@@ -398,36 +398,36 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
 TEST_CASE("a page that is as large as the tree makes it grow") {
     Machine machine;
     FaultPoints faults;
-    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     CHECK(refusal_of(table.map_pages(0, 2 * k512G, 2 * k512G, 1, kBoth, {}, faults)) == "ok");
     CHECK(table.top().levels == 4);
     CHECK(table.iova_to_phys(2 * k512G - 1) == 4 * k512G - 1);
     // A root that became a table and maps nothing was in its way.
     CHECK(machine.memory().used_frames() == 1);
     // One that fills what four levels reach is one entry of a fifth.
-    Amd other = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd other = value(Amd::create(machine.memory(), {3, 6}, faults));
     const std::uint64_t size = std::uint64_t{1} << 48;
     CHECK(refusal_of(other.map_pages(0, size, size, 1, kRead, {}, faults)) == "ok");
     CHECK(other.top().levels == 5);
     CHECK(entries_to(machine, other, 0, 4) == std::vector<std::uint64_t>{0x3001000000000001});
-    CHECK(other.unmap_pages(k512G, k4K, 1) == size);
+    CHECK(other.unmap_pages(k512G, k4K) == size);
 }
 
 TEST_CASE("beyond the levels that there may be: ERANGE") {
     Machine machine;
     FaultPoints faults;
-    Vtd vtd = value(Vtd::create(machine.memory(), 3, 3, faults));
+    Vtd vtd = value(Vtd::create(machine.memory(), {3, 3}, faults));
     CHECK(refusal_of(vtd.map_pages(k512G - k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
     CHECK(refusal_of(vtd.map_pages(k512G, k1G, k4K, 1, kBoth, {}, faults)) == "ERANGE");
     CHECK(refusal_of(vtd.map_pages(k512G - 2 * k4K, k1G, k4K, 3, kBoth, {}, faults)) == "ERANGE");
     CHECK(vtd.iova_to_phys(k512G - 2 * k4K) == 0);
     CHECK(vtd.top().levels == 3);
 
-    Amd amd = value(Amd::create(machine.memory(), 3, 4, faults));
+    Amd amd = value(Amd::create(machine.memory(), {3, 4}, faults));
     const std::uint64_t end = std::uint64_t{1} << 48;
     CHECK(refusal_of(amd.map_pages(end - k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
     CHECK(refusal_of(amd.map_pages(end, k1G, k4K, 1, kBoth, {}, faults)) == "ERANGE");
-    Amd all = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd all = value(Amd::create(machine.memory(), {3, 6}, faults));
     CHECK(refusal_of(all.map_pages(~std::uint64_t{0xfff}, k1G, k4K, 2, kBoth, {}, faults)) ==
           "ERANGE");
     CHECK(refusal_of(all.map_pages(0, k1G, k4K, 1, kCache, {}, faults)) == "EINVAL");
@@ -438,14 +438,14 @@ TEST_CASE("beyond the levels that there may be: ERANGE") {
 TEST_CASE("a larger page takes the place of a table that maps nothing any more") {
     Machine machine;
     FaultPoints faults;
-    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     // Halves of what is covered, so that the table stays.
     REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k2M, k4K, 256) == k1G / 1024);
+    CHECK(table.unmap_pages(k2M, 256 * k4K) == k1G / 1024);
     CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "EEXIST");
     CHECK(table.iova_to_phys(0) == 0);
     CHECK(table.iova_to_phys(2 * k2M - k4K) == k1G + k2M - k4K);
-    CHECK(table.unmap_pages(k2M + 256 * k4K, k4K, 256) == k1G / 1024);
+    CHECK(table.unmap_pages(k2M + 256 * k4K, 256 * k4K) == k1G / 1024);
     CHECK(machine.memory().used_frames() == 3);
     CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "ok");
     CHECK(machine.memory().used_frames() == 2);
@@ -461,17 +461,17 @@ TEST_CASE("a larger page takes the place of a table that maps nothing any more")
 TEST_CASE("a table that is covered goes as it is, with its holes") {
     Machine machine;
     FaultPoints faults;
-    Vtd table = value(Vtd::create(machine.memory(), 4, 4, faults));
+    Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     const auto map = [&](std::uint64_t iova) {
         return refusal_of(table.map_pages(iova, k1G, k4K, 1, kBoth, {}, faults));
     };
     REQUIRE(map(3 * k4K) == "ok");
     REQUIRE(map(k2M + 5 * k4K) == "ok");
     CHECK(machine.memory().used_frames() == 5);
-    CHECK(table.unmap_pages(0, k4K, 512) == k2M);
+    CHECK(table.unmap_pages(0, 512 * k4K) == k2M);
     CHECK(machine.memory().used_frames() == 4);
-    CHECK(table.unmap_pages(0, k4K, 1024) == 0);  // a hole, where there was the table
-    CHECK(table.unmap_pages(0, k1G, 1) == k1G);   // covered one level higher
+    CHECK(table.unmap_pages(0, 1024 * k4K) == 0);  // a hole, where there was the table
+    CHECK(table.unmap_pages(0, k1G) == k1G);       // covered one level higher
     CHECK(machine.memory().used_frames() == 2);
     CHECK(table.iova_to_phys(k2M + 5 * k4K) == 0);
 }
@@ -479,26 +479,26 @@ TEST_CASE("a table that is covered goes as it is, with its holes") {
 TEST_CASE("a hole ends an unmap in a table that is not covered") {
     Machine machine;
     FaultPoints faults;
-    Vtd table = value(Vtd::create(machine.memory(), 4, 4, faults));
+    Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     REQUIRE(refusal_of(table.map_pages(k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
     REQUIRE(refusal_of(table.map_pages(4 * k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(0, k4K, 8) == 0);
-    CHECK(table.unmap_pages(k4K, k4K, 8) == 2 * k4K);
+    CHECK(table.unmap_pages(0, 8 * k4K) == 0);
+    CHECK(table.unmap_pages(k4K, 8 * k4K) == 2 * k4K);
     CHECK(table.iova_to_phys(4 * k4K) == k1G);
-    CHECK(table.unmap_pages(4 * k4K, k4K, 508) == k4K);
+    CHECK(table.unmap_pages(4 * k4K, 508 * k4K) == k4K);
 }
 
 TEST_CASE("a page that the range begins or ends in goes whole and counts whole") {
     Machine machine;
     FaultPoints faults;
-    Vtd table = value(Vtd::create(machine.memory(), 4, 4, faults));
+    Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     REQUIRE(refusal_of(table.map_pages(0, k1G, k2M, 3, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k2M + k4K, k4K, 1) == k2M);
+    CHECK(table.unmap_pages(k2M + k4K, k4K) == k2M);
     CHECK(table.iova_to_phys(k2M) == 0);
     CHECK(table.iova_to_phys(k2M - 1) == k1G + k2M - 1);
     CHECK(table.iova_to_phys(2 * k2M) == k1G + 2 * k2M);
     REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2) == k4K + k2M);
+    CHECK(table.unmap_pages(2 * k2M - k4K, 2 * k4K) == k4K + k2M);
     CHECK(table.iova_to_phys(2 * k2M) == 0);
     CHECK(table.iova_to_phys(3 * k2M - 1) == 0);
 }
@@ -508,7 +508,7 @@ TEST_CASE("a page that the range begins or ends in goes whole and counts whole")
 TEST_CASE("threads with ranges of their own share tables, also while the tree grows") {
     Machine machine;
     FaultPoints faults;
-    Amd table = value(Amd::create(machine.memory(), 3, 6, faults));
+    Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     constexpr std::uint64_t kThreads = 4;
     std::atomic<std::uint64_t> wrong = 0;
     const auto work = [&](std::uint64_t self) {
@@ -522,7 +522,7 @@ TEST_CASE("threads with ranges of their own share tables, also while the tree gr
             wrong += mapped.bytes != k64K;
             wrong += table.iova_to_phys(iova + 77) != k1G + iova + 77;
             if (round % 3 == 0) {
-                wrong += table.unmap_pages(iova, k4K, 16) != k64K;
+                wrong += table.unmap_pages(iova, 16 * k4K) != k64K;
                 wrong += table.iova_to_phys(iova) != 0;
             }
         }
@@ -549,7 +549,7 @@ std::uint32_t fail_at_every_point(Machine& machine, unsigned levels, unsigned mo
         CAPTURE(nth);
         FaultPoints faults;
         RadixTable<F> table =
-            value(RadixTable<F>::create(machine.memory(), levels, most_levels, faults));
+            value(RadixTable<F>::create(machine.memory(), {levels, most_levels}, faults));
         REQUIRE(refusal_of(table.map_pages(k64K, k1G, k4K, 3, kBoth, {}, faults)) == "ok");
         faults.fail_nth(nth);
         const Mapped mapped = table.map_pages(iova, k1G, size, 2, kBoth, {}, faults);
@@ -562,7 +562,7 @@ std::uint32_t fail_at_every_point(Machine& machine, unsigned levels, unsigned mo
         }
         CHECK(refusal_of(mapped) == "ENOMEM");
         CHECK(table.iova_to_phys(iova + mapped.bytes) == 0);
-        CHECK(table.unmap_pages(iova, size, 1) == mapped.bytes);
+        CHECK(table.unmap_pages(iova, size) == mapped.bytes);
         CHECK(table.iova_to_phys(iova) == 0);
     }
 }
@@ -576,7 +576,7 @@ TEST_CASE("an allocation that fails, whichever it is, leaves no mapping behind")
     CHECK(fail_at_every_point<AmdV1>(machine, 3, 6, high, k64K) == 13);
     FaultPoints faults;
     faults.fail_nth(1);
-    CHECK(outcome(Amd::create(machine.memory(), 3, 6, faults)) == "ENOMEM");
+    CHECK(outcome(Amd::create(machine.memory(), {3, 6}, faults)) == "ENOMEM");
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ struct Bus {
         group.add_device(device);
         value(group.claim_dma_owner(this));
         domain = value(ops.domain_alloc_paging(device, faults));
-        page = value(machine.memory().allocate_frame());
+        page = value(machine.memory().allocate_frames(0));
         map(kIova, kRead | kWrite);
         value(group.attach(*domain));
     }
@@ -33,7 +33,7 @@ struct Bus {
         group.detach(*domain);
         group.release_dma_owner();
         domain.reset();
-        machine.memory().free_frame(page);
+        machine.memory().free_frames(page, 0);
     }
     void map(std::uint64_t iova, std::uint32_t protection) {
         value(iommu::map(*domain, iova, page, 4096, protection, faults));

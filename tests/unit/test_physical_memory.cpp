@@ -162,15 +162,15 @@ TEST_CASE("a part of a frame pins the frame") {
 
 TEST_CASE("frames for tables are zero whatever was in them") {
     const auto memory = ram(kMiB);
-    const PhysAddr frame = value(memory->allocate_frame());
+    const PhysAddr frame = value(memory->allocate_frames(0));
     CHECK(frame % kFrameSize == 0);
     std::memset(memory->at(frame), 0xff, kFrameSize);
-    memory->free_frame(frame);
-    const PhysAddr again = value(memory->allocate_frame());
+    memory->free_frames(frame, 0);
+    const PhysAddr again = value(memory->allocate_frames(0));
     CHECK(again == frame);
     CHECK(std::all_of(memory->at(again), memory->at(again) + kFrameSize,
                       [](std::byte byte) { return byte == std::byte{0}; }));
-    memory->free_frame(again);
+    memory->free_frames(again, 0);
 }
 
 TEST_CASE("frames kept warm for tables are there for everybody when no other is left") {
@@ -179,22 +179,22 @@ TEST_CASE("frames kept warm for tables are there for everybody when no other is 
     FrameChain freed;
     std::vector<PhysAddr> tables;
     for (std::uint64_t i = 0; i < kFrames; ++i) {
-        tables.push_back(value(memory->allocate_frame()));
+        tables.push_back(value(memory->allocate_frames(0)));
         memory->push(freed, tables.back());
     }
     std::ranges::sort(tables);
     CHECK(std::ranges::adjacent_find(tables) == tables.end());
     CHECK(memory->used_frames() == kFrames);
-    CHECK(memory->allocate_frame().error().error() == ENOMEM);
+    CHECK(memory->allocate_frames(0).error().error() == ENOMEM);
     CHECK(memory->allocate(1, 1).error().error() == ENOMEM);
 
     CHECK(freed.count == kFrames);
     memory->free_frames(freed);
     CHECK(memory->used_frames() == 0);
     const SlotRun all = value(memory->allocate(kFrames, 1));
-    CHECK(memory->allocate_frame().error().error() == ENOMEM);
+    CHECK(memory->allocate_frames(0).error().error() == ENOMEM);
     memory->put(all);
-    memory->free_frame(value(memory->allocate_frame()));
+    memory->free_frames(value(memory->allocate_frames(0)), 0);
     CHECK(memory->used_frames() == 0);
 }
 

@@ -37,5 +37,5 @@ TEST_CASE("what words have in common is found wherever one differs") {
             CHECK(bits.any == (count == 1 ? 0x33u : 0xf3u));
         }
     }
-    CHECK(wide::scan(nullptr, 0).any == 0);
+    CHECK(wide::scan(static_cast<const std::uint64_t*>(nullptr), 0).any == 0);
 }

@@ -27,7 +27,11 @@ class AmdDomain final : public AmdTableDomain {
   public:
     AmdDomain(const Ops& ops, const Instance& instance, Table table)
         : AmdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
-                         std::move(table)) {}
+                         std::move(table)) {
+        if (instance.dirty_tracking) {
+            allow_dirty_tracking();
+        }
+    }
 
     // The driver takes all units of a machine for alike (drivers/iommu/amd/iommu.c:
     // amd_iommu_attach_device).
@@ -44,7 +48,7 @@ Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_paging(Device& device, Faul
     const unsigned most_levels = levels_for(instance.address_width);
     return std::make_unique<AmdDomain>(
         *this, instance,
-        TRY(AmdDomain::Table::create(memory_, std::min(kFirstLevels, most_levels), most_levels,
+        TRY(AmdDomain::Table::create(memory_, {std::min(kFirstLevels, most_levels), most_levels},
                                      faults)));
 }
 

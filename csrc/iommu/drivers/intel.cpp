@@ -28,7 +28,11 @@ class IntelDomain final : public VtdTableDomain {
         : VtdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
                          std::move(table)),
           address_width_(instance.address_width),
-          can_snoop_(instance.enforces_cache_coherency) {}
+          can_snoop_(instance.enforces_cache_coherency) {
+        if (instance.dirty_tracking) {
+            allow_dirty_tracking();
+        }
+    }
 
     Result<> attach_device(Device& device) override {
         const Instance& instance = device.instance();
@@ -38,6 +42,9 @@ class IntelDomain final : public VtdTableDomain {
         }
         if (attributes().snoop && !instance.enforces_cache_coherency) {
             return refuse(EINVAL, "the domain forces snooping, the device's IOMMU cannot", kAttach);
+        }
+        if (can_track_dirty() && !instance.dirty_tracking) {
+            return refuse(EINVAL, "the domain tracks writes, the device's IOMMU cannot", kAttach);
         }
         if ((pgsize_bitmap() & ~instance.page_sizes) != 0) {
             return refuse(EINVAL, "the domain has page sizes {:x}, the device's IOMMU {:x}",
@@ -64,7 +71,7 @@ Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device, Fa
     const Instance& instance = device.instance();
     const unsigned levels = levels_for(instance.address_width);
     return std::make_unique<IntelDomain>(
-        *this, instance, TRY(IntelDomain::Table::create(memory_, levels, levels, faults)));
+        *this, instance, TRY(IntelDomain::Table::create(memory_, {levels}, faults)));
 }
 
 }  // namespace kvmiommu::iommu

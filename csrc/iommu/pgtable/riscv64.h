@@ -2,13 +2,16 @@
 //
 // RISC-V page tables, Sv39 to Sv57, which the RISC-V IOMMU walks for a first stage.
 // Bits: The RISC-V Instruction Set Manual, volume II, Privileged Architecture, section 12.4 "Sv39:
-// Page-Based 39-bit Virtual-Memory System" and the sections on Sv48 and Sv57 behind it.
+// Page-Based 39-bit Virtual-Memory System", the sections on Sv48 and Sv57 behind it, and chapter 13
+// "Svnapot".
 
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "iommu/domain.h"
+#include "iommu/pgtable/format.h"
 
 namespace kvmiommu::iommu::pgtable {
 
@@ -19,7 +22,9 @@ struct RiscV64 {
     // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
     static constexpr unsigned kPageShift = 12;
     static constexpr unsigned kIndexBits = 9;
-    static constexpr bool kRuns = false;
+    using Geometry = SameTables<kPageShift, kIndexBits>;
+    static constexpr auto kByteOrder = std::endian::little;
+    static constexpr unsigned kOutputBits = 56;
     static constexpr Entry kValid = Entry{1} << 0;       // V
     static constexpr Entry kReadable = Entry{1} << 1;    // R
     static constexpr Entry kWritable = Entry{1} << 2;    // W
@@ -34,20 +39,17 @@ struct RiscV64 {
     // --- entries read ---
     static constexpr bool present(Entry entry) { return (entry & kValid) != 0; }
     // A table has no rights of its own.
-    static constexpr bool leaf(Entry entry, unsigned level) {
-        return level == 0 || (entry & (kReadable | kWritable | kExecutable)) != 0;
+    static constexpr bool names_table(Entry entry, unsigned) {
+        return (entry & (kValid | kReadable | kWritable | kExecutable)) == kValid;
     }
-    static constexpr mm::PhysAddr address(Entry entry) {
+    static constexpr mm::PhysAddr address(Entry entry, unsigned) {
         return (entry & kFrameNumber) << kFrameNumberShift;
     }
-    static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
-        return std::uint64_t{1} << (kPageShift + level * kIndexBits);
-    }
-    static constexpr std::uint32_t protection(Entry entry) {
+    static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
     static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return present(all) && leaf(all, level);
+        return present(all) && (level == 0 || (all & kReadable) != 0);
     }
 
     // --- entries made ---
@@ -59,6 +61,30 @@ struct RiscV64 {
                                      Attributes) {
         return page >> kFrameNumberShift | kValid | kUser | kAccessed | kReadable |
                ((protection & kWrite) != 0 ? kWritable | kDirty : 0);
+    }
+};
+
+/// With Svnapot: 64 KiB in sixteen entries, each with N and a frame number that ends in 1000.
+struct RiscV64Svnapot : RiscV64 {
+    static constexpr Entry kNaturallyAligned = Entry{1} << 63;  // N
+    static constexpr std::uint64_t kNapotSize = 64 << 10;
+
+    // --- entries read ---
+    static constexpr std::uint64_t leaf_size(Entry entry, unsigned level) {
+        return (entry & kNaturallyAligned) != 0 ? kNapotSize
+                                                : std::uint64_t{1} << Geometry::shift_of(level);
+    }
+    static constexpr bool plain_leaves(Entry all, Entry any, unsigned level) {
+        return RiscV64::plain_leaves(all, any, level) && (any & kNaturallyAligned) == 0;
+    }
+
+    // --- entries made ---
+    static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
+                                     std::uint32_t protection, Attributes attributes) {
+        const Entry leaf = RiscV64::make_leaf(page, page_size, protection, attributes);
+        return page_size != kNapotSize
+                   ? leaf
+                   : leaf | kNaturallyAligned | kNapotSize / 2 >> kFrameNumberShift;
     }
 };
 

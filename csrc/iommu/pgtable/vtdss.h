@@ -6,9 +6,11 @@
 
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "iommu/domain.h"
+#include "iommu/pgtable/format.h"
 
 namespace kvmiommu::iommu::pgtable {
 
@@ -21,28 +23,30 @@ struct VtdSecondLevel {
     // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
     static constexpr unsigned kPageShift = 12;
     static constexpr unsigned kIndexBits = 9;
-    static constexpr bool kRuns = false;
+    using Geometry = SameTables<kPageShift, kIndexBits>;
+    static constexpr auto kByteOrder = std::endian::little;
+    static constexpr unsigned kOutputBits = 52;
     static constexpr Entry kReadable = Entry{1} << 0;   // R
     static constexpr Entry kWritable = Entry{1} << 1;   // W
     static constexpr Entry kLargePage = Entry{1} << 7;  // PS, in entries above the leaf level
+    static constexpr Entry kAccessed = Entry{1} << 8;   // A, in leaves
+    static constexpr Entry kDirty = Entry{1} << 9;      // D, in leaves
     static constexpr Entry kSnoop = Entry{1} << 11;     // SNP
     static constexpr Entry kAddress = ((Entry{1} << 52) - 1) & ~Entry{0xfff};  // bits 51:12
 
     // --- entries read ---
     static constexpr bool present(Entry entry) { return (entry & (kReadable | kWritable)) != 0; }
-    static constexpr bool leaf(Entry entry, unsigned level) {
-        return level == 0 || (entry & kLargePage) != 0;
+    static constexpr bool names_table(Entry entry, unsigned) {
+        return (entry & (kReadable | kWritable | kLargePage)) == (kReadable | kWritable);
     }
-    static constexpr mm::PhysAddr address(Entry entry) { return entry & kAddress; }
-    static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
-        return std::uint64_t{1} << (kPageShift + level * kIndexBits);
-    }
-    static constexpr std::uint32_t protection(Entry entry) {
+    static constexpr mm::PhysAddr address(Entry entry, unsigned) { return entry & kAddress; }
+    static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
     static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return present(all) && leaf(all, level);
+        return present(all) && (level == 0 || (all & kLargePage) != 0);
     }
+    static constexpr bool dirty(Entry entry) { return (entry & kDirty) != 0; }
 
     // --- entries made ---
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
@@ -54,6 +58,8 @@ struct VtdSecondLevel {
                ((protection & kWrite) != 0 ? kWritable : 0) |
                (page_size >> kPageShift != 1 ? kLargePage : 0) | (attributes.snoop ? kSnoop : 0);
     }
+    static constexpr Entry make_clean(Entry entry) { return entry & ~kDirty; }
+    static constexpr Entry make_dirty(Entry entry) { return entry | kAccessed | kDirty; }
 };
 
 }  // namespace kvmiommu::iommu::pgtable

@@ -7,9 +7,11 @@
 
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "iommu/domain.h"
+#include "iommu/pgtable/format.h"
 
 namespace kvmiommu::iommu::pgtable {
 
@@ -20,7 +22,9 @@ struct X86_64 {
     // --- geometry: 512 entries of 8 bytes a table; 4 or 5 levels for 48 or 57 bits ---
     static constexpr unsigned kPageShift = 12;
     static constexpr unsigned kIndexBits = 9;
-    static constexpr bool kRuns = false;
+    using Geometry = SameTables<kPageShift, kIndexBits>;
+    static constexpr auto kByteOrder = std::endian::little;
+    static constexpr unsigned kOutputBits = 52;
     static constexpr Entry kPresent = Entry{1} << 0;    // P
     static constexpr Entry kWritable = Entry{1} << 1;   // R/W
     static constexpr Entry kUser = Entry{1} << 2;       // U/S
@@ -31,20 +35,18 @@ struct X86_64 {
 
     // --- entries read ---
     static constexpr bool present(Entry entry) { return (entry & kPresent) != 0; }
-    static constexpr bool leaf(Entry entry, unsigned level) {
-        return level == 0 || (entry & kLargePage) != 0;
+    static constexpr bool names_table(Entry entry, unsigned) {
+        return (entry & (kPresent | kLargePage)) == kPresent;
     }
-    static constexpr mm::PhysAddr address(Entry entry) { return entry & kAddress; }
-    static constexpr std::uint64_t leaf_size(Entry, unsigned level) {
-        return std::uint64_t{1} << (kPageShift + level * kIndexBits);
-    }
+    static constexpr mm::PhysAddr address(Entry entry, unsigned) { return entry & kAddress; }
     // Whatever is present can be read.
-    static constexpr std::uint32_t protection(Entry entry) {
+    static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return kRead | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
     static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return present(all) && leaf(all, level);
+        return present(all) && (level == 0 || (all & kLargePage) != 0);
     }
+    static constexpr bool dirty(Entry entry) { return (entry & kDirty) != 0; }
 
     // --- entries made ---
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
@@ -57,6 +59,13 @@ struct X86_64 {
                ((protection & kWrite) != 0 ? kWritable | kDirty : 0) |
                (page_size >> kPageShift != 1 ? kLargePage : 0);
     }
+    static constexpr Entry make_clean(Entry entry) { return entry & ~kDirty; }
+    static constexpr Entry make_dirty(Entry entry) { return entry | kDirty; }
+};
+
+/// The half of the addresses that is the kernel's on a processor: what is sign-extended with ones.
+struct X86_64Upper : X86_64 {
+    static constexpr bool kUpperHalf = true;
 };
 
 }  // namespace kvmiommu::iommu::pgtable

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+
+#include "iommu/domain.h"
+
+namespace kvmiommu::iommu {
+
+namespace {
+constexpr Source kSetDirty{"drivers/iommu/iommufd/io_pagetable.c: iopt_set_dirty_tracking"};
+constexpr Source kReadDirty{"drivers/iommu/intel/iommu.c: intel_iommu_read_and_clear_dirty"};
+}  // namespace
+
+Result<> Domain::set_dirty_tracking(bool on) {
+    if (!can_track_dirty_) {
+        return refuse(EOPNOTSUPP, "the domain's IOMMU does not mark what is written to", kSetDirty);
+    }
+    dirty_tracking_.store(on, std::memory_order_relaxed);
+    return {};
+}
+
+Result<> Domain::read_dirty(Range range, bool make_clean, DirtyBitmap* bitmap) {
+    if (!can_track_dirty_) {
+        return refuse(EOPNOTSUPP, "the domain's IOMMU does not mark what is written to", kReadDirty);
+    }
+    if (bitmap != nullptr && !dirty_tracking()) {
+        return refuse(EINVAL, "nothing is tracked, so there is nothing to record", kReadDirty);
+    }
+    each_dirty(range, make_clean, bitmap);
+    return {};
+}
+
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+//
+// A tree of tables in the machine's RAM: its geometry, its entries, and whatever only reads them or
+// marks them. What maps and unmaps is in radix.h.
+//
+// No lock is taken. A device may walk while the range is unmapped and its tables are given to
+// somebody else, so whatever is read is looked at before it is followed.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cassert>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/base.h"
+#include "iommu/domain.h"
+#include "iommu/pgtable/format.h"
+#include "iommu/pgtable/policy.h"
+#include "iommu/walk.h"
+#include "mm/physical_memory.h"
+
+namespace kvmiommu::iommu::pgtable {
+
+using mm::FrameChain;
+using mm::FrameMap;
+
+/// What a tree is to be like.
+template <Format F>
+struct Shape {
+    /// Levels to begin with and, where the format grows, to end with.
+    unsigned levels;
+    unsigned most_levels = levels;
+    /// Bits of an iova; 0 stands for all that the levels translate. A format that concatenates
+    /// may have more than that.
+    unsigned iova_bits = 0;
+    TablePolicy policy{};
+    typename F::Geometry geometry{};
+};
+
+template <Format F>
+class RadixTree {
+  public:
+    using Entry = typename F::Entry;
+    using Geometry = typename F::Geometry;
+
+    /// The root and the number of levels below it, the root's own included.
+    struct Top {
+        PhysAddr root;
+        unsigned levels;
+    };
+    /// What the hardware's context entry says; a tree that grows changes it.
+    Top top() const {
+        const std::uint64_t packed = top_.load(std::memory_order_acquire);
+        return {align_down(packed, mm::kFrameSize),
+                static_cast<unsigned>(packed & (mm::kFrameSize - 1))};
+    }
+
+    /// Bytes of page-table memory in use.
+    std::uint64_t table_bytes() const {
+        return tables_.load(std::memory_order_relaxed) << mm::kFrameShift;
+    }
+
+    /// Where an iova leads; 0: nowhere.
+    PhysAddr iova_to_phys(std::uint64_t iova) const {
+        const Place place = leaf_at(iova);
+        return place.entry == 0 ? 0 : address_in(place, iova);
+    }
+
+    /// Domain::translate().
+    std::optional<Translation> translate(std::uint64_t iova) const {
+        const Place place = leaf_at(iova);
+        if (place.entry == 0) {
+            return std::nullopt;
+        }
+        return Translation{address_in(place, iova), F::protection(place.entry, place.level)};
+    }
+
+    /// The entries that the hardware meets on its way to an iova, from the root on; none for an
+    /// iova that the tree does not reach.
+    std::vector<WalkStep> walk(std::uint64_t iova) const {
+        std::vector<WalkStep> steps;
+        const Top top = this->top();
+        if (!reaches(top, iova)) {
+            return steps;
+        }
+        const FrameMap map = memory_.frame_map();
+        PhysAddr table = root_of(top, iova);
+        for (unsigned level = top.levels - 1;; --level) {
+            const std::uint64_t index = index_of(iova, level);
+            const Entry entry = load(*entry_at(map, table, index));
+            steps.push_back(step_of(level, table, index, entry));
+            if (steps.back().kind != WalkStep::Kind::table ||
+                !is_table(map, steps.back().address, level - 1)) {
+                return steps;
+            }
+            table = steps.back().address;
+        }
+    }
+
+    /// Calls visit(iova, page size) for each page with a byte in [first, last] that has been
+    /// written to and, if asked to, makes it clean.
+    template <class Visit>
+    void each_dirty(std::uint64_t first, std::uint64_t last, bool make_clean, Visit&& visit)
+        requires HasDirty<F>
+    {
+        const Top top = this->top();
+        const FrameMap map = memory_.frame_map();
+        for (std::uint64_t at = first; at <= last && reaches(top, at);) {
+            const Place place = descend(map, top, at);
+            std::uint64_t size = span(place.level);
+            if (F::present(place.entry)) {
+                size = page_size_of(place.entry, place.level);
+                if (take_dirty(place, size, make_clean)) {
+                    visit(align_down(at, size), size);
+                }
+            }
+            at = align_down(at, size) + (size - 1);
+            if (at++ == ~std::uint64_t{0}) {
+                return;
+            }
+        }
+    }
+
+    /// Marks the page at an iova as written to, as the hardware does when a device writes.
+    void mark_dirty(std::uint64_t iova)
+        requires HasDirty<F>
+    {
+        const Top top = this->top();
+        if (!reaches(top, iova)) {
+            return;
+        }
+        const Place place = descend(memory_.frame_map(), top, iova);
+        Entry entry = place.entry;
+        // Somebody may unmap the page meanwhile: then there is nothing to mark.
+        while (F::present(entry) && !F::dirty(entry) &&
+               !exchange(place.row[place.index], entry, F::make_dirty(entry))) {
+        }
+    }
+
+  protected:
+    static constexpr unsigned kEntryShift = std::countr_zero(sizeof(Entry));
+    static constexpr Source kSource{"kvmiommu: iommu/pgtable/radix.h"};
+
+    // An entry, and where it stands. Entry 0 stands for nothing.
+    struct Place {
+        Entry entry;
+        unsigned level;
+        Entry* row;
+        std::uint64_t index;
+    };
+
+    RadixTree(mm::PhysicalMemory& memory, const Shape<F>& shape, PhysAddr root)
+        : memory_(memory),
+          geometry_(shape.geometry),
+          policy_(shape.policy),
+          most_levels_(shape.most_levels),
+          mask_(low_mask(bits_of(shape))),
+          top_(root | shape.levels),
+          tables_(roots() << order_of(shape.levels - 1)) {}
+    RadixTree(RadixTree&& other) noexcept
+        : memory_(other.memory_),
+          geometry_(other.geometry_),
+          policy_(other.policy_),
+          most_levels_(other.most_levels_),
+          mask_(other.mask_),
+          top_(other.top_.exchange(0, std::memory_order_relaxed)),
+          tables_(other.tables_.exchange(0, std::memory_order_relaxed)) {}
+    ~RadixTree() = default;
+
+    // --- geometry ---
+
+    static unsigned bits_of(const Shape<F>& shape) {
+        const unsigned reach = shape.geometry.shift_of(shape.most_levels);
+        if (shape.iova_bits == 0) {
+            return reach;
+        }
+        return Concatenates<F> ? shape.iova_bits : std::min(shape.iova_bits, reach);
+    }
+    unsigned shift_of(unsigned level) const { return geometry_.shift_of(level); }
+    // Bytes that one entry of a level stands for.
+    std::uint64_t span(unsigned level) const { return std::uint64_t{1} << shift_of(level); }
+    std::uint64_t entries_in(unsigned level) const {
+        return std::uint64_t{1} << geometry_.index_bits(level);
+    }
+    std::uint64_t index_of(std::uint64_t iova, unsigned level) const {
+        return iova >> shift_of(level) & (entries_in(level) - 1);
+    }
+    // A table takes 2^order frames: one at least.
+    unsigned order_of(unsigned level) const {
+        const unsigned bits = geometry_.index_bits(level) + kEntryShift;
+        return bits < mm::kFrameShift ? 0 : bits - mm::kFrameShift;
+    }
+    // Tables next to each other at the top.
+    std::uint64_t roots() const {
+        if constexpr (Concatenates<F>) {
+            return (mask_ >> shift_of(most_levels_)) + 1;
+        } else {
+            return 1;
+        }
+    }
+    bool reaches(Top top, std::uint64_t iova) const {
+        if constexpr (Grows<F>) {
+            return iova <= low_mask(shift_of(top.levels));
+        } else if constexpr (UpperHalf<F>) {
+            return ~iova <= mask_;
+        } else {
+            return iova <= mask_;
+        }
+    }
+    // The table at the top that an iova within reach is looked up in.
+    PhysAddr root_of(Top top, std::uint64_t iova) const {
+        if constexpr (Concatenates<F>) {
+            const unsigned level = top.levels - 1;
+            return top.root +
+                   ((iova >> shift_of(top.levels)) << (geometry_.index_bits(level) + kEntryShift));
+        } else {
+            return top.root;
+        }
+    }
+    // The level whose entries make up a page, and how many of them do.
+    unsigned level_of(std::uint64_t page_size) const {
+        return geometry_.level_of(static_cast<unsigned>(std::countr_zero(page_size)));
+    }
+    std::uint64_t entries_of(std::uint64_t page_size, unsigned level) const {
+        if constexpr (HasRuns<F>) {
+            return page_size >> shift_of(level);
+        } else {
+            return 1;
+        }
+    }
+    std::uint64_t page_size_of(Entry leaf, unsigned level) const {
+        if constexpr (HasRuns<F>) {
+            return F::leaf_size(leaf, level);
+        } else {
+            return span(level);
+        }
+    }
+    PhysAddr address_in(Place place, std::uint64_t iova) const {
+        const std::uint64_t page_size = page_size_of(place.entry, place.level);
+        return align_down(F::address(place.entry, place.level), page_size) +
+               (iova & (page_size - 1));
+    }
+
+    // --- entries ---
+
+    static constexpr Entry in_order(Entry entry) {
+        if constexpr (F::kByteOrder == std::endian::native) {
+            return entry;
+        } else {
+            return std::byteswap(entry);
+        }
+    }
+    static Entry load(Entry& entry) {
+        return in_order(std::atomic_ref<Entry>(entry).load(std::memory_order_acquire));
+    }
+    static void store(Entry& entry, Entry value) {
+        std::atomic_ref<Entry>(entry).store(in_order(value), std::memory_order_release);
+    }
+    // Puts `value` in the place of `seen`; false: something else was there, which `seen` is now.
+    static bool exchange(Entry& entry, Entry& seen, Entry value) {
+        Entry expected = in_order(seen);
+        const bool done = std::atomic_ref<Entry>(entry).compare_exchange_strong(
+            expected, in_order(value), std::memory_order_acq_rel);
+        seen = in_order(expected);
+        return done;
+    }
+
+    static Entry* entry_at(FrameMap map, PhysAddr table, std::uint64_t index) {
+        return reinterpret_cast<Entry*>(map.at(table, index * sizeof(Entry)));
+    }
+    static Entry* entries(FrameMap map, PhysAddr table) {
+        return reinterpret_cast<Entry*>(map.at(table));
+    }
+
+    static bool names_table(Entry entry, unsigned level) {
+        return level != 0 && F::names_table(entry, level);
+    }
+    static bool is_leaf(Entry entry, unsigned level) {
+        return F::present(entry) && !names_table(entry, level);
+    }
+
+    // May a table of a level be there?
+    bool is_table(FrameMap map, PhysAddr table, unsigned level) const {
+        return map.is_ram(table + (mm::kFrameSize << order_of(level)) - 1);
+    }
+    // Down to the entry for an iova within reach that names no table.
+    [[gnu::always_inline]] Place descend(FrameMap map, Top top, std::uint64_t iova) const {
+        PhysAddr table = root_of(top, iova);
+        for (unsigned level = top.levels - 1;; --level) {
+            const std::uint64_t index = index_of(iova, level);
+            const Entry entry = load(*entry_at(map, table, index));
+            if (!names_table(entry, level)) {
+                return {entry, level, entries(map, table), index};
+            }
+            table = F::address(entry, level);
+            if (!is_table(map, table, level - 1)) [[unlikely]] {
+                return {0, level, entries(map, top.root), 0};
+            }
+        }
+    }
+    [[gnu::always_inline]] Place leaf_at(std::uint64_t iova) const {
+        const Top top = this->top();
+        if (!reaches(top, iova)) [[unlikely]] {
+            return {};
+        }
+        Place place = descend(memory_.frame_map(), top, iova);
+        if (!F::present(place.entry)) [[unlikely]] {
+            place.entry = 0;
+        }
+        return place;
+    }
+
+    mm::PhysicalMemory& memory_;
+    [[no_unique_address]] const Geometry geometry_;
+    const TablePolicy policy_;
+    const unsigned most_levels_;
+    const std::uint64_t mask_;  // of the bits of an iova
+    // The root's address and, in the bits of an offset into it, the number of levels: one word, so
+    // that both are always seen together.
+    std::atomic<std::uint64_t> top_;
+    std::atomic<std::uint64_t> tables_;  // in frames
+
+  private:
+    WalkStep step_of(unsigned level, PhysAddr table, std::uint64_t index, Entry entry) const {
+        WalkStep step{level, table, index, entry, WalkStep::Kind::nothing};
+        if (names_table(entry, level)) {
+            step.kind = WalkStep::Kind::table;
+            step.address = F::address(entry, level);
+        } else if (F::present(entry)) {
+            step.kind = WalkStep::Kind::page;
+            step.page_size = page_size_of(entry, level);
+            step.address = align_down(F::address(entry, level), step.page_size);
+            step.protection = F::protection(entry, level);
+        }
+        return step;
+    }
+
+    // Has a page been written to, by what any of its entries says?
+    bool take_dirty(Place place, std::uint64_t page_size, bool make_clean) const
+        requires HasDirty<F>
+    {
+        const std::uint64_t filled = entries_of(page_size, place.level);
+        const std::uint64_t from = align_down(place.index, filled);
+        bool dirty = false;
+        for (std::uint64_t index = from; index < from + filled; ++index) {
+            Entry entry = load(place.row[index]);
+            while (F::present(entry) && F::dirty(entry)) {
+                dirty = true;
+                if (!make_clean || exchange(place.row[index], entry, F::make_clean(entry))) {
+                    break;
+                }
+            }
+        }
+        return dirty;
+    }
+};
+
+}  // namespace kvmiommu::iommu::pgtable
