@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <bit>
-#include <functional>
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define KVMIOMMU_SANITIZED 1
@@ -40,10 +39,10 @@ Bits scan_each(const Word* row, std::size_t count) {
     return {all, any};
 }
 
-template <class Word, class Order>
-void fill_each(Word* row, std::size_t count, Word first, Word step, Order&& in_order) {
+template <class Word>
+void fill_each(Word* row, std::size_t count, Word first, Word step) {
     for (std::size_t at = 0; at < count; ++at) {
-        std::atomic_ref(row[at]).store(in_order(first), std::memory_order_release);
+        std::atomic_ref(row[at]).store(first, std::memory_order_release);
         first += step;
     }
 }
@@ -55,7 +54,15 @@ Bits scan(const std::uint32_t* row, std::size_t count) {
 }
 
 void fill(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step) {
-    fill_each(row, count, first, step, std::identity{});
+    fill_each(row, count, first, step);
+}
+
+bool fill_empty(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step) {
+    if (scan_each(row, count).any != 0) {
+        return false;
+    }
+    fill_each(row, count, first, step);
+    return true;
 }
 
 #if defined(KVMIOMMU_SANITIZED)
@@ -65,11 +72,26 @@ Bits scan(const std::uint64_t* row, std::size_t count) {
 }
 
 void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
-    fill_each(row, count, first, step, std::identity{});
+    fill_each(row, count, first, step);
 }
 
-void fill_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
-    fill_each(row, count, first, step, std::byteswap<std::uint64_t>);
+bool fill_empty(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
+    if (scan_each(row, count).any != 0) {
+        return false;
+    }
+    fill_each(row, count, first, step);
+    return true;
+}
+
+bool fill_empty_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first,
+                        std::uint64_t step) {
+    if (scan_each(row, count).any != 0) {
+        return false;
+    }
+    for (std::size_t at = 0; at < count; ++at) {
+        std::atomic_ref(row[at]).store(std::byteswap(first + at * step), std::memory_order_release);
+    }
+    return true;
 }
 
 #else
@@ -84,7 +106,7 @@ using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uin
     words = (words & 0x00ff00ff00ff00ff) << 8 | (words >> 8 & 0x00ff00ff00ff00ff);
 }
 
-KVMIOMMU_PICKED Bits scan(const std::uint64_t* row, std::size_t count) {
+[[gnu::always_inline]] inline Bits scan_wide(const std::uint64_t* row, std::size_t count) {
     Bits bits{~std::uint64_t{0}, 0};
     std::size_t at = 0;
     if (count >= 8) {
@@ -95,10 +117,16 @@ KVMIOMMU_PICKED Bits scan(const std::uint64_t* row, std::size_t count) {
             all &= words;
             any |= words;
         }
-        for (int lane = 0; lane < 8; ++lane) {
-            bits.all &= all[lane];
-            bits.any |= any[lane];
-        }
+        // Halves upon halves, not lane by lane.
+        const auto all4 = __builtin_shufflevector(all, all, 0, 1, 2, 3) &
+                          __builtin_shufflevector(all, all, 4, 5, 6, 7);
+        const auto any4 = __builtin_shufflevector(any, any, 0, 1, 2, 3) |
+                          __builtin_shufflevector(any, any, 4, 5, 6, 7);
+        const auto all2 =
+            __builtin_shufflevector(all4, all4, 0, 1) & __builtin_shufflevector(all4, all4, 2, 3);
+        const auto any2 =
+            __builtin_shufflevector(any4, any4, 0, 1) | __builtin_shufflevector(any4, any4, 2, 3);
+        bits = {all2[0] & all2[1], any2[0] | any2[1]};
     }
     for (; at < count; ++at) {
         bits.all &= row[at];
@@ -107,8 +135,9 @@ KVMIOMMU_PICKED Bits scan(const std::uint64_t* row, std::size_t count) {
     return bits;
 }
 
-KVMIOMMU_PICKED void fill(std::uint64_t* row, std::size_t count, std::uint64_t first,
-                          std::uint64_t step) {
+template <bool kSwapped>
+[[gnu::always_inline]] inline void fill_wide(std::uint64_t* row, std::size_t count,
+                                             std::uint64_t first, std::uint64_t step) {
     // What the entries lead to is written before the entries are.
     std::atomic_thread_fence(std::memory_order_release);
     std::size_t at = 0;
@@ -116,32 +145,45 @@ KVMIOMMU_PICKED void fill(std::uint64_t* row, std::size_t count, std::uint64_t f
         Lanes words = {0, 1, 2, 3, 4, 5, 6, 7};
         words = words * step + first;
         for (; at + 8 <= count; at += 8) {
-            *reinterpret_cast<Lanes*>(row + at) = words;
-            words += 8 * step;
-        }
-    }
-    for (; at < count; ++at) {
-        row[at] = first + at * step;
-    }
-}
-
-KVMIOMMU_PICKED void fill_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first,
-                                  std::uint64_t step) {
-    std::atomic_thread_fence(std::memory_order_release);
-    std::size_t at = 0;
-    if (count >= 8) {
-        Lanes words = {0, 1, 2, 3, 4, 5, 6, 7};
-        words = words * step + first;
-        for (; at + 8 <= count; at += 8) {
             Lanes stored = words;
-            swap_bytes(stored);
+            if constexpr (kSwapped) {
+                swap_bytes(stored);
+            }
             *reinterpret_cast<Lanes*>(row + at) = stored;
             words += 8 * step;
         }
     }
     for (; at < count; ++at) {
-        row[at] = std::byteswap(first + at * step);
+        const std::uint64_t word = first + at * step;
+        row[at] = kSwapped ? std::byteswap(word) : word;
     }
+}
+
+KVMIOMMU_PICKED Bits scan(const std::uint64_t* row, std::size_t count) {
+    return scan_wide(row, count);
+}
+
+KVMIOMMU_PICKED void fill(std::uint64_t* row, std::size_t count, std::uint64_t first,
+                          std::uint64_t step) {
+    fill_wide<false>(row, count, first, step);
+}
+
+KVMIOMMU_PICKED bool fill_empty(std::uint64_t* row, std::size_t count, std::uint64_t first,
+                                std::uint64_t step) {
+    if (scan_wide(row, count).any != 0) {
+        return false;
+    }
+    fill_wide<false>(row, count, first, step);
+    return true;
+}
+
+KVMIOMMU_PICKED bool fill_empty_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first,
+                                        std::uint64_t step) {
+    if (scan_wide(row, count).any != 0) {
+        return false;
+    }
+    fill_wide<true>(row, count, first, step);
+    return true;
 }
 
 #endif

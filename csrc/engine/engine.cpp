@@ -28,6 +28,8 @@ mm::PhysicalMemory* ram() {
     return memory ? memory->get() : nullptr;
 }
 
+constexpr std::uint64_t kTce = 4 << 10;
+
 FaultPoints no_faults;  // never told to fail
 
 template <class Driver>
@@ -61,6 +63,34 @@ std::uint64_t unmap(void* handle, std::uint64_t iova, std::uint64_t size) {
 
 std::uint64_t iova_to_phys(void* handle, std::uint64_t iova) {
     return domain(handle).iova_to_phys(iova);
+}
+
+// A host bridge's window is no domain of the core's: whoever sets and clears TCEs does so in the
+// table itself (arch/powerpc/include/asm/iommu.h: iommu_table_ops).
+using Window = iommu::BareDomain<iommu::pgtable::Tce>;
+
+Window& window(void* handle) {
+    return static_cast<Window&>(domain(handle));
+}
+
+int set_tces(void* handle, std::uint64_t iova, std::uint64_t pa, std::uint64_t size, int prot) {
+    const auto protection = static_cast<std::uint32_t>(prot);
+    if (size == kTce && is_aligned(iova | pa, kTce) &&
+        window(handle).map_page(iova, pa, kTce, protection)) {
+        return 0;
+    }
+    return map(handle, iova, pa, size, prot);
+}
+
+std::uint64_t clear_tces(void* handle, std::uint64_t iova, std::uint64_t size) {
+    if (size == kTce && is_aligned(iova, kTce) && window(handle).unmap_page(iova, kTce)) {
+        return size;
+    }
+    return unmap(handle, iova, size);
+}
+
+std::uint64_t look_up_tce(void* handle, std::uint64_t iova) {
+    return window(handle).iova_to_phys(iova);
 }
 
 void destroy(void* handle) {
@@ -106,11 +136,20 @@ constexpr engine kArmStage2 = engine_of<BareOps<iommu::pgtable::ArmV8Stage2>, 40
 constexpr engine kRiscV = engine_of<BareOps<iommu::pgtable::RiscV64>, 48>("kvmiommu-riscv64", 56,
                                                                           "RISC-V Sv48, 4 levels");
 
-constexpr engine kTce = engine_of<BareOps<iommu::pgtable::Tce>, 36, 1 << 12>(
-    "kvmiommu-tce", 52, "POWER TCEs, a window of 64 GiB, 4 KiB pages, 2 levels");
+constexpr engine kTces = {"kvmiommu-tce",
+                          create_of<BareOps<iommu::pgtable::Tce>, 36, kTce>,
+                          set_tces,
+                          clear_tces,
+                          look_up_tce,
+                          destroy,
+                          pt_bytes,
+                          kTce,
+                          36,
+                          52,
+                          "POWER TCEs, a window of 64 GiB, 4 KiB pages, 2 levels"};
 
-constexpr std::array<const engine*, 8> kEngines{
-    &kAmdV1, &kX86, &kVtdSecondStage, &kArmStage1, &kArmStage2, &kRiscV, &kTce, nullptr};
+constexpr std::array<const engine*, 8> kEngines{&kAmdV1,     &kX86,   &kVtdSecondStage, &kArmStage1,
+                                                &kArmStage2, &kRiscV, &kTces,           nullptr};
 
 }  // namespace
 

@@ -30,6 +30,11 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
     while (done < size) {
         const PageChoice choice =
             choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
+        if (choice.count == 1 &&
+            domain.map_page(iova + done, address + done, choice.page_size, protection)) {
+            done += choice.page_size;
+            continue;
+        }
         const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,
                                                choice.count, protection, faults);
         done += mapped.bytes;
@@ -66,6 +71,10 @@ std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
     while (done < size) {
         const PageChoice choice =
             choose_page_size(domain.pgsize_bitmap(), iova + done, iova + done, size - done);
+        if (choice.count == 1 && domain.unmap_page(iova + done, choice.page_size)) {
+            done += choice.page_size;
+            continue;
+        }
         const std::uint64_t gone = domain.unmap_pages(iova + done, choice.page_size, choice.count);
         if (gone == 0) {
             break;

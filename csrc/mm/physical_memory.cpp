@@ -27,6 +27,9 @@ constexpr std::uint64_t kPoolFill = 64;
 
 constexpr std::uint64_t kLargestAlignment = std::uint64_t{1} << (30 - kFrameShift);
 
+// Blocks that are aligned in the file are aligned in the address space.
+constexpr std::uint64_t kStartAlignment = std::uint64_t{1} << 30;
+
 // x with a * x = 1 modulo n, for a and n without a common divisor.
 std::uint64_t inverse(std::uint64_t a, std::uint64_t n) {
     std::int64_t previous = 0;
@@ -45,7 +48,12 @@ std::uint64_t inverse(std::uint64_t a, std::uint64_t n) {
 }  // namespace
 
 Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t bytes,
-                                                               std::uint64_t fragment) {
+                                                               std::uint64_t fragment,
+                                                               PhysAddr start) {
+    if (start == 0 || !is_aligned(start, kStartAlignment)) {
+        return refuse(EINVAL, "RAM at {:x}: must start at a multiple of {:x}, not at 0", kSource,
+                      start, kStartAlignment);
+    }
     if (bytes == 0 || bytes > kMostRam || !is_aligned(bytes, 64 << 10)) {
         return refuse(EINVAL, "RAM of {:x} bytes: must be a multiple of 64 KiB up to {:x}", kSource,
                       bytes, kMostRam);
@@ -73,20 +81,18 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t byt
         close(file);
         return refuse(error, "the host maps no RAM of {:x} bytes", kSource, bytes);
     }
-    return std::unique_ptr<PhysicalMemory>(
-        new PhysicalMemory(file, static_cast<std::byte*>(direct), bytes >> kFrameShift, fragment));
+    return std::unique_ptr<PhysicalMemory>(new PhysicalMemory(
+        file, static_cast<std::byte*>(direct), bytes >> kFrameShift, fragment, start));
 }
 
 PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames,
-                               std::uint64_t fragment)
+                               std::uint64_t fragment, PhysAddr start)
     : file_(file),
       direct_(direct),
       frames_(frames),
+      start_(start),
       fragment_(fragment),
-      links_(std::make_unique_for_overwrite<PhysAddr[]>(frames)) {
-    for (unsigned order = 0; order < kPools; ++order) {
-        pools_[order].order = order;
-    }
+      links_(frames) {
     free_.emplace(0, frames);
     if (fragment_ != 0) {
         fragments_ = bytes() / fragment_;
@@ -118,7 +124,7 @@ std::byte* FrameMap::fragmented_at(PhysicalMemory& memory, PhysAddr address) {
 
 std::uint64_t PhysicalMemory::slot_of(PhysAddr address) const {
     assert(is_ram(address));
-    const std::uint64_t label = (address - kRamStart) >> kFrameShift;
+    const std::uint64_t label = (address - start_) >> kFrameShift;
     if (fragment_ == 0) {
         return label;
     }
@@ -133,7 +139,7 @@ PhysicalRun PhysicalMemory::physical(SlotRun run) const {
         const std::uint64_t frames = fragment_ >> kFrameShift;
         count = std::min(count, frames - run.slot % frames);
     }
-    return {kRamStart + (label_of(run.slot) << kFrameShift), count << kFrameShift};
+    return {start_ + (label_of(run.slot) << kFrameShift), count << kFrameShift};
 }
 
 // The slots under a run of physical addresses; whole frames, both ends included.
@@ -143,7 +149,7 @@ void PhysicalMemory::each_slot_run(PhysicalRun run, Visit&& visit) const {
     PhysAddr at = align_down(run.address, kFrameSize);
     const PhysAddr end = align_up(run.address + run.bytes, kFrameSize);
     while (at < end) {
-        const PhysAddr border = kRamStart + (at - kRamStart) / fragment * fragment + fragment;
+        const PhysAddr border = start_ + (at - start_) / fragment * fragment + fragment;
         const PhysAddr stop = std::min(end, border);
         visit(slot_of(at), (stop - at) >> kFrameShift);
         at = stop;
@@ -290,27 +296,20 @@ bool PhysicalMemory::fill_pool(unsigned order) {
 }
 
 bool PhysicalMemory::drain_pools() {
-    std::array<FrameChain, kPools> chains;
-    {
-        const Lock lock(pool_mutex_);
-        chains = pools_;
-        for (unsigned order = 0; order < kPools; ++order) {
-            pools_[order] = {.order = order};
-        }
-    }
     bool had_any = false;
-    for (FrameChain& chain : chains) {
-        had_any |= chain.count != 0;
-        put_all(chain);
+    for (unsigned order = 0; order < kPools; ++order) {
+        const std::uint32_t chain = pools_[order].take_all();
+        had_any |= chain != 0;
+        put_all(chain, order);
     }
     return had_any;
 }
 
-void PhysicalMemory::put_all(FrameChain chain) {
-    while (chain.count-- != 0) {
-        const PhysAddr block = chain.first;
-        chain.first = link(block);
-        put({slot_of(block), std::uint64_t{1} << chain.order});
+void PhysicalMemory::put_all(std::uint32_t chain, unsigned order) {
+    while (chain != 0) {
+        const PhysAddr block = address_of(chain);
+        chain = links_.next(chain);
+        put({slot_of(block), std::uint64_t{1} << order});
     }
 }
 
@@ -324,17 +323,8 @@ Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
         return physical(TRY(allocate(count, count))).address;
     }
     do {
-        PhysAddr block = 0;
-        {
-            const Lock lock(pool_mutex_);
-            FrameChain& pool = pools_[order];
-            if (pool.count != 0) {
-                block = pool.first;
-                pool.first = link(block);
-                --pool.count;
-            }
-        }
-        if (block != 0) {
+        if (const std::uint32_t taken = pools_[order].pop(links_); taken != 0) {
+            const PhysAddr block = address_of(taken);
             std::memset(at(block), 0, count << kFrameShift);
             return block;
         }
@@ -347,14 +337,10 @@ void PhysicalMemory::free_frames(FrameChain chain) {
         return;
     }
     if (chain.order >= kPools) {
-        put_all(chain);
+        put_all(block_at(chain.first), chain.order);
         return;
     }
-    const Lock lock(pool_mutex_);
-    FrameChain& pool = pools_[chain.order];
-    link(chain.last) = pool.first;
-    pool = {chain.order, chain.first, pool.count == 0 ? chain.last : pool.last,
-            pool.count + chain.count};
+    pools_[chain.order].push(links_, block_at(chain.first), block_at(chain.last));
 }
 
 void PhysicalMemory::pin(PhysicalRun run) {
@@ -420,12 +406,11 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
 }
 
 std::uint64_t PhysicalMemory::used_frames() const {
-    const Lock pool_lock(pool_mutex_);
-    const Lock lock(mutex_);
     std::uint64_t free = 0;
-    for (const FrameChain& pool : pools_) {
-        free += pool.count << pool.order;
+    for (unsigned order = 0; order < kPools; ++order) {
+        free += pools_[order].count(links_, frames_ >> order) << order;
     }
+    const Lock lock(mutex_);
     for (const auto& [slot, count] : free_) {
         free += count;
     }

@@ -14,13 +14,14 @@
 #include <span>
 
 #include "base/base.h"
+#include "mm/frame_pool.h"
 
 namespace kvmiommu::mm {
 
 inline constexpr unsigned kFrameShift = 12;
 inline constexpr std::uint64_t kFrameSize = std::uint64_t{1} << kFrameShift;
-/// Where RAM starts: above everything that a PC or a POWER machine keeps at low addresses, so
-/// that no frame has physical address 0, which iova_to_phys() gives for "not mapped".
+/// Where RAM starts unless somebody says otherwise: above everything that a PC or a POWER machine
+/// keeps at low addresses.
 inline constexpr std::uint64_t kRamStart = std::uint64_t{1} << 32;
 /// Sanitizers and valgrind refuse to map more in one piece.
 inline constexpr std::uint64_t kMostRam = std::uint64_t{32} << 30;
@@ -41,9 +42,7 @@ struct PhysicalRun {
 
 class PhysicalMemory;
 
-/// Blocks of 2^order frames each for tables that are to be given back together. The links are
-/// beside the frames: nobody writes to a table that a device may still walk, and they lie closer to
-/// each other.
+/// Blocks of 2^order frames each for tables that are to be given back together.
 struct FrameChain {
     unsigned order = 0;
     PhysAddr first = 0;
@@ -51,28 +50,50 @@ struct FrameChain {
     std::uint64_t count = 0;
 };
 
-/// Where the host has each byte of RAM: small enough to be held in registers on a walk.
-class FrameMap {
+/// Where the host has each byte of RAM that is not fragmented: small enough to be held in registers
+/// on a walk.
+class LinearMap {
   public:
-    bool is_ram(PhysAddr address) const { return address - kRamStart < bytes_; }
-    /// Host memory of a physical address in RAM; good to the end of its frame. `offset` bytes on:
-    /// added first, because on a walk it is known before the address is.
+    bool is_ram(PhysAddr address) const { return address - first_ < bytes_; }
+    /// Host memory of a physical address in RAM. `offset` bytes on: added first, because on a walk
+    /// it is known before the address is.
     std::byte* at(PhysAddr address, std::uint64_t offset = 0) const {
-        if (fragmented_ != nullptr) [[unlikely]] {
-            return fragmented_at(*fragmented_, address + offset);
-        }
         return reinterpret_cast<std::byte*>((start_ + offset) + address);
     }
 
   private:
+    friend class FrameMap;
+    LinearMap(std::uintptr_t start, PhysAddr first, std::uint64_t bytes)
+        : start_(start), first_(first), bytes_(bytes) {}
+
+    std::uintptr_t start_;  // what physical address 0 would have
+    PhysAddr first_;
+    std::uint64_t bytes_;
+};
+
+/// The same for any RAM.
+class FrameMap {
+  public:
+    bool is_ram(PhysAddr address) const { return linear_.is_ram(address); }
+    /// Good to the end of its frame or of the frames that were allocated in a row.
+    std::byte* at(PhysAddr address, std::uint64_t offset = 0) const {
+        if (fragmented_ != nullptr) [[unlikely]] {
+            return fragmented_at(*fragmented_, address + offset);
+        }
+        return linear_.at(address, offset);
+    }
+    bool is_linear() const { return fragmented_ == nullptr; }
+    /// Of RAM that is_linear().
+    LinearMap linear() const { return linear_; }
+
+  private:
     friend class PhysicalMemory;
-    FrameMap(std::uintptr_t start, std::uint64_t bytes, PhysicalMemory* fragmented)
-        : start_(start), bytes_(bytes), fragmented_(fragmented) {}
+    FrameMap(std::uintptr_t start, PhysAddr first, std::uint64_t bytes, PhysicalMemory* fragmented)
+        : linear_(start, first, bytes), fragmented_(fragmented) {}
     // Takes no FrameMap, or the compiler would keep one in memory for it.
     static std::byte* fragmented_at(PhysicalMemory& memory, PhysAddr address);
 
-    std::uintptr_t start_;  // what physical address 0 would have
-    std::uint64_t bytes_;
+    LinearMap linear_;
     PhysicalMemory* fragmented_;  // whom to ask when there is more to it
 };
 
@@ -80,9 +101,11 @@ class PhysicalMemory {
   public:
     /// RAM of `bytes` bytes, a multiple of 64 KiB up to 32 GiB. `fragment` is the longest
     /// physically contiguous block, a power of two from 4 KiB up, or 0 for no limit.
-    /// EINVAL for other numbers, ENOMEM when the host has no room.
+    /// `start` is its first address, a multiple of 1 GiB and not 0, which iova_to_phys() gives for
+    /// "not mapped". EINVAL for other numbers, ENOMEM when the host has no room.
     static Result<std::unique_ptr<PhysicalMemory>> create(std::uint64_t bytes,
-                                                          std::uint64_t fragment);
+                                                          std::uint64_t fragment,
+                                                          PhysAddr start = kRamStart);
     ~PhysicalMemory();
     PhysicalMemory(const PhysicalMemory&) = delete;
     PhysicalMemory& operator=(const PhysicalMemory&) = delete;
@@ -95,12 +118,10 @@ class PhysicalMemory {
 
     /// Zeroed frames with one reference each, all in one run, aligned to `alignment` frames (a
     /// power of two) in the RAM file. ENOMEM when there is no such run.
-    Result<SlotRun> allocate(std::uint64_t count, std::uint64_t alignment)
-        EXCLUDES(mutex_, pool_mutex_);
+    Result<SlotRun> allocate(std::uint64_t count, std::uint64_t alignment) EXCLUDES(mutex_);
     /// A run of `count` frames or, where there is none, of half as many and so on down to `granule`
     /// frames; aligned as well as its size allows. ENOMEM when not even that is there.
-    Result<SlotRun> allocate_up_to(std::uint64_t count, std::uint64_t granule)
-        EXCLUDES(mutex_, pool_mutex_);
+    Result<SlotRun> allocate_up_to(std::uint64_t count, std::uint64_t granule) EXCLUDES(mutex_);
     void get(SlotRun run) EXCLUDES(mutex_);
     /// Drops a reference of each frame; those without reference and pin are free again.
     void put(SlotRun run) EXCLUDES(mutex_);
@@ -115,15 +136,15 @@ class PhysicalMemory {
     /// 2^order zeroed frames in a row for a table, aligned to their size. They come from pools of
     /// blocks at the end of RAM that stay warm between uses and leave what comes before them in one
     /// piece. Nobody pins such a frame. ENOMEM when there are none.
-    Result<PhysAddr> allocate_frames(unsigned order) EXCLUDES(mutex_, pool_mutex_);
-    void free_frames(PhysAddr block, unsigned order) EXCLUDES(mutex_, pool_mutex_) {
+    Result<PhysAddr> allocate_frames(unsigned order) EXCLUDES(mutex_);
+    void free_frames(PhysAddr block, unsigned order) EXCLUDES(mutex_) {
         free_frames({order, block, block, 1});
     }
     /// As free_frames() for each of a chain.
-    void free_frames(FrameChain chain) EXCLUDES(mutex_, pool_mutex_);
+    void free_frames(FrameChain chain) EXCLUDES(mutex_);
     /// Puts a block that is to be freed at the head of a chain.
     void push(FrameChain& chain, PhysAddr block) {
-        link(block) = chain.first;
+        links_.set_next(block_at(block), chain.count == 0 ? 0 : block_at(chain.first));
         chain = {chain.order, block, chain.count == 0 ? block : chain.last, chain.count + 1};
     }
 
@@ -132,11 +153,11 @@ class PhysicalMemory {
     void unpin(PhysicalRun run) EXCLUDES(mutex_);
     std::uint32_t pins(PhysAddr address) const EXCLUDES(mutex_);
 
-    bool is_ram(PhysAddr address) const { return address - kRamStart < bytes(); }
+    bool is_ram(PhysAddr address) const { return address - start_ < bytes(); }
     /// Host memory of a physical address in RAM; good to the end of its frame.
     std::byte* at(PhysAddr address) { return frame_map().at(address); }
     FrameMap frame_map() {
-        return {reinterpret_cast<std::uintptr_t>(direct_) - kRamStart, bytes(),
+        return {reinterpret_cast<std::uintptr_t>(direct_) - start_, start_, bytes(),
                 fragment_ == 0 ? nullptr : this};
     }
     /// Copies from and to RAM. False, with nothing copied, when a byte of it is not RAM.
@@ -146,33 +167,39 @@ class PhysicalMemory {
     // --- figures ---
 
     /// Frames with a reference or a pin.
-    std::uint64_t used_frames() const EXCLUDES(mutex_, pool_mutex_);
+    std::uint64_t used_frames() const EXCLUDES(mutex_);
     /// Frames that are pinned, and the sum of their pins.
     std::uint64_t pinned_frames() const EXCLUDES(mutex_);
     std::uint64_t total_pins() const EXCLUDES(mutex_);
 
   private:
-    PhysicalMemory(int file, std::byte* direct, std::uint64_t frames, std::uint64_t fragment);
+    PhysicalMemory(int file, std::byte* direct, std::uint64_t frames, std::uint64_t fragment,
+                   PhysAddr start);
 
     std::uint64_t slot_of(PhysAddr address) const;
     std::uint64_t label_of(std::uint64_t slot) const;
     template <class Visit>
     void each_slot_run(PhysicalRun run, Visit&& visit) const;
     std::optional<SlotRun> take(std::uint64_t count, std::uint64_t alignment) REQUIRES(mutex_);
-    // The block behind one in its chain.
-    PhysAddr& link(PhysAddr block) { return links_[(block - kRamStart) >> kFrameShift]; }
+    std::uint32_t block_at(PhysAddr address) const {
+        return static_cast<std::uint32_t>((address - start_) >> kFrameShift) + 1;
+    }
+    PhysAddr address_of(std::uint32_t block) const {
+        return start_ + (std::uint64_t{block - 1} << kFrameShift);
+    }
     std::optional<SlotRun> take_last(std::uint64_t count, std::uint64_t alignment) REQUIRES(mutex_);
     void free(std::uint64_t slot, std::uint64_t count) REQUIRES(mutex_);
-    bool fill_pool(unsigned order) EXCLUDES(mutex_, pool_mutex_);
+    bool fill_pool(unsigned order) EXCLUDES(mutex_);
     // Gives the frames of all pools back to everybody. False: they had none.
-    bool drain_pools() EXCLUDES(mutex_, pool_mutex_);
-    void put_all(FrameChain chain) EXCLUDES(mutex_);
+    bool drain_pools() EXCLUDES(mutex_);
+    void put_all(std::uint32_t chain, unsigned order) EXCLUDES(mutex_);
     friend class FrameMap;
     void clear(std::uint64_t slot, std::uint64_t count);
 
     const int file_;
     std::byte* const direct_;
     const std::uint64_t frames_;
+    const PhysAddr start_;
     const std::uint64_t fragment_;  // bytes; 0: labels are slots
     // Labels of fragments are their indices times a number without a common divisor, and one more,
     // so that neighbours in the file are no neighbours for a device, and the map can be turned
@@ -187,13 +214,10 @@ class PhysicalMemory {
     RangeCounts references_ GUARDED_BY(mutex_);
     RangeCounts pins_ GUARDED_BY(mutex_);
 
-    // The two mutexes are never held together, but by used_frames(), the pool's first.
-    mutable Mutex pool_mutex_;
-    // One for each frame, written only for blocks of a pool: the host gives memory for no more.
-    const std::unique_ptr<PhysAddr[]> links_;
     // By order; larger blocks are kept in no pool.
     static constexpr unsigned kPools = 5;
-    std::array<FrameChain, kPools> pools_ GUARDED_BY(pool_mutex_);
+    FrameLinks links_;
+    std::array<FramePool, kPools> pools_;
 };
 
 }  // namespace kvmiommu::mm

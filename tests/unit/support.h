@@ -94,13 +94,14 @@ struct MachineSettings {
     std::uint64_t fragment = 0;
     std::uint64_t page_size = 4096;
     uapi::Abi abi = uapi::Abi::generic;
+    mm::PhysAddr start = mm::kRamStart;
 };
 
 /// A machine. Whatever a test did, nothing may be left of it when the machine goes.
 class Machine {
   public:
     explicit Machine(const MachineSettings& settings = {})
-        : kernel(value(mm::PhysicalMemory::create(settings.ram, settings.fragment)),
+        : kernel(value(mm::PhysicalMemory::create(settings.ram, settings.fragment, settings.start)),
                  settings.page_size, settings.abi) {}
     ~Machine() {
         CHECK(kernel.census().report() == std::vector<std::string>{});

@@ -2,8 +2,17 @@
 //
 // The bits of page-table entries, as numbers worked out by hand from the specifications.
 
+#include <string>
+#include <vector>
+
 #include "iommu/pgtable/amdv1.h"
+#include "iommu/pgtable/armv7s.h"
+#include "iommu/pgtable/armv8.h"
+#include "iommu/pgtable/radix.h"
+#include "iommu/pgtable/riscv64.h"
+#include "iommu/pgtable/tce.h"
 #include "iommu/pgtable/vtdss.h"
+#include "iommu/pgtable/x86_64.h"
 #include "support.h"
 
 namespace kvmiommu::iommu::pgtable {
@@ -75,6 +84,105 @@ TEST_CASE("VT-d second level: pages and tables") {
     CHECK_FALSE(Vtd::present(0));
     CHECK_FALSE(Vtd::names_table(0x123400083, 1));
     CHECK(Vtd::names_table(0x100005003, 1));
+}
+
+// 48882, the same layout; the address counts pages of 2 KiB.
+TEST_CASE("iommufd's mock: pages start at 2 KiB") {
+    CHECK(MockV1::make_leaf(0x123456800, size(11), kBoth, {}) == 0x70000002468ad001);
+    CHECK(MockV1::make_leaf(0x123457000, size(12), kBoth, {}) == 0x70000002468aee01);
+    CHECK(MockV1::leaf_size(0x70000002468aee01, 0) == size(12));
+    CHECK(MockV1::address(MockV1::make_table(0x100005000, 0), 1) == 0x100005000);
+}
+
+// Privileged Architecture, chapter "Svnapot": N is bit 63, the frame number ends in 1000.
+TEST_CASE("RISC-V with Svnapot: 64 KiB") {
+    using Napot = RiscV64Svnapot;
+    CHECK(Napot::make_leaf(0x123450000, size(16), kRead, {}) == 0x8000000048d16053);
+    CHECK(Napot::leaf_size(0x8000000048d16053, 0) == size(16));
+    CHECK(Napot::make_leaf(0x123450000, kPage, kRead, {}) ==
+          RiscV64::make_leaf(0x123450000, kPage, kRead, {}));
+}
+
+// DDI 0487, section D8.3: with 64 KiB, address bits 51:48 are in bits 15:12.
+TEST_CASE("Arm granules of 16 and 64 KiB") {
+    using Arm16 = ArmV8Stage2Of<14>;
+    using Arm64 = ArmV8Stage2Of<16>;
+    CHECK(Arm16::make_leaf(0x123454000, size(14), kRead, {}) == 0x123454657);
+    CHECK(Arm16::make_leaf(0x122000000, size(25), kRead, {}) == 0x122000655);
+    CHECK(Arm64::make_leaf(0xf123456780000, size(16), kRead, {}) == 0x12345678f657);
+    CHECK(Arm64::address(0x12345678f657, 0) == 0xf123456780000);
+    CHECK(Arm64::make_leaf(0x1000020000000, size(29), kWrite, {}) == 0x20001695);
+    CHECK(Arm64::address(Arm64::make_table(0xa000000010000, 0), 1) == 0xa000000010000);
+}
+
+// DDI 0406C, section B3.5.1.
+TEST_CASE("Arm short descriptors: small and large pages, sections, supersections, tables") {
+    CHECK(ArmV7s::make_leaf(0x12345000, kPage, kBoth | kCache, {}) == 0x12345c7e);
+    CHECK(ArmV7s::make_leaf(0x12345000, kPage, kRead, {}) == 0x12345e72);
+    CHECK(ArmV7s::make_leaf(0x12340000, size(16), kBoth | kCache, {}) == 0x12341c3d);
+    CHECK(ArmV7s::make_leaf(0x12300000, size(20), kBoth | kCache, {}) == 0x12331c0e);
+    CHECK(ArmV7s::make_leaf(0x12300000, size(20), kRead, {}) == 0x12339c02);
+    CHECK(ArmV7s::make_leaf(0x12000000, size(24), kBoth, {}) == 0x12071c02);
+    CHECK(ArmV7s::make_table(0x40001400, 0) == 0x40001401);
+    CHECK(ArmV7s::address(0x40001401, 1) == 0x40001400);
+    CHECK(ArmV7s::leaf_size(0x12071c02, 1) == size(24));
+    CHECK(ArmV7s::leaf_size(0x12341c3d, 0) == size(16));
+    CHECK(ArmV7s::protection(0x12345e72, 0) == kRead);
+    CHECK(ArmV7s::protection(0x12331c0e, 1) == kBoth);
+}
+
+TEST_CASE("TCEs: the address and two rights, in the other byte order") {
+    CHECK(Tce::make_leaf(0x123456000, kPage, kBoth, {}) == 0x123456003);
+    CHECK(Tce::make_leaf(0x123456000, kPage, kRead, {}) == 0x123456001);
+    CHECK(Tce::make_leaf(0x123456000, kPage, kWrite, {}) == 0x123456002);
+    test::Machine machine;
+    FaultPoints faults;
+    const Shape<Tce> shape{1, 1, 0, {}, {.page_shift = 16, .bits = 9}};
+    auto table = test::value(RadixTable<Tce>::create(machine.memory(), shape, faults));
+    CHECK_FALSE(table.map_pages(0x30000, 0x123450000, 0x10000, 1, kBoth, {}, faults).refusal);
+    const auto* bytes = reinterpret_cast<const unsigned char*>(
+        machine.memory().at(table.top().root) + 3 * sizeof(std::uint64_t));
+    CHECK(std::vector<unsigned>(bytes, bytes + 8) ==
+          std::vector<unsigned>{0, 0, 0, 1, 0x23, 0x45, 0, 3});
+    CHECK_FALSE(table.map_pages(0x100000, 0x200000000, 0x10000, 100, kRead, {}, faults).refusal);
+    CHECK(table.iova_to_phys(0x100000 + 99 * 0x10000 + 5) == 0x200000000 + 99 * 0x10000 + 5);
+}
+
+// What an entry cannot lead to, a map refuses.
+template <Format F>
+std::string far_map(const Shape<F>& shape, mm::PhysAddr address, std::uint64_t page_size,
+                    std::uint64_t count) {
+    test::Machine machine;
+    FaultPoints faults;
+    auto table = test::value(RadixTable<F>::create(machine.memory(), shape, faults));
+    const Mapped mapped = table.map_pages(0, address, page_size, count, kBoth, {}, faults);
+    CHECK(table.iova_to_phys(0) == (mapped.refusal ? 0 : address));
+    if (!mapped.refusal) {
+        const std::uint64_t last = page_size * count - 1;
+        CHECK(table.iova_to_phys(last) == address + last);
+    }
+    return mapped.refusal ? errno_name(mapped.refusal->error()) : "ok";
+}
+
+TEST_CASE("addresses beyond what an entry has bits for: ERANGE") {
+    CHECK(far_map<AmdV1>({3, 6}, size(52) - kPage, kPage, 1) == "ok");
+    CHECK(far_map<AmdV1>({3, 6}, size(52) - kPage, kPage, 2) == "ERANGE");
+    CHECK(far_map<VtdSecondLevel>({4}, size(52), kPage, 1) == "ERANGE");
+    CHECK(far_map<X86_64>({4}, 0 - kPage, kPage, 2) == "ERANGE");
+    CHECK(far_map<RiscV64>({4}, size(56) - kPage, kPage, 1) == "ok");
+    CHECK(far_map<RiscV64>({4}, size(56), kPage, 1) == "ERANGE");
+    CHECK(far_map<ArmV8Stage1>({4}, size(48), kPage, 1) == "ERANGE");
+    CHECK(far_map<Tce>({2, 2, 0, {}, {}}, size(52), kPage, 1) == "ERANGE");
+    // Across the border where the entries' address bits go on elsewhere.
+    CHECK(far_map<ArmV8Stage1Of<16>>({3}, size(48) - 2 * size(16), size(16), 300) == "ok");
+    CHECK(far_map<ArmV8Stage1Of<16>>({3}, size(52) - size(16), size(16), 1) == "ok");
+    CHECK(far_map<ArmV8Stage1Of<16>>({3}, size(52), size(16), 1) == "ERANGE");
+}
+
+TEST_CASE("short descriptors cannot name tables above 4 GiB") {
+    test::Machine machine;
+    FaultPoints faults;
+    CHECK(test::outcome(RadixTable<ArmV7s>::create(machine.memory(), {2}, faults)) == "ENOMEM");
 }
 
 }  // namespace

@@ -3,251 +3,75 @@
 // The walker with each format: beside a list of pages that is too simple to be wrong, and where
 // its rules are finer than such a list can tell.
 
-#include "iommu/pgtable/radix.h"
-
 #include <atomic>
-#include <map>
 #include <thread>
 #include <vector>
 
 #include "iommu/pgtable/amdv1.h"
+#include "iommu/pgtable/armv7s.h"
 #include "iommu/pgtable/armv8.h"
 #include "iommu/pgtable/riscv64.h"
+#include "iommu/pgtable/tce.h"
 #include "iommu/pgtable/vtdss.h"
 #include "iommu/pgtable/x86_64.h"
+#include "radix_twin.h"
 #include "support.h"
 
 namespace kvmiommu::iommu::pgtable {
 namespace {
 
-using test::Machine;
-using test::Numbers;
+using namespace twin;
 using test::outcome;
-using test::value;
-
-constexpr std::uint64_t k4K = std::uint64_t{4} << 10;
-constexpr std::uint64_t k64K = std::uint64_t{64} << 10;
-constexpr std::uint64_t k2M = std::uint64_t{2} << 20;
-constexpr std::uint64_t k1G = std::uint64_t{1} << 30;
-constexpr std::uint64_t k512G = std::uint64_t{1} << 39;
-constexpr std::uint32_t kBoth = kRead | kWrite;
 
 using Amd = RadixTable<AmdV1>;
 using Vtd = RadixTable<VtdSecondLevel>;
 
-std::string refusal_of(const Mapped& mapped) {
-    return mapped.refusal ? errno_name(mapped.refusal->error()) : "ok";
+const std::vector<std::uint64_t> kBases{0, k512G - 4 * k2M, 512 * k512G - 8 * k2M};
+
+TEST_CASE("a table and a list of pages agree on random calls: VT-d, x86-64, RISC-V") {
+    agree_on_random_calls<VtdSecondLevel>({4}, kBases, {k4K, k2M}, 1);
+    agree_on_random_calls<X86_64>({4}, kBases, {k4K, k2M}, 3);
+    agree_on_random_calls<RiscV64>({4}, kBases, {k4K, k2M}, 4);
+    agree_on_random_calls<RiscV64Svnapot>({4}, kBases, {k4K, k64K, k2M}, 8);
 }
 
-// The pages that are mapped: first iova to size and address.
-struct Page {
-    std::uint64_t size;
-    PhysAddr address;
-};
-using Pages = std::map<std::uint64_t, Page>;
-
-Pages::const_iterator page_at(const Pages& pages, std::uint64_t iova) {
-    auto at = pages.upper_bound(iova);
-    if (at == pages.begin()) {
-        return pages.end();
-    }
-    --at;
-    return iova - at->first < at->second.size ? at : pages.end();
+TEST_CASE("a table and a list of pages agree on random calls: AMD") {
+    agree_on_random_calls<AmdV1>(
+        {3, 6}, {0, k512G - 4 * k2M, 0 - 8 * k2M},
+        {k4K, 2 * k4K, 4 * k4K, k64K, 4 * k64K, 16 * k64K, k2M, 2 * k2M, 4 * k2M}, 2);
+    agree_on_random_calls<MockV1>({3, 5}, {0, k512G / 2 - 4 * k2M},
+                                  {k4K / 2, k4K, 4 * k4K, k64K, k2M / 2, k2M, 2 * k2M}, 9);
 }
 
-bool overlaps(const Pages& pages, std::uint64_t iova, std::uint64_t size) {
-    const auto behind = pages.lower_bound(iova);
-    return page_at(pages, iova) != pages.end() ||
-           (behind != pages.end() && behind->first - iova < size);
+TEST_CASE("a table and a list of pages agree on random calls: Arm") {
+    agree_on_random_calls<ArmV8Stage1>({4}, kBases, {k4K, k2M}, 5);
+    agree_on_random_calls<ArmV8Stage2>({4}, kBases, {k4K, k2M}, 6);
+    // Tables of four and of sixteen frames, and what a border of 48 bits splits.
+    agree_on_random_calls<ArmV8Stage1Of<14>>({4, 4, 48}, {0, (k512G << 8) - 8 * k32M}, {k16K, k32M},
+                                             10);
+    agree_on_random_calls<ArmV8Stage2Of<16>>({3, 3, 48}, {0, (k512G << 9) - 8 * k32M}, {k64K}, 11);
+    // The window is the last of the address space.
+    agree_on_random_calls<ArmV8Upper>({4, 4, 48}, {0 - (k512G << 9), 0 - 8 * k2M}, {k4K, k2M}, 12);
 }
 
-// A table and its twin, and random calls for both in a window of iovas.
-template <Format F>
-class Pair {
-  public:
-    Pair(Machine& machine, unsigned levels, unsigned most_levels, std::uint64_t base,
-         std::vector<std::uint64_t> sizes, std::uint64_t seed, unsigned iova_bits = 0)
-        : table_(value(
-              RadixTable<F>::create(machine.memory(), {levels, most_levels, iova_bits}, faults_))),
-          base_(base),
-          sizes_(std::move(sizes)),
-          numbers_(seed) {}
-
-    void step() {
-        const std::uint64_t kind = numbers_.below(8);
-        if (kind < 4) {
-            map_some();
-        } else if (kind < 7) {
-            unmap_mapped();
-        } else {
-            unmap_anything();
-        }
-        compare();
-    }
-    void unmap_all() {
-        while (!pages_.empty()) {
-            const auto [iova, page] = *pages_.begin();
-            CHECK(table_.unmap_pages(iova, page.size) == page.size);
-            pages_.erase(iova);
-        }
-        compare();
-    }
-
-  private:
-    static constexpr std::uint64_t kWindow = 16 << 20;
-
-    std::uint64_t any_iova(std::uint64_t alignment) {
-        return base_ + align_down(numbers_.below(kWindow), alignment);
-    }
-    std::uint64_t any_size() { return sizes_[numbers_.below(sizes_.size())]; }
-
-    void map_some() {
-        const std::uint64_t size = any_size();
-        const std::uint64_t iova = any_iova(size);
-        const std::uint64_t room = (kWindow - (iova - base_)) / size;
-        const std::uint64_t count = 1 + numbers_.below(std::min<std::uint64_t>(room, 700));
-        const PhysAddr address = align_down(numbers_.below(std::uint64_t{1} << 45), size) + size;
-        const Mapped mapped = table_.map_pages(iova, address, size, count, kBoth, {}, faults_);
-        std::uint64_t done = 0;
-        while (done < size * count && !overlaps(pages_, iova + done, size)) {
-            pages_[iova + done] = {size, address + done};
-            done += size;
-        }
-        CHECK(mapped.bytes == done);
-        CHECK(refusal_of(mapped) == (done == size * count ? "ok" : "EEXIST"));
-    }
-
-    // A range without holes, of which either end may lie within a page.
-    void unmap_mapped() {
-        if (pages_.empty()) {
-            return;
-        }
-        auto at = page_at(pages_, any_iova(k4K));
-        if (at == pages_.end()) {
-            at = pages_.begin();
-        }
-        const std::uint64_t within = align_down(numbers_.below(at->second.size), k4K);
-        const std::uint64_t iova = at->first + within;
-        std::uint64_t end = at->first + at->second.size;
-        std::uint64_t gone = at->second.size;
-        std::vector<std::uint64_t> leaving{at->first};
-        const std::uint64_t most = numbers_.below(600);
-        for (++at; at != pages_.end() && at->first == end && leaving.size() < most; ++at) {
-            leaving.push_back(at->first);
-            end += at->second.size;
-            gone += at->second.size;
-        }
-        // The last page goes whole, wherever in it the range ends.
-        const std::uint64_t last = leaving.back();
-        const std::uint64_t least = std::max(last, iova) + k4K - iova;
-        const std::uint64_t bytes = least + align_down(numbers_.below(end - iova - least + 1), k4K);
-        // What the first page counts too much must not make the walk stop before the last.
-        if (bytes > gone - pages_[last].size || leaving.size() == 1) {
-            CHECK(table_.unmap_pages(iova, bytes) == gone);
-            for (const std::uint64_t each : leaving) {
-                pages_.erase(each);
-            }
-        }
-    }
-
-    // Holes may end the walk or, in a table that is covered, be passed: then what went is the
-    // front part of the pages in the range.
-    void unmap_anything() {
-        const std::uint64_t iova = any_iova(k4K);
-        const std::uint64_t most = (kWindow - (iova - base_)) / k4K;
-        const std::uint64_t bytes = (1 + numbers_.below(most)) * k4K;
-        const std::uint64_t gone = table_.unmap_pages(iova, bytes);
-        std::uint64_t counted = 0;
-        bool stopped = false;
-        auto at = page_at(pages_, iova);
-        if (at == pages_.end()) {
-            at = pages_.lower_bound(iova);
-        }
-        while (at != pages_.end() && (at->first < iova || at->first - iova < bytes)) {
-            if (table_.iova_to_phys(at->first) != 0) {
-                stopped = true;
-                ++at;
-                continue;
-            }
-            CHECK_FALSE(stopped);
-            counted += at->second.size;
-            at = pages_.erase(at);
-        }
-        CHECK(counted <= gone);
-        if (stopped) {
-            CHECK(gone < bytes + sizes_.back());
-        }
-    }
-
-    void compare() {
-        std::uint64_t wrong = 0;
-        for (std::uint64_t at = 0; at < kWindow; at += k4K) {
-            const auto page = page_at(pages_, base_ + at);
-            const PhysAddr expected =
-                page == pages_.end() ? 0 : page->second.address + (base_ + at - page->first) + 5;
-            wrong += table_.iova_to_phys(base_ + at + 5) != expected;
-        }
-        CHECK(wrong == 0);
-    }
-
-    FaultPoints faults_;
-    RadixTable<F> table_;
-    const std::uint64_t base_;
-    const std::vector<std::uint64_t> sizes_;
-    Numbers numbers_;
-    Pages pages_;
-};
-
-TEST_CASE("a VT-d table and a list of pages agree on random calls") {
-    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 512 * k512G - 8 * k2M}) {
-        CAPTURE(base);
-        Machine machine;
-        Pair<VtdSecondLevel> pair(machine, 4, 4, base, {k4K, k2M}, base + 1);
-        for (int step = 0; step < 200; ++step) {
-            pair.step();
-        }
-        pair.unmap_all();
-    }
+TEST_CASE("a table and a list of pages agree on random calls: Arm's short descriptors") {
+    const test::MachineSettings low{.start = k1G};
+    agree_on_random_calls<ArmV7s>({2}, {0, 4 * k1G - 8 * k2M}, {k4K, k64K, k1M, 16 * k1M}, 13, low);
 }
 
-TEST_CASE("an AMD table and a list of pages agree on random calls") {
-    const std::vector<std::uint64_t> sizes{k4K,       2 * k4K, 4 * k4K, k64K,   4 * k64K,
-                                           16 * k64K, k2M,     2 * k2M, 4 * k2M};
-    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 0 - 8 * k2M}) {
-        CAPTURE(base);
-        Machine machine;
-        Pair<AmdV1> pair(machine, 3, 6, base, sizes, base + 2);
-        for (int step = 0; step < 200; ++step) {
-            pair.step();
-        }
-        pair.unmap_all();
+TEST_CASE("a table and a list of pages agree on random calls: TCEs of one to five levels") {
+    for (unsigned levels = 1; levels <= 5; ++levels) {
+        CAPTURE(levels);
+        const Tce::Geometry geometry{.page_shift = 12, .bits = levels == 1 ? 14u : 9u};
+        const Shape<Tce> shape{levels, levels, 0, {}, geometry};
+        const std::uint64_t end = k4K << levels * geometry.bits;
+        agree_on_random_calls<Tce>(shape, {0, end - 4096 * k4K}, {k4K}, 14);
     }
-}
-
-template <Format F>
-void agree_on_random_calls(std::uint64_t seed) {
-    for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 512 * k512G - 8 * k2M}) {
-        CAPTURE(base);
-        Machine machine;
-        Pair<F> pair(machine, 4, 4, base, {k4K, k2M}, base + seed);
-        for (int step = 0; step < 200; ++step) {
-            pair.step();
-        }
-        pair.unmap_all();
+    for (const unsigned page_shift : {16u, 21u, 24u, 30u}) {
+        CAPTURE(page_shift);
+        const Shape<Tce> shape{2, 2, 0, {}, {.page_shift = page_shift, .bits = 9}};
+        agree_on_random_calls<Tce>(shape, {0}, {std::uint64_t{1} << page_shift}, 15);
     }
-}
-
-TEST_CASE("an x86-64 table and a list of pages agree on random calls") {
-    agree_on_random_calls<X86_64>(3);
-}
-
-TEST_CASE("a RISC-V table and a list of pages agree on random calls") {
-    agree_on_random_calls<RiscV64>(4);
-}
-
-TEST_CASE("Arm tables of both stages and a list of pages agree on random calls") {
-    agree_on_random_calls<ArmV8Stage1>(5);
-    agree_on_random_calls<ArmV8Stage2>(6);
 }
 
 TEST_CASE("tables next to each other at the top are one table of more bits") {
@@ -255,7 +79,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
     for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 2 * k512G - 8 * k2M}) {
         CAPTURE(base);
         Machine machine;
-        Pair<ArmV8Stage2> pair(machine, 3, 3, base, {k4K, k2M}, base + 7, 40);
+        Pair<ArmV8Stage2> pair(machine, {3, 3, 40}, base, {k4K, k2M}, base + 7);
         for (int step = 0; step < 200; ++step) {
             pair.step();
         }
@@ -273,7 +97,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
         CHECK(table.iova_to_phys(k512G) == k512G + k1G);
         CHECK(refusal_of(table.map_pages(2 * k512G, k1G, k1G, 1, kBoth, {}, faults)) == "ERANGE");
         CHECK(table.iova_to_phys(2 * k512G) == 0);
-        CHECK(table.unmap_pages(k512G - k1G, 2 * k1G) == 2 * k1G);
+        CHECK(table.unmap_pages(k512G - k1G, k1G, 2) == 2 * k1G);
         CHECK(refusal_of(table.map_pages(k512G - k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
         CHECK(table.table_bytes() == 6 * k4K);
     }
@@ -339,7 +163,7 @@ TEST_CASE("a page of 64 KiB is the same entry sixteen times") {
     CHECK((way[0] & 0xfff0000000000fff) == 0x6000000000000401);
     CHECK((way[1] & 0xfff0000000000fff) == 0x6000000000000201);
     // The third page of 4 KiB stands for all.
-    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K) == k64K);
+    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K, 1) == k64K);
     CHECK(table.iova_to_phys(k64K) == 0);
     CHECK(table.iova_to_phys(2 * k64K - 1) == 0);
     CHECK(table.iova_to_phys(2 * k64K) == 0x100020000);
@@ -375,7 +199,7 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     CHECK(map(k512G - k4K, k4K, 1) == "ok");
     CHECK(table.top().levels == 3);
     CHECK(table.iova_to_phys(k512G) == 0);
-    CHECK(table.unmap_pages(k512G, k4K) == 0);
+    CHECK(table.unmap_pages(k512G, k4K, 1) == 0);
     CHECK(map(k512G, k4K, 1) == "ok");
     CHECK(table.top().levels == 4);
     CHECK(map(std::uint64_t{1} << 48, k4K, 1) == "ok");
@@ -390,7 +214,7 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     for (const std::uint64_t iova :
          {std::uint64_t{0}, k512G - k4K, k512G, std::uint64_t{1} << 48, ~std::uint64_t{0xfff}}) {
         CHECK(table.iova_to_phys(iova + 7) == 8 * k512G + 7);
-        CHECK(table.unmap_pages(iova, k4K) == k4K);
+        CHECK(table.unmap_pages(iova, k4K, 1) == k4K);
         CHECK(table.iova_to_phys(iova) == 0);
     }
 }
@@ -410,7 +234,7 @@ TEST_CASE("a page that is as large as the tree makes it grow") {
     CHECK(refusal_of(other.map_pages(0, size, size, 1, kRead, {}, faults)) == "ok");
     CHECK(other.top().levels == 5);
     CHECK(entries_to(machine, other, 0, 4) == std::vector<std::uint64_t>{0x3001000000000001});
-    CHECK(other.unmap_pages(k512G, k4K) == size);
+    CHECK(other.unmap_pages(k512G, k4K, 1) == size);
 }
 
 TEST_CASE("beyond the levels that there may be: ERANGE") {
@@ -441,11 +265,11 @@ TEST_CASE("a larger page takes the place of a table that maps nothing any more")
     Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     // Halves of what is covered, so that the table stays.
     REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k2M, 256 * k4K) == k1G / 1024);
+    CHECK(table.unmap_pages(k2M, k4K, 256) == k1G / 1024);
     CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "EEXIST");
     CHECK(table.iova_to_phys(0) == 0);
     CHECK(table.iova_to_phys(2 * k2M - k4K) == k1G + k2M - k4K);
-    CHECK(table.unmap_pages(k2M + 256 * k4K, 256 * k4K) == k1G / 1024);
+    CHECK(table.unmap_pages(k2M + 256 * k4K, k4K, 256) == k1G / 1024);
     CHECK(machine.memory().used_frames() == 3);
     CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "ok");
     CHECK(machine.memory().used_frames() == 2);
@@ -468,10 +292,10 @@ TEST_CASE("a table that is covered goes as it is, with its holes") {
     REQUIRE(map(3 * k4K) == "ok");
     REQUIRE(map(k2M + 5 * k4K) == "ok");
     CHECK(machine.memory().used_frames() == 5);
-    CHECK(table.unmap_pages(0, 512 * k4K) == k2M);
+    CHECK(table.unmap_pages(0, k4K, 512) == k2M);
     CHECK(machine.memory().used_frames() == 4);
-    CHECK(table.unmap_pages(0, 1024 * k4K) == 0);  // a hole, where there was the table
-    CHECK(table.unmap_pages(0, k1G) == k1G);       // covered one level higher
+    CHECK(table.unmap_pages(0, k4K, 1024) == 0);  // a hole, where there was the table
+    CHECK(table.unmap_pages(0, k1G, 1) == k1G);   // covered one level higher
     CHECK(machine.memory().used_frames() == 2);
     CHECK(table.iova_to_phys(k2M + 5 * k4K) == 0);
 }
@@ -482,10 +306,10 @@ TEST_CASE("a hole ends an unmap in a table that is not covered") {
     Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     REQUIRE(refusal_of(table.map_pages(k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
     REQUIRE(refusal_of(table.map_pages(4 * k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(0, 8 * k4K) == 0);
-    CHECK(table.unmap_pages(k4K, 8 * k4K) == 2 * k4K);
+    CHECK(table.unmap_pages(0, k4K, 8) == 0);
+    CHECK(table.unmap_pages(k4K, k4K, 8) == 2 * k4K);
     CHECK(table.iova_to_phys(4 * k4K) == k1G);
-    CHECK(table.unmap_pages(4 * k4K, 508 * k4K) == k4K);
+    CHECK(table.unmap_pages(4 * k4K, k4K, 508) == k4K);
 }
 
 TEST_CASE("a page that the range begins or ends in goes whole and counts whole") {
@@ -493,12 +317,12 @@ TEST_CASE("a page that the range begins or ends in goes whole and counts whole")
     FaultPoints faults;
     Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     REQUIRE(refusal_of(table.map_pages(0, k1G, k2M, 3, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k2M + k4K, k4K) == k2M);
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 1) == k2M);
     CHECK(table.iova_to_phys(k2M) == 0);
     CHECK(table.iova_to_phys(k2M - 1) == k1G + k2M - 1);
     CHECK(table.iova_to_phys(2 * k2M) == k1G + 2 * k2M);
     REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(2 * k2M - k4K, 2 * k4K) == k4K + k2M);
+    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2) == k4K + k2M);
     CHECK(table.iova_to_phys(2 * k2M) == 0);
     CHECK(table.iova_to_phys(3 * k2M - 1) == 0);
 }
@@ -522,7 +346,7 @@ TEST_CASE("threads with ranges of their own share tables, also while the tree gr
             wrong += mapped.bytes != k64K;
             wrong += table.iova_to_phys(iova + 77) != k1G + iova + 77;
             if (round % 3 == 0) {
-                wrong += table.unmap_pages(iova, 16 * k4K) != k64K;
+                wrong += table.unmap_pages(iova, k4K, 16) != k64K;
                 wrong += table.iova_to_phys(iova) != 0;
             }
         }
@@ -562,7 +386,7 @@ std::uint32_t fail_at_every_point(Machine& machine, unsigned levels, unsigned mo
         }
         CHECK(refusal_of(mapped) == "ENOMEM");
         CHECK(table.iova_to_phys(iova + mapped.bytes) == 0);
-        CHECK(table.unmap_pages(iova, size) == mapped.bytes);
+        CHECK(table.unmap_pages(iova, size, 1) == mapped.bytes);
         CHECK(table.iova_to_phys(iova) == 0);
     }
 }

@@ -55,10 +55,10 @@ pgtable::Shape<F> bare_shape(unsigned bits, std::uint64_t page_sizes, const Bare
     // A window: as many bits at each level as it takes, a frame at least (arch/powerpc/platforms/
     // powernv/pci-ioda-tce.c: pnv_pci_ioda2_table_alloc_pages).
     if constexpr (std::same_as<F, pgtable::Tce>) {
-        geometry.page_shift = static_cast<unsigned>(std::countr_zero(page_sizes));
+        const auto page_shift = static_cast<unsigned>(std::countr_zero(page_sizes));
         levels = options.levels == 0 ? 2 : options.levels;
-        const unsigned entry_bits = bits - geometry.page_shift;
-        geometry.bits = std::max((entry_bits + levels - 1) / levels, mm::kFrameShift - 3);
+        const unsigned entry_bits = bits - page_shift;
+        geometry = {page_shift, std::max((entry_bits + levels - 1) / levels, mm::kFrameShift - 3)};
     } else {
         while (geometry.shift_of(levels) < bits) {
             ++levels;

@@ -13,6 +13,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/bits.h"
 #include "iommu/domain.h"
 #include "iommu/pgtable/format.h"
 
@@ -29,6 +30,9 @@ struct ArmV7s {
             return level == 0 ? 12 : level == 1 ? 20 : 32;
         }
         static constexpr unsigned index_bits(unsigned level) { return level == 0 ? 8 : 12; }
+        static constexpr std::uint64_t index_mask(unsigned level) {
+            return low_mask(index_bits(level));
+        }
         static constexpr unsigned level_of(unsigned shift) { return shift < 20 ? 0 : 1; }
     };
     static constexpr unsigned kPageShift = 12;

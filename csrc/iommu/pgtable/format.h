@@ -18,6 +18,7 @@
 #include <concepts>
 #include <cstdint>
 
+#include "base/bits.h"
 #include "mm/physical_memory.h"
 
 namespace kvmiommu::iommu::pgtable {
@@ -29,6 +30,7 @@ struct SameTables {
     static constexpr unsigned shift_of(unsigned level) { return kPageShift + level * kIndexBits; }
     /// Bits of an index into a table of a level.
     static constexpr unsigned index_bits(unsigned) { return kIndexBits; }
+    static constexpr std::uint64_t index_mask(unsigned) { return low_mask(kIndexBits); }
     /// The level whose entries make up pages of 2^`shift` bytes.
     static constexpr unsigned level_of(unsigned shift) { return (shift - kPageShift) / kIndexBits; }
 };

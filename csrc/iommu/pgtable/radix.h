@@ -51,7 +51,7 @@ class RadixTable : public RadixTree<F> {
         if (held.root == 0) {
             return;
         }
-        const FrameMap map = memory_.frame_map();
+        const FrameMap map = map_;
         const unsigned level = held.levels - 1;
         FrameChain all{.order = order_of(0)};
         for (std::uint64_t each = 0; each < roots(); ++each) {
@@ -61,18 +61,14 @@ class RadixTable : public RadixTree<F> {
         memory_.free_frames(held.root, root_order(level));
     }
 
-    /// What most calls are: one page that fills one entry of a table that is there. False: it is
-    /// not so, and nothing was done; ask map_pages().
+    /// What most calls are: one page that fills one entry of a table that is there, in RAM without
+    /// fragments. False: it is not so, and nothing was done; ask map_pages().
     bool map_page(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                   std::uint32_t protection, Attributes attributes) {
-        const unsigned level = level_of(page_size);
-        const Top top = this->top();
-        if ((protection & (kRead | kWrite)) == 0 || level >= top.levels ||
-            !this->reaches(top, iova) || !leads_to(address) || page_size != this->span(level))
-            [[unlikely]] {
+        if ((protection & (kRead | kWrite)) == 0 || !leads_to(address)) [[unlikely]] {
             return false;
         }
-        Entry* const entry = find(memory_.frame_map(), top, iova, level);
+        Entry* const entry = find_page(iova, page_size);
         if (entry == nullptr || load(*entry) != 0) [[unlikely]] {
             return false;
         }
@@ -86,8 +82,11 @@ class RadixTable : public RadixTree<F> {
     Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                      std::uint64_t count, std::uint32_t protection, Attributes attributes,
                      FaultPoints& faults) {
-        Mapped mapped;
         const std::uint64_t bytes = page_size * count;
+        if (map_row(iova, address, page_size, count, protection, attributes)) [[likely]] {
+            return {bytes, std::nullopt};
+        }
+        Mapped mapped;
         const std::uint64_t last = iova + (bytes - 1);
         const PhysAddr last_address = address + (bytes - 1);
         const unsigned level = level_of(page_size);
@@ -102,7 +101,7 @@ class RadixTable : public RadixTree<F> {
         }
         const std::uint64_t filled = this->entries_of(page_size, level);
         const std::uint64_t end = this->entries_in(level);
-        const FrameMap map = memory_.frame_map();
+        const FrameMap map = map_;
         do {
             const std::uint64_t at = iova + mapped.bytes;
             const PhysAddr to = address + mapped.bytes;
@@ -117,16 +116,16 @@ class RadixTable : public RadixTree<F> {
                 const PhysAddr border = (to | low_mask(F::kLinearBits)) + 1;
                 run = std::min(run, (border - to) >> std::countr_zero(page_size));
             }
-            if (scan(row + index, run * filled).any != 0) [[unlikely]] {
+            const Entry leaf = F::make_leaf(to, page_size, protection, attributes);
+            const Entry next = F::make_leaf(to + page_size, page_size, protection, attributes);
+            if (!fill_pages(row + index, run, filled, leaf, next - leaf)) [[unlikely]] {
                 run = 1;
                 mapped.refusal = make_way(map, row, index, filled, level, at);
                 if (mapped.refusal) {
                     break;
                 }
+                fill_pages(row + index, 1, filled, leaf, 0);
             }
-            const Entry leaf = F::make_leaf(to, page_size, protection, attributes);
-            const Entry next = F::make_leaf(to + page_size, page_size, protection, attributes);
-            fill_pages(row + index, run, filled, leaf, next - leaf);
             mapped.bytes += run * page_size;
             count -= run;
         } while (count != 0);
@@ -135,39 +134,39 @@ class RadixTable : public RadixTree<F> {
 
     /// As map_page().
     bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
-        const unsigned level = level_of(page_size);
-        const Top top = this->top();
-        if (level >= top.levels || !this->reaches(top, iova) || page_size != this->span(level))
-            [[unlikely]] {
-            return false;
-        }
-        Entry* const entry = find(memory_.frame_map(), top, iova, level);
+        Entry* const entry = find_page(iova, page_size);
         if (entry == nullptr) [[unlikely]] {
             return false;
         }
         const Entry old = load(*entry);
-        if (!F::present(old) || !F::plain_leaves(old, old, level)) [[unlikely]] {
-            return false;
+        const unsigned level = level_of(page_size);
+        if (F::plain_leaves(old, old, level)) [[likely]] {
+            store(*entry, 0);
+            return true;
         }
-        store(*entry, 0);
-        return true;
+        return names_table(old, level) && clear_table(*entry, old, level);
     }
 
     /// Domain::unmap_pages(). What becomes of a larger page that the range begins or ends in is the
     /// policy's to say. A table that the range covers goes unseen: holes in it count as well.
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t bytes) {
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count) {
+        const std::uint64_t bytes = page_size * count;
+        if (unmap_row(iova, page_size, count)) [[likely]] {
+            return bytes;
+        }
         const Top top = this->top();
-        const FrameMap map = memory_.frame_map();
+        const FrameMap map = map_;
         FrameChain freed{.order = order_of(0)};
         std::uint64_t done = 0;
         for (std::uint64_t at = iova; done < bytes && this->reaches(top, at);) {
             const std::uint64_t left = bytes - done;
+            const unsigned whole = whole_bits(at, left);
             // Down to an entry that goes as a whole,
             unsigned level = top.levels - 1;
             Entry* row = entries(map, this->root_of(top, at));
             std::uint64_t index = this->index_of(at, level);
             Entry entry = load(row[index]);
-            while (F::present(entry) && !goes_whole(entry, level, at, left)) {
+            while (F::present(entry) && !goes_whole(entry, level, whole, at, left)) {
                 if (!names_table(entry, level)) {
                     if (!split(map, row, index, level, entry)) {
                         entry = 0;
@@ -191,7 +190,7 @@ class RadixTable : public RadixTree<F> {
             }
         }
         if (freed.count != 0) {
-            release(freed);
+            memory_.free_frames(freed);
         }
         return done;
     }
@@ -199,18 +198,19 @@ class RadixTable : public RadixTree<F> {
   private:
     using Tree::entries;
     using Tree::exchange;
+    using Tree::geometry_;
     using Tree::in_order;
     using Tree::is_leaf;
     using Tree::kSource;
     using Tree::level_of;
     using Tree::load;
+    using Tree::map_;
     using Tree::memory_;
     using Tree::names_table;
     using Tree::order_of;
     using Tree::policy_;
     using Tree::roots;
     using Tree::store;
-    using Tree::tables_;
     using Tree::top_;
 
     RadixTable(mm::PhysicalMemory& memory, const Shape& shape, PhysAddr root)
@@ -225,24 +225,28 @@ class RadixTable : public RadixTree<F> {
         const wide::Bits bits = wide::scan(row, count);
         return {in_order(static_cast<Entry>(bits.all)), in_order(static_cast<Entry>(bits.any))};
     }
-    static void fill(Entry* row, std::uint64_t count, Entry first, Entry step) {
+    static bool fill_empty(Entry* row, std::uint64_t count, Entry first, Entry step) {
         if constexpr (F::kByteOrder == std::endian::native) {
-            wide::fill(row, count, first, step);
+            return wide::fill_empty(row, count, first, step);
         } else {
-            wide::fill_swapped(row, count, first, step);
+            return wide::fill_empty_swapped(row, count, first, step);
         }
     }
-    // `count` pages of `filled` entries each.
-    static void fill_pages(Entry* row, std::uint64_t count, std::uint64_t filled, Entry leaf,
+    // `count` pages of `filled` entries each. False: something is in the way, and nothing was done.
+    static bool fill_pages(Entry* row, std::uint64_t count, std::uint64_t filled, Entry leaf,
                            Entry step) {
         if (filled == 1) {
-            fill(row, count, leaf, step);
-            return;
+            return fill_empty(row, count, leaf, step);
+        }
+        if (scan(row, count * filled).any != 0) {
+            return false;
         }
         for (std::uint64_t page = 0; page < count; ++page, row += filled, leaf += step) {
-            fill(row, filled, leaf, 0);
+            fill_empty(row, filled, leaf, 0);
         }
+        return true;
     }
+    static void clear_row(Entry* row, std::uint64_t count) { wide::fill(row, count, 0, 0); }
 
     // --- tables ---
 
@@ -266,17 +270,8 @@ class RadixTable : public RadixTree<F> {
         return order_of(level) + static_cast<unsigned>(std::countr_zero(roots()));
     }
 
-    // A table more, or tables less, in use. Those freed are linked first and given back together.
-    Result<PhysAddr> new_table(FaultPoints& faults) {
-        const PhysAddr table = TRY(allocate(order_of(0), faults));
-        tables_.fetch_add(std::uint64_t{1} << order_of(0), std::memory_order_relaxed);
-        return table;
-    }
-    void release(FrameChain freed) {
-        tables_.fetch_sub(freed.count << freed.order, std::memory_order_relaxed);
-        memory_.free_frames(freed);
-    }
-    void release(PhysAddr table) { release({order_of(0), table, table, 1}); }
+    Result<PhysAddr> new_table(FaultPoints& faults) { return allocate(order_of(0), faults); }
+    void release(PhysAddr table) { memory_.free_frames(table, order_of(0)); }
 
     // What is unusual about a map: it is refused, or the tree must grow until it reaches `last`
     // and has entries of `level`.
@@ -321,7 +316,7 @@ class RadixTable : public RadixTree<F> {
         if (!root) {
             return root.error();
         }
-        store(entries(memory_.frame_map(), *root)[0], F::make_table(top.root, top.levels - 1));
+        store(entries(map_, *root)[0], F::make_table(top.root, top.levels - 1));
         std::uint64_t expected = top.root | top.levels;
         if (!top_.compare_exchange_strong(expected, *root | (top.levels + 1),
                                           std::memory_order_acq_rel)) {
@@ -376,7 +371,7 @@ class RadixTable : public RadixTree<F> {
         return seen;
     }
 
-    // Links a table and all tables below it, for release().
+    // Links a table and all tables below it, to be freed together.
     void take_subtree(FrameMap map, PhysAddr table, unsigned level, FrameChain& freed) {
         take_below(map, table, level, freed);
         memory_.push(freed, table);
@@ -411,17 +406,83 @@ class RadixTable : public RadixTree<F> {
         return false;
     }
 
-    // The entry for `iova` in the table of `level`, when every table above is there; else null.
-    Entry* find(FrameMap map, Top top, std::uint64_t iova, unsigned level) const {
+    // The entry that a page of the size of one entry fills, when every table above is there; else
+    // null.
+    [[gnu::always_inline]] Entry* find_page(std::uint64_t iova, std::uint64_t page_size) const {
+        // The smallest pages first: then the compiler knows the level.
+        if (page_size == this->span(0)) [[likely]] {
+            return find(iova, 0);
+        }
+        const unsigned level = level_of(page_size);
+        return page_size == this->span(level) ? find(iova, level) : nullptr;
+    }
+    [[gnu::always_inline]] Entry* find(std::uint64_t iova, unsigned level) const {
+        const Top top = this->top();
+        if (!map_.is_linear() || level >= top.levels || !this->reaches(top, iova)) [[unlikely]] {
+            return nullptr;
+        }
+        const mm::LinearMap map = map_.linear();
         PhysAddr table = this->root_of(top, iova);
-        for (unsigned at = top.levels - 1; at > level; --at) {
-            const Entry entry = load(*this->entry_at(map, table, this->index_of(iova, at)));
+        unsigned at = top.levels - 1;
+        unsigned shift = this->shift_of(at);
+        while (at > level) {
+            const std::uint64_t index = iova >> shift & geometry_.index_mask(at);
+            const Entry entry = load(*this->entry_at(map, table, index));
             if (!F::names_table(entry, at)) [[unlikely]] {
                 return nullptr;
             }
             table = F::address(entry, at);
+            shift -= geometry_.index_bits(--at);
         }
         return this->entry_at(map, table, this->index_of(iova, level));
+    }
+
+    // Is there room behind an entry for so many in its table, all within what leaves grow through?
+    bool fits(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count) const {
+        const unsigned level = level_of(page_size);
+        return count <= this->entries_in(level) - this->index_of(iova, level);
+    }
+    // Pages that each fill one entry of one table that is there. False: it is not so, and nothing
+    // was done.
+    [[gnu::always_inline]] bool map_row(std::uint64_t iova, PhysAddr address,
+                                        std::uint64_t page_size, std::uint64_t count,
+                                        std::uint32_t protection, Attributes attributes) {
+        const PhysAddr last_address = address + (page_size * count - 1);
+        if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
+            !leads_to(last_address) || !fits(iova, page_size, count)) [[unlikely]] {
+            return false;
+        }
+        if constexpr (HasBorders<F>) {
+            if ((address ^ last_address) >> F::kLinearBits != 0) [[unlikely]] {
+                return false;
+            }
+        }
+        Entry* const row = find_page(iova, page_size);
+        if (row == nullptr) [[unlikely]] {
+            return false;
+        }
+        const Entry leaf = F::make_leaf(address, page_size, protection, attributes);
+        const Entry next = F::make_leaf(address + page_size, page_size, protection, attributes);
+        return fill_empty(row, count, leaf, next - leaf);
+    }
+    // As map_row(). A table that goes as a whole is not its business.
+    [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,
+                                          std::uint64_t count) {
+        const unsigned level = level_of(page_size);
+        if (!fits(iova, page_size, count) || count == this->entries_in(level)) [[unlikely]] {
+            return false;
+        }
+        Entry* const row = find_page(iova, page_size);
+        if (row == nullptr) [[unlikely]] {
+            return false;
+        }
+        const wide::Bits bits = scan(row, count);
+        if (!F::plain_leaves(static_cast<Entry>(bits.all), static_cast<Entry>(bits.any), level))
+            [[unlikely]] {
+            return false;
+        }
+        clear_row(row, count);
+        return true;
     }
 
     // In the way of large pages may be tables that map nothing any more: unmaps that did not cover
@@ -448,25 +509,29 @@ class RadixTable : public RadixTree<F> {
                 take_subtree(map, F::address(old, level), level - 1, freed);
             }
         }
-        release(freed);
+        memory_.free_frames(freed);
         return std::nullopt;
     }
 
     // --- unmapping ---
 
-    // Does a present entry at `at`, with `left` bytes to go, go as it is? A table does when all of
-    // its span is in the range, a leaf when the policy lets it.
-    bool goes_whole(Entry entry, unsigned level, std::uint64_t at, std::uint64_t left) const {
-        if (names_table(entry, level)) {
-            const std::uint64_t span = this->span(level);
-            return is_aligned(at, span) && span <= left;
-        }
-        if (policy_.partial_unmap == PartialUnmap::whole) [[likely]] {
-            return true;
-        }
-        const std::uint64_t page_size = this->page_size_of(entry, level);
+    // Does a present entry go as it is, when the range that goes begins at `at` and has `left`
+    // bytes? A table does when all of its span is in the range: both are multiples of `whole` bits.
+    // A leaf does when the policy lets it.
+    bool goes_whole(Entry entry, unsigned level, unsigned whole, std::uint64_t at,
+                    std::uint64_t left) const {
+        return names_table(entry, level)
+                   ? this->shift_of(level) <= whole
+                   : policy_.partial_unmap == PartialUnmap::whole ||
+                         leaf_goes_whole(this->page_size_of(entry, level), at, left);
+    }
+    bool leaf_goes_whole(std::uint64_t page_size, std::uint64_t at, std::uint64_t left) const {
         return is_aligned(at, page_size) &&
                (page_size <= left || policy_.partial_unmap == PartialUnmap::whole_from_start);
+    }
+    static unsigned whole_bits(std::uint64_t at, std::uint64_t left) {
+        return static_cast<unsigned>(
+            std::min(std::countr_zero(at), static_cast<int>(std::bit_width(left)) - 1));
     }
 
     // Replaces a page by pages of the next smaller size. False: the policy wants none of that, or
@@ -515,7 +580,7 @@ class RadixTable : public RadixTree<F> {
         if (run >= wide::kShort) {
             const auto [all, any] = scan(row + index, run);
             if (F::plain_leaves(static_cast<Entry>(all), static_cast<Entry>(any), level)) {
-                fill(row + index, run, 0, 0);
+                clear_row(row + index, run);
                 at += run << this->shift_of(level);
                 done += run << this->shift_of(level);
                 return true;
@@ -534,10 +599,20 @@ class RadixTable : public RadixTree<F> {
             if (!F::present(entry)) {
                 return false;
             }
-            if (!goes_whole(entry, level, at, bytes - done)) {
+            const std::uint64_t left = bytes - done;
+            if (!goes_whole(entry, level, whole_bits(at, left), at, left)) {
                 return true;
             }
         }
+    }
+
+    // Takes a table out of the tree, with all below it.
+    [[gnu::noinline]] bool clear_table(Entry& entry, Entry old, unsigned level) {
+        FrameChain freed{.order = order_of(0)};
+        store(entry, 0);
+        take_subtree(map_, F::address(old, level), level - 1, freed);
+        memory_.free_frames(freed);
+        return true;
     }
 
     // Takes an entry out of its table with all that belongs to it. Answers the bytes that it stood
@@ -554,7 +629,7 @@ class RadixTable : public RadixTree<F> {
         if (filled == 1) {
             store(row[index], 0);
         } else {
-            fill(row + align_down(index, filled), filled, 0, 0);
+            clear_row(row + align_down(index, filled), filled);
         }
         return page_size;
     }

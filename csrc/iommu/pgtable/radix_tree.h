@@ -60,24 +60,34 @@ class RadixTree {
                 static_cast<unsigned>(packed & (mm::kFrameSize - 1))};
     }
 
-    /// Bytes of page-table memory in use.
+    /// Bytes of page-table memory in use: counted now, for that is cheaper than to keep count. A
+    /// guess while others map and unmap.
     std::uint64_t table_bytes() const {
-        return tables_.load(std::memory_order_relaxed) << mm::kFrameShift;
+        const Top top = this->top();
+        const unsigned level = top.levels - 1;
+        const std::uint64_t size = mm::kFrameSize << order_of(level);
+        std::uint64_t bytes = 0;
+        for (std::uint64_t each = 0; each < roots(); ++each) {
+            bytes += size + bytes_below(top.root + each * size, level);
+        }
+        return bytes;
     }
 
     /// Where an iova leads; 0: nowhere.
     PhysAddr iova_to_phys(std::uint64_t iova) const {
-        const Place place = leaf_at(iova);
-        return place.entry == 0 ? 0 : address_in(place, iova);
+        if (map_.is_linear()) [[likely]] {
+            return address_of(leaf_at(map_.linear(), iova), iova);
+        }
+        return address_of(leaf_in_fragments(iova), iova);
     }
 
     /// Domain::translate().
     std::optional<Translation> translate(std::uint64_t iova) const {
-        const Place place = leaf_at(iova);
+        const Place place = leaf_at(map_, iova);
         if (place.entry == 0) {
             return std::nullopt;
         }
-        return Translation{address_in(place, iova), F::protection(place.entry, place.level)};
+        return Translation{address_of(place, iova), F::protection(place.entry, place.level)};
     }
 
     /// The entries that the hardware meets on its way to an iova, from the root on; none for an
@@ -88,14 +98,13 @@ class RadixTree {
         if (!reaches(top, iova)) {
             return steps;
         }
-        const FrameMap map = memory_.frame_map();
         PhysAddr table = root_of(top, iova);
         for (unsigned level = top.levels - 1;; --level) {
             const std::uint64_t index = index_of(iova, level);
-            const Entry entry = load(*entry_at(map, table, index));
+            const Entry entry = load(*entry_at(map_, table, index));
             steps.push_back(step_of(level, table, index, entry));
             if (steps.back().kind != WalkStep::Kind::table ||
-                !is_table(map, steps.back().address, level - 1)) {
+                !is_table(map_, steps.back().address, level - 1)) {
                 return steps;
             }
             table = steps.back().address;
@@ -109,9 +118,8 @@ class RadixTree {
         requires HasDirty<F>
     {
         const Top top = this->top();
-        const FrameMap map = memory_.frame_map();
         for (std::uint64_t at = first; at <= last && reaches(top, at);) {
-            const Place place = descend(map, top, at);
+            const Place place = descend(map_, top, at);
             std::uint64_t size = span(place.level);
             if (F::present(place.entry)) {
                 size = page_size_of(place.entry, place.level);
@@ -134,7 +142,7 @@ class RadixTree {
         if (!reaches(top, iova)) {
             return;
         }
-        const Place place = descend(memory_.frame_map(), top, iova);
+        const Place place = descend(map_, top, iova);
         Entry entry = place.entry;
         // Somebody may unmap the page meanwhile: then there is nothing to mark.
         while (F::present(entry) && !F::dirty(entry) &&
@@ -150,26 +158,27 @@ class RadixTree {
     struct Place {
         Entry entry;
         unsigned level;
+        unsigned shift;  // shift_of(level)
         Entry* row;
         std::uint64_t index;
     };
 
     RadixTree(mm::PhysicalMemory& memory, const Shape<F>& shape, PhysAddr root)
         : memory_(memory),
+          map_(memory.frame_map()),
           geometry_(shape.geometry),
           policy_(shape.policy),
           most_levels_(shape.most_levels),
           mask_(low_mask(bits_of(shape))),
-          top_(root | shape.levels),
-          tables_(roots() << order_of(shape.levels - 1)) {}
+          top_(root | shape.levels) {}
     RadixTree(RadixTree&& other) noexcept
         : memory_(other.memory_),
+          map_(other.map_),
           geometry_(other.geometry_),
           policy_(other.policy_),
           most_levels_(other.most_levels_),
           mask_(other.mask_),
-          top_(other.top_.exchange(0, std::memory_order_relaxed)),
-          tables_(other.tables_.exchange(0, std::memory_order_relaxed)) {}
+          top_(other.top_.exchange(0, std::memory_order_relaxed)) {}
     ~RadixTree() = default;
 
     // --- geometry ---
@@ -188,7 +197,7 @@ class RadixTree {
         return std::uint64_t{1} << geometry_.index_bits(level);
     }
     std::uint64_t index_of(std::uint64_t iova, unsigned level) const {
-        return iova >> shift_of(level) & (entries_in(level) - 1);
+        return iova >> shift_of(level) & geometry_.index_mask(level);
     }
     // A table takes 2^order frames: one at least.
     unsigned order_of(unsigned level) const {
@@ -240,8 +249,14 @@ class RadixTree {
             return span(level);
         }
     }
-    PhysAddr address_in(Place place, std::uint64_t iova) const {
-        const std::uint64_t page_size = page_size_of(place.entry, place.level);
+    PhysAddr address_of(Place place, std::uint64_t iova) const {
+        if (place.entry == 0) {
+            return 0;
+        }
+        std::uint64_t page_size = std::uint64_t{1} << place.shift;
+        if constexpr (HasRuns<F>) {
+            page_size = F::leaf_size(place.entry, place.level);
+        }
         return align_down(F::address(place.entry, place.level), page_size) +
                (iova & (page_size - 1));
     }
@@ -270,10 +285,10 @@ class RadixTree {
         return done;
     }
 
-    static Entry* entry_at(FrameMap map, PhysAddr table, std::uint64_t index) {
+    static Entry* entry_at(auto map, PhysAddr table, std::uint64_t index) {
         return reinterpret_cast<Entry*>(map.at(table, index * sizeof(Entry)));
     }
-    static Entry* entries(FrameMap map, PhysAddr table) {
+    static Entry* entries(auto map, PhysAddr table) {
         return reinterpret_cast<Entry*>(map.at(table));
     }
 
@@ -285,37 +300,44 @@ class RadixTree {
     }
 
     // May a table of a level be there?
-    bool is_table(FrameMap map, PhysAddr table, unsigned level) const {
+    bool is_table(auto map, PhysAddr table, unsigned level) const {
         return map.is_ram(table + (mm::kFrameSize << order_of(level)) - 1);
     }
     // Down to the entry for an iova within reach that names no table.
-    [[gnu::always_inline]] Place descend(FrameMap map, Top top, std::uint64_t iova) const {
+    [[gnu::always_inline]] Place descend(auto map, Top top, std::uint64_t iova) const {
         PhysAddr table = root_of(top, iova);
-        for (unsigned level = top.levels - 1;; --level) {
-            const std::uint64_t index = index_of(iova, level);
+        unsigned level = top.levels - 1;
+        unsigned shift = shift_of(level);
+        for (;;) {
+            const std::uint64_t index = iova >> shift & geometry_.index_mask(level);
             const Entry entry = load(*entry_at(map, table, index));
             if (!names_table(entry, level)) {
-                return {entry, level, entries(map, table), index};
+                return {entry, level, shift, entries(map, table), index};
             }
             table = F::address(entry, level);
-            if (!is_table(map, table, level - 1)) [[unlikely]] {
-                return {0, level, entries(map, top.root), 0};
+            shift -= geometry_.index_bits(--level);
+            if (!is_table(map, table, level)) [[unlikely]] {
+                return {};
             }
         }
     }
-    [[gnu::always_inline]] Place leaf_at(std::uint64_t iova) const {
+    [[gnu::always_inline]] Place leaf_at(auto map, std::uint64_t iova) const {
         const Top top = this->top();
         if (!reaches(top, iova)) [[unlikely]] {
             return {};
         }
-        Place place = descend(memory_.frame_map(), top, iova);
+        Place place = descend(map, top, iova);
         if (!F::present(place.entry)) [[unlikely]] {
             place.entry = 0;
         }
         return place;
     }
+    [[gnu::noinline]] Place leaf_in_fragments(std::uint64_t iova) const {
+        return leaf_at(map_, iova);
+    }
 
     mm::PhysicalMemory& memory_;
+    const FrameMap map_;
     [[no_unique_address]] const Geometry geometry_;
     const TablePolicy policy_;
     const unsigned most_levels_;
@@ -323,7 +345,6 @@ class RadixTree {
     // The root's address and, in the bits of an offset into it, the number of levels: one word, so
     // that both are always seen together.
     std::atomic<std::uint64_t> top_;
-    std::atomic<std::uint64_t> tables_;  // in frames
 
   private:
     WalkStep step_of(unsigned level, PhysAddr table, std::uint64_t index, Entry entry) const {
@@ -338,6 +359,22 @@ class RadixTree {
             step.protection = F::protection(entry, level);
         }
         return step;
+    }
+
+    std::uint64_t bytes_below(PhysAddr table, unsigned level) const {
+        if (level == 0) {
+            return 0;
+        }
+        std::uint64_t bytes = 0;
+        for (std::uint64_t index = 0; index < entries_in(level); ++index) {
+            const Entry entry = load(*entry_at(map_, table, index));
+            if (F::names_table(entry, level) &&
+                is_table(map_, F::address(entry, level), level - 1)) {
+                bytes += (mm::kFrameSize << order_of(level - 1)) +
+                         bytes_below(F::address(entry, level), level - 1);
+            }
+        }
+        return bytes;
     }
 
     // Has a page been written to, by what any of its entries says?

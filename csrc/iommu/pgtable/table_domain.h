@@ -35,7 +35,7 @@ class TableDomain : public Domain {
     }
     std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
                               std::uint64_t count) final {
-        return table_.unmap_pages(iova, page_size * count);
+        return table_.unmap_pages(iova, page_size, count);
     }
     PhysAddr iova_to_phys(std::uint64_t iova) const final { return table_.iova_to_phys(iova); }
     std::optional<Translation> translate(std::uint64_t iova) const final {

@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/bits.h"
 #include "iommu/domain.h"
 #include "iommu/pgtable/format.h"
 
@@ -23,9 +24,11 @@ struct Tce {
     struct Geometry {
         unsigned page_shift = 12;  // 12, 16, 21, 24 or 30
         unsigned bits = 9;         // of an index, the same at all levels
+        std::uint64_t mask = low_mask(bits);
 
         unsigned shift_of(unsigned level) const { return page_shift + level * bits; }
         unsigned index_bits(unsigned) const { return bits; }
+        std::uint64_t index_mask(unsigned) const { return mask; }
         unsigned level_of(unsigned) const { return 0; }
     };
     static constexpr auto kByteOrder = std::endian::big;

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+//
+// Blocks of frames for tables, free and still warm. Taking one and giving one back is one
+// compare-and-swap: page tables are made and freed by many threads, without a lock.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/base.h"
+
+namespace kvmiommu::mm {
+
+/// Blocks that are linked with each other. They are numbered from 1; 0 stands for none.
+///
+/// The links are beside the frames: nobody writes to a table that a device may still walk, and they
+/// lie closer to each other.
+class FrameLinks {
+  public:
+    explicit FrameLinks(std::uint64_t frames)
+        : next_(std::make_unique_for_overwrite<std::atomic<std::uint32_t>[]>(frames + 1)) {}
+
+    std::uint32_t next(std::uint32_t block) const {
+        return next_[block].load(std::memory_order_relaxed);
+    }
+    void set_next(std::uint32_t block, std::uint32_t next) {
+        next_[block].store(next, std::memory_order_relaxed);
+    }
+
+  private:
+    // Written only for frames that are blocks: the host gives memory for no more.
+    const std::unique_ptr<std::atomic<std::uint32_t>[]> next_;
+};
+
+/// A stack of blocks.
+class FramePool {
+  public:
+    /// Puts the chain from `first` to `last` on top.
+    void push(FrameLinks& links, std::uint32_t first, std::uint32_t last) {
+        std::uint64_t seen = top_.load(std::memory_order_relaxed);
+        do {
+            links.set_next(last, block_of(seen));
+        } while (!top_.compare_exchange_weak(seen, after(seen, first), std::memory_order_release,
+                                             std::memory_order_relaxed));
+    }
+    /// Takes the block on top; 0: there is none.
+    std::uint32_t pop(const FrameLinks& links) {
+        std::uint64_t seen = top_.load(std::memory_order_acquire);
+        while (block_of(seen) != 0) {
+            // Somebody else may have taken the block by now; then its link is not looked at.
+            const std::uint32_t next = links.next(block_of(seen));
+            if (top_.compare_exchange_weak(seen, after(seen, next), std::memory_order_acquire)) {
+                return block_of(seen);
+            }
+        }
+        return 0;
+    }
+    /// Takes all of them, as a chain.
+    std::uint32_t take_all() {
+        std::uint64_t seen = top_.load(std::memory_order_acquire);
+        while (!top_.compare_exchange_weak(seen, after(seen, 0), std::memory_order_acquire)) {
+        }
+        return block_of(seen);
+    }
+    /// How many there are; a guess while others push and pop.
+    std::uint64_t count(const FrameLinks& links, std::uint64_t most) const {
+        std::uint64_t count = 0;
+        for (std::uint32_t block = block_of(top_.load(std::memory_order_acquire));
+             block != 0 && count < most; block = links.next(block)) {
+            ++count;
+        }
+        return count;
+    }
+
+  private:
+    // The block on top and, above it, a number that changes whenever the top does: a block that was
+    // taken and is back meanwhile must not look as if nothing had happened.
+    static constexpr unsigned kNumberShift = 32;
+    static std::uint32_t block_of(std::uint64_t top) { return static_cast<std::uint32_t>(top); }
+    static std::uint64_t after(std::uint64_t seen, std::uint32_t block) {
+        return ((seen >> kNumberShift) + 1) << kNumberShift | block;
+    }
+
+    std::atomic<std::uint64_t> top_{0};
+};
+
+}  // namespace kvmiommu::mm

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+//
+// Pages that say whether they have been written to.
+
+#include <cstdint>
+#include <vector>
+
+#include "iommu/drivers/bare.h"
+#include "iommu/iommu.h"
+#include "iommu/pgtable/amdv1.h"
+#include "iommu/pgtable/armv8.h"
+#include "iommu/pgtable/riscv64.h"
+#include "iommu/pgtable/vtdss.h"
+#include "iommu/pgtable/x86_64.h"
+#include "radix_twin.h"
+#include "support.h"
+
+namespace kvmiommu::iommu {
+namespace {
+
+using namespace pgtable::twin;
+using test::outcome;
+
+constexpr std::uint64_t kPages = k4K | k64K | k2M;
+
+template <pgtable::Format F>
+std::unique_ptr<Domain> bare_domain(BareOps<F>& ops, std::uint64_t page_sizes, bool dirty) {
+    FaultPoints faults;
+    const Instance instance{.name = "bare",
+                            .address_width = 48,
+                            .page_sizes = page_sizes,
+                            .dirty_tracking = dirty,
+                            .reserved = {}};
+    Device device("nobody", ops, instance);
+    return value(ops.domain_alloc_paging(device, faults));
+}
+
+TEST_CASE("a bitmap has a bit for each page that a range touches") {
+    std::vector<std::uint64_t> words(2);
+    DirtyBitmap bitmap(0x100000, k4K, words);
+    bitmap.record(0x100000 + 63 * k4K, 2 * k4K);
+    CHECK(words == std::vector<std::uint64_t>{std::uint64_t{1} << 63, 1});
+    bitmap.record(0, 0x100001);  // from before the first
+    CHECK(words[0] == (std::uint64_t{1} << 63 | 1));
+    bitmap.record(0x100000 + 127 * k4K, k1G);  // beyond the last
+    CHECK(words[1] == (std::uint64_t{1} << 63 | 1));
+    bitmap.record(0x100000 + 128 * k4K, k4K);
+    bitmap.record(0, 0x100000);
+    CHECK(words[0] == (std::uint64_t{1} << 63 | 1));
+    CHECK(words[1] == (std::uint64_t{1} << 63 | 1));
+    bitmap.record(0, ~std::uint64_t{0});
+    CHECK(words == std::vector<std::uint64_t>{~std::uint64_t{0}, ~std::uint64_t{0}});
+}
+
+// Maps 16 pages and 2 MiB, writes to some, reads what was written to.
+template <pgtable::Format F>
+void track(std::uint64_t page_sizes) {
+    Machine machine;
+    FaultPoints faults;
+    BareOps<F> ops(machine.memory());
+    const auto domain = bare_domain(ops, page_sizes, true);
+    // 4 KiB pages: iova and address never line up. Behind them one of 2 MiB.
+    REQUIRE(outcome(map(*domain, k1M, k1G + k4K, 16 * k4K, kBoth, faults)) == "ok");
+    REQUIRE(outcome(map(*domain, k2M, k1G, k2M, kBoth, faults)) == "ok");
+    const Range all{0, 2 * k2M - 1};
+    std::vector<std::uint64_t> words(16);
+    DirtyBitmap bitmap(0, k4K, words);
+    const auto read = [&](Range range, bool make_clean) {
+        std::fill(words.begin(), words.end(), 0);
+        CHECK(outcome(domain->read_dirty(range, make_clean, &bitmap)) == "ok");
+        std::vector<std::uint64_t> pages;
+        for (std::uint64_t bit = 0; bit < 64 * words.size(); ++bit) {
+            if ((words[bit / 64] >> bit % 64 & 1) != 0) {
+                pages.push_back(bit);
+            }
+        }
+        return pages;
+    };
+    using Numbers = std::vector<std::uint64_t>;
+
+    // Not yet: nothing is recorded, but what is there can be made clean.
+    domain->note_write(k1M);
+    CHECK(outcome(domain->read_dirty(all, true, &bitmap)) == "EINVAL");
+    CHECK(outcome(domain->read_dirty(all, true, nullptr)) == "ok");
+    CHECK(outcome(domain->set_dirty_tracking(true)) == "ok");
+    CHECK(read(all, false) == Numbers{});
+
+    domain->note_write(k1M + 3 * k4K + 17);
+    domain->note_write(k1M + 15 * k4K);
+    domain->note_write(k2M + 5 * k4K);  // 2 MiB: all 512 of them
+    domain->note_write(3 * k2M);        // nothing is there
+    CHECK(read({k1M, k2M - 1}, false) == Numbers{259, 271});
+    CHECK(read({k1M, k2M - 1}, false) == Numbers{259, 271});
+    CHECK(read({k1M, k1M + 4 * k4K - 1}, true) == Numbers{259});
+    CHECK(read({k1M, k2M - 1}, true) == Numbers{271});
+    CHECK(read({k1M, k2M - 1}, true) == Numbers{});
+    Numbers large;
+    for (std::uint64_t page = 512; page < 1024; ++page) {
+        large.push_back(page);
+    }
+    CHECK(read({k2M + k4K, k2M + k4K}, true) == large);
+    CHECK(read(all, false) == Numbers{});
+    CHECK(domain->iova_to_phys(k2M) == k1G);
+    const auto found = domain->translate(k2M);
+    REQUIRE(found);
+    CHECK(found->protection == kBoth);
+
+    CHECK(outcome(domain->set_dirty_tracking(false)) == "ok");
+    domain->note_write(k1M);
+    CHECK(outcome(domain->set_dirty_tracking(true)) == "ok");
+    CHECK(read(all, false) == Numbers{});
+}
+
+TEST_CASE("pages that were written to are found, once or as often as they are asked for") {
+    track<pgtable::AmdV1>(k4K | k2M);
+    track<pgtable::VtdSecondLevel>(k4K | k2M);
+    track<pgtable::X86_64>(k4K | k2M);
+    track<pgtable::ArmV8Stage1>(k4K | k2M);
+}
+
+TEST_CASE("a page of several entries is dirty when one of them is") {
+    Machine machine;
+    FaultPoints faults;
+    BareOps<pgtable::AmdV1> ops(machine.memory());
+    const auto domain = bare_domain(ops, kPages, true);
+    REQUIRE(outcome(map(*domain, k64K, k1G, k64K, kBoth, faults)) == "ok");
+    CHECK(outcome(domain->set_dirty_tracking(true)) == "ok");
+    domain->note_write(k64K + 9 * k4K);
+    std::vector<std::uint64_t> words(1);
+    DirtyBitmap bitmap(0, k64K, words);
+    CHECK(outcome(domain->read_dirty({0, k2M - 1}, true, &bitmap)) == "ok");
+    CHECK(words[0] == 2);
+    words[0] = 0;
+    CHECK(outcome(domain->read_dirty({0, k2M - 1}, true, &bitmap)) == "ok");
+    CHECK(words[0] == 0);
+}
+
+TEST_CASE("the last page of the address space is read like any other") {
+    Machine machine;
+    FaultPoints faults;
+    using Amd = pgtable::RadixTable<pgtable::AmdV1>;
+    Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
+    const std::uint64_t last = 0 - k4K;
+    REQUIRE(refusal_of(table.map_pages(last, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
+    table.mark_dirty(~std::uint64_t{0});
+    std::uint64_t seen = 0;
+    table.each_dirty(
+        0 - k2M, ~std::uint64_t{0}, false,
+        [&](std::uint64_t iova, std::uint64_t size) { seen += iova == last && size == k4K; });
+    CHECK(seen == 1);
+}
+
+TEST_CASE("an IOMMU that does not mark pages says so") {
+    Machine machine;
+    BareOps<pgtable::RiscV64> riscv(machine.memory());
+    BareOps<pgtable::AmdV1> amd(machine.memory());
+    for (const auto& domain : {bare_domain(riscv, kPages, true), bare_domain(amd, kPages, false)}) {
+        CHECK_FALSE(domain->can_track_dirty());
+        CHECK(outcome(domain->set_dirty_tracking(true)) == "EOPNOTSUPP");
+        CHECK(outcome(domain->read_dirty({0, k4K - 1}, true, nullptr)) == "EOPNOTSUPP");
+    }
+}
+
+}  // namespace
+}  // namespace kvmiommu::iommu
