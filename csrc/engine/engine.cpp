@@ -1,30 +1,28 @@
 // SPDX-License-Identifier: MIT
 //
 // Domains behind the C interface of engine_abi.h: what is measured is what devices use. A handle
-// is a domain of a driver of csrc/iommu/drivers, made for a device that does nothing.
+// is a domain of one format without an IOMMU around it.
 
 #include <array>
-#include <memory>
+#include <cstddef>
+#include <string>
+#include <utility>
 
 #include "engine/engine_abi.h"
-#include "iommu/drivers/amd.h"
-#include "iommu/drivers/bare.h"
-#include "iommu/drivers/intel.h"
+#include "iommu/bare_domain_of.h"
 #include "iommu/iommu.h"
-#include "iommu/pgtable/armv8.h"
-#include "iommu/pgtable/riscv64.h"
-#include "iommu/pgtable/tce.h"
-#include "iommu/pgtable/x86_64.h"
 
 namespace kvmiommu {
 
 namespace {
 
-constexpr std::uint64_t kRam = std::uint64_t{4} << 30;
+// The interface knows no machine, so all tables of the library share one RAM, all of it in reach of
+// 32 bits.
+constexpr mm::PhysAddr kRamStart = std::uint64_t{1} << 30;
+constexpr std::uint64_t kRam = std::uint64_t{3} << 30;
 
-// The interface knows no machine, so all tables of the library share one RAM.
 mm::PhysicalMemory* ram() {
-    static const auto memory = mm::PhysicalMemory::create(kRam, 0);
+    static const auto memory = mm::PhysicalMemory::create(kRam, 0, kRamStart);
     return memory ? memory->get() : nullptr;
 }
 
@@ -32,18 +30,12 @@ constexpr std::uint64_t kTce = 4 << 10;
 
 FaultPoints no_faults;  // never told to fail
 
-template <class Driver>
-void* create(const iommu::Instance& whole, const engine_cfg* cfg) {
+void* create(const iommu::FormatInfo& format, const engine_cfg* cfg) {
     if (ram() == nullptr || cfg == nullptr || cfg->abi != ENGINE_ABI || cfg->flags != 0) {
         return nullptr;
     }
-    iommu::Instance instance = whole;
-    if (cfg->pgsize_bitmap != 0) {
-        instance.page_sizes &= cfg->pgsize_bitmap;
-    }
-    static Driver driver(*ram());
-    iommu::Device device("engine", driver, instance);
-    auto domain = driver.domain_alloc_paging(device, no_faults);
+    auto domain = iommu::create_bare_domain(
+        *ram(), format, {.page_sizes = cfg->pgsize_bitmap & format.page_sizes}, no_faults);
     return domain ? domain->release() : nullptr;
 }
 
@@ -101,60 +93,63 @@ std::uint64_t pt_bytes(void*) {
     return ram()->used_frames() << mm::kFrameShift;
 }
 
-constexpr std::uint64_t kPages = std::uint64_t{1} << 12 | 1 << 21 | 1 << 30;
-
-// A driver and the bits of its iovas.
-template <class Driver, unsigned kBits, std::uint64_t kSizes = kPages>
-void* create_of(const engine_cfg* cfg) {
-    static const iommu::Instance instance{
-        .name = "engine", .address_width = kBits, .page_sizes = kSizes, .reserved = {}};
-    return create<Driver>(instance, cfg);
+template <std::size_t kFormat>
+void* create_format(const engine_cfg* cfg) {
+    return create(iommu::formats()[kFormat], cfg);
 }
 
-template <class Driver, unsigned kBits, std::uint64_t kSizes = kPages>
-constexpr engine engine_of(const char* name, unsigned oas, const char* note) {
-    return {name,         create_of<Driver, kBits, kSizes>,
-            map,          unmap,
-            iova_to_phys, destroy,
-            pt_bytes,     kSizes,
-            kBits,        oas,
-            note};
+template <std::size_t... kEach>
+constexpr std::array<void* (*)(const engine_cfg*), sizeof...(kEach)> create_functions(
+    std::index_sequence<kEach...>) {
+    return {create_format<kEach>...};
 }
 
-using iommu::BareOps;
+// A row for each format, and the list of them.
+class Engines {
+  public:
+    Engines() {
+        constexpr auto kCreate = create_functions(std::make_index_sequence<iommu::kFormatCount>{});
+        std::size_t count = 0;
+        for (std::size_t at = 0; at < iommu::kFormatCount; ++at) {
+            const iommu::FormatInfo& format = iommu::formats()[at];
+            names_[at] = std::string("kvmiommu-") + format.name;
+            rows_[at] = {names_[at].c_str(),
+                         kCreate[at],
+                         map,
+                         unmap,
+                         iova_to_phys,
+                         destroy,
+                         pt_bytes,
+                         format.one_page_size ? lowest_bit(format.page_sizes) : format.page_sizes,
+                         format.default_bits,
+                         format.output_bits,
+                         format.note};
+            if (format.one_page_size) {
+                rows_[at].map = set_tces;
+                rows_[at].unmap = clear_tces;
+                rows_[at].iova_to_phys = look_up_tce;
+            }
+            // Programs that measure begin at low iovas and lead them above 4 GiB, and take a table
+            // that cannot for a broken one.
+            if (!format.upper_half && format.output_bits > 32) {
+                list_[count++] = &rows_[at];
+            }
+        }
+    }
 
-constexpr engine kAmdV1 = engine_of<iommu::AmdOps, 64>(
-    "kvmiommu-amdv1", 52, "AMD host page tables, 3 levels that grow to 6");
-constexpr engine kX86 = engine_of<BareOps<iommu::pgtable::X86_64>, 48>(
-    "kvmiommu-x86_64", 52, "AMD version 2 and VT-d first stage, 4 levels");
-constexpr engine kVtdSecondStage =
-    engine_of<iommu::IntelOps, 48>("kvmiommu-vtdss", 52, "VT-d second stage, 4 levels");
-constexpr engine kArmStage1 = engine_of<BareOps<iommu::pgtable::ArmV8Stage1>, 48>(
-    "kvmiommu-armv8-s1", 48, "Arm VMSAv8-64 stage 1, 4 KiB granule, 4 levels");
-constexpr engine kArmStage2 = engine_of<BareOps<iommu::pgtable::ArmV8Stage2>, 40>(
-    "kvmiommu-armv8-s2", 48, "Arm VMSAv8-64 stage 2, 4 KiB granule, 3 levels, 2 tables at the top");
-constexpr engine kRiscV = engine_of<BareOps<iommu::pgtable::RiscV64>, 48>("kvmiommu-riscv64", 56,
-                                                                          "RISC-V Sv48, 4 levels");
+    const engine* const* list() const { return list_.data(); }
 
-constexpr engine kTces = {"kvmiommu-tce",
-                          create_of<BareOps<iommu::pgtable::Tce>, 36, kTce>,
-                          set_tces,
-                          clear_tces,
-                          look_up_tce,
-                          destroy,
-                          pt_bytes,
-                          kTce,
-                          36,
-                          52,
-                          "POWER TCEs, a window of 64 GiB, 4 KiB pages, 2 levels"};
-
-constexpr std::array<const engine*, 8> kEngines{&kAmdV1,     &kX86,   &kVtdSecondStage, &kArmStage1,
-                                                &kArmStage2, &kRiscV, &kTces,           nullptr};
+  private:
+    std::array<std::string, iommu::kFormatCount> names_;
+    std::array<engine, iommu::kFormatCount> rows_;
+    std::array<const engine*, iommu::kFormatCount + 1> list_{};
+};
 
 }  // namespace
 
 }  // namespace kvmiommu
 
 extern "C" __attribute__((visibility("default"))) const engine* const* engine_list() {
-    return kvmiommu::kEngines.data();
+    static const kvmiommu::Engines engines;
+    return engines.list();
 }

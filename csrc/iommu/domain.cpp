@@ -19,7 +19,8 @@ Result<> Domain::set_dirty_tracking(bool on) {
 
 Result<> Domain::read_dirty(Range range, bool make_clean, DirtyBitmap* bitmap) {
     if (!can_track_dirty_) {
-        return refuse(EOPNOTSUPP, "the domain's IOMMU does not mark what is written to", kReadDirty);
+        return refuse(EOPNOTSUPP, "the domain's IOMMU does not mark what is written to",
+                      kReadDirty);
     }
     if (bitmap != nullptr && !dirty_tracking()) {
         return refuse(EINVAL, "nothing is tracked, so there is nothing to record", kReadDirty);

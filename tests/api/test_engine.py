@@ -72,7 +72,7 @@ def test_ranges_are_mapped_with_every_page_size(row: ctypes.Structure) -> None:
     other = Handle(row)
     before = other.pt_bytes()
     table = Handle(row)
-    assert table.pt_bytes() - before in (4096, 8192)
+    assert table.pt_bytes() > before
     sizes = [1 << bit for bit in range(64) if row.pgsize_bitmap >> bit & 1 and bit <= 30]
     assert sizes
     for size in sizes:
@@ -89,26 +89,29 @@ def test_ranges_are_mapped_with_every_page_size(row: ctypes.Structure) -> None:
 
 
 def test_what_cannot_be_mapped_changes_nothing(row: ctypes.Structure) -> None:
-    table = Handle(row)
+    page = row.pgsize_bitmap & -row.pgsize_bitmap
+    table = Handle(row, pgsize_bitmap=page)
     before = table.pt_bytes()
-    assert table.map(0x1000, PA, 0) == 0
-    assert table.map(0x1001, PA, 0x1000) == -errno.EINVAL
-    assert table.map(0x1000, PA, 0x1000, 0) == -errno.EINVAL
-    assert table.unmap(0x1000, 0x800) == 0
-    if row.ias < 64:
-        assert table.map(1 << row.ias, PA, 0x1000) == -errno.ERANGE
+    assert table.map(page, PA, 0) == 0
+    assert table.map(page + 1, PA, page) == -errno.EINVAL
+    assert table.map(page, PA, page, 0) == -errno.EINVAL
+    assert table.map(page, 1 << row.oas, page) == -errno.ERANGE
+    assert table.unmap(page, page // 2) == 0
+    if row.ias < 64 and "signed" not in row.name.decode():
+        assert table.map(1 << row.ias, PA, page) == -errno.ERANGE
     assert table.pt_bytes() == before
-    assert table.map(0x3000, PA, 0x1000) == 0
-    assert table.map(0x1000, PA, 0x5000) == -errno.EEXIST
-    assert [table.iova_to_phys(page << 12) for page in range(1, 6)] == [0, 0, PA, 0, 0]
+    assert table.map(3 * page, PA, page) == 0
+    assert table.map(page, PA, 5 * page) == -errno.EEXIST
+    assert [table.iova_to_phys(at * page) for at in range(1, 6)] == [0, 0, PA, 0, 0]
     table.destroy()
 
 
 def test_page_sizes_can_be_taken_away(row: ctypes.Structure) -> None:
-    table = Handle(row, pgsize_bitmap=0x1000)
-    assert table.map(1 << 30, PA, 2 << 20) == 0
-    assert table.unmap((1 << 30) + 0x1000, 0x1000) == 0x1000
-    assert table.iova_to_phys((1 << 30) + 0x2000) == PA + 0x2000
+    page = row.pgsize_bitmap & -row.pgsize_bitmap
+    table = Handle(row, pgsize_bitmap=page)
+    assert table.map(1 << 30, PA, 64 << 20) == 0
+    assert table.unmap((1 << 30) + page, page) == page
+    assert table.iova_to_phys((1 << 30) + 2 * page) == PA + 2 * page
     table.destroy()
 
 

@@ -85,6 +85,10 @@ concept Concatenates = requires { F::kMostMoreBits; };
 template <class F>
 concept UpperHalf = requires { requires F::kUpperHalf; };
 
+/// A tree for the iovas whose high bits are all as the highest that is looked up.
+template <class F>
+concept SignExtends = requires { requires F::kSignExtends; };
+
 /// Leaves grow by the same number only within 2^kLinearBits bytes.
 template <class F>
 concept HasBorders = requires { F::kLinearBits; };

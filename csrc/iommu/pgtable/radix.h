@@ -293,10 +293,10 @@ class RadixTable : public RadixTree<F> {
                 .error();
         }
         if constexpr (Grows<F>) {
+            if (last > this->mask_ || level >= this->most_levels_) {
+                return beyond(last);
+            }
             while (!this->reaches(top, last) || level >= top.levels) {
-                if (top.levels == this->most_levels_) {
-                    return beyond(last);
-                }
                 if (const auto refusal = grow(top, faults)) {
                     return refusal;
                 }

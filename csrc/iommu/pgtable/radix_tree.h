@@ -217,6 +217,8 @@ class RadixTree {
             return iova <= low_mask(shift_of(top.levels));
         } else if constexpr (UpperHalf<F>) {
             return ~iova <= mask_;
+        } else if constexpr (SignExtends<F>) {
+            return iova + (mask_ / 2 + 1) <= mask_;
         } else {
             return iova <= mask_;
         }

@@ -63,9 +63,9 @@ struct X86_64 {
     static constexpr Entry make_dirty(Entry entry) { return entry | kDirty; }
 };
 
-/// The half of the addresses that is the kernel's on a processor: what is sign-extended with ones.
-struct X86_64Upper : X86_64 {
-    static constexpr bool kUpperHalf = true;
+/// With both halves of the processor's addresses: the bits above the highest are copies of it.
+struct X86_64Signed : X86_64 {
+    static constexpr bool kSignExtends = true;
 };
 
 }  // namespace kvmiommu::iommu::pgtable

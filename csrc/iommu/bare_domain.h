@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+//
+// Page tables that no IOMMU walks: domains of a format alone, as the kernel's io-pgtable makes
+// them for its own tests (drivers/iommu/io-pgtable-arm.c: arm_lpae_do_selftests). No device can be
+// attached to them.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/base.h"
+#include "iommu/domain.h"
+#include "iommu/pgtable/policy.h"
+#include "mm/physical_memory.h"
+
+namespace kvmiommu::iommu {
+
+/// What is asked for; 0 stands for the format's own choice.
+struct BareRequest {
+    std::uint64_t page_sizes = 0;  // a bit each
+    unsigned bits = 0;             // of an iova
+    unsigned levels = 0;           // to begin with, where the format leaves a choice
+    bool dirty_tracking = false;
+    pgtable::TablePolicy policy{};
+};
+
+/// A page-table format by its name.
+struct FormatInfo {
+    const char* name;
+    std::uint64_t page_sizes;  // all there are, a bit each
+    std::uint64_t iova_bits;   // possible widths: bit n stands for n, bit 0 for 64
+    unsigned default_bits;     // of an iova
+    unsigned output_bits;      // of an address that a leaf can lead to
+    bool can_track_dirty;      // leaves say whether the page was written to
+    bool can_split;            // a larger page can be made smaller ones
+    unsigned most_levels;      // that may be asked for; 0: there is nothing to ask for
+    bool one_page_size;        // a table has pages of one size only
+    bool upper_half;           // the high bits of every iova are ones
+    const char* note;
+    Result<std::unique_ptr<Domain>> (*create)(mm::PhysicalMemory& memory,
+                                              const BareRequest& request, FaultPoints& faults);
+};
+
+/// All formats.
+inline constexpr std::size_t kFormatCount = 16;
+std::span<const FormatInfo, kFormatCount> formats();
+/// One of them; null: there is none of that name.
+const FormatInfo* find_format(std::string_view name);
+
+/// A domain of a format in `memory`. EINVAL for a request that is not as the FormatInfo says,
+/// ENOMEM.
+Result<std::unique_ptr<Domain>> create_bare_domain(mm::PhysicalMemory& memory,
+                                                   const FormatInfo& format, BareRequest request,
+                                                   FaultPoints& faults);
+
+}  // namespace kvmiommu::iommu

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//
+// The domain of one format, for bare_domain.cpp and for who must know its type.
+
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <concepts>
+#include <memory>
+#include <utility>
+
+#include "iommu/bare_domain.h"
+#include "iommu/fixed_domain.h"
+#include "iommu/ops.h"
+#include "iommu/pgtable/table_domain.h"
+#include "iommu/pgtable/tce.h"
+
+namespace kvmiommu::iommu {
+
+/// The driver of a table that no hardware walks.
+class BareOps final : public Ops {
+  public:
+    const char* name() const override { return "bare"; }
+    Result<std::unique_ptr<Domain>> domain_alloc_paging(Device&, FaultPoints&) override {
+        return refuse(EOPNOTSUPP, "a page table alone has no IOMMU that could have another",
+                      Source{"kvmiommu: iommu/bare_domain.h"});
+    }
+    Domain& default_domain() override { return blocked_; }
+    Domain& blocked_domain() override { return blocked_; }
+
+  private:
+    FixedDomain blocked_{*this, DomainType::blocked};
+};
+
+// What is there before the domain that refers to it.
+struct BareOwner {
+    BareOps own_ops;
+};
+
+template <pgtable::Format F>
+class BareDomain final : public pgtable::TableDomain<F>, private BareOwner {
+  public:
+    using Table = pgtable::RadixTable<F>;
+
+    /// The request has been looked at: bits and page sizes are the format's. ENOMEM.
+    static Result<std::unique_ptr<Domain>> create(mm::PhysicalMemory& memory,
+                                                  const BareRequest& request, FaultPoints& faults) {
+        return std::unique_ptr<Domain>(
+            new BareDomain(request, TRY(Table::create(memory, shape_of(request), faults))));
+    }
+
+    Result<> attach_device(Device&) override {
+        return refuse(EINVAL, "the domain is a page table alone: no device can be attached",
+                      Source{"kvmiommu: iommu/bare_domain.h"});
+    }
+
+  private:
+    BareDomain(const BareRequest& request, Table table)
+        : pgtable::TableDomain<F>(own_ops, request.page_sizes, aperture_of(request),
+                                  std::move(table), attributes_of(request)) {
+        if (pgtable::HasDirty<F> && request.dirty_tracking) {
+            this->allow_dirty_tracking();
+        }
+    }
+
+    static Range aperture_of(const BareRequest& request) {
+        const std::uint64_t mask = low_mask(request.bits);
+        if constexpr (pgtable::UpperHalf<F>) {
+            return {~mask, ~std::uint64_t{0}};
+        } else if constexpr (pgtable::SignExtends<F>) {
+            return {0, ~std::uint64_t{0}};  // but for the hole in the middle
+        } else {
+            return {0, mask};
+        }
+    }
+    static typename F::Attributes attributes_of(const BareRequest& request) {
+        typename F::Attributes attributes{};
+        if constexpr (requires { attributes.hardware_dirty; }) {
+            attributes.hardware_dirty = request.dirty_tracking;
+        }
+        return attributes;
+    }
+
+    static pgtable::Shape<F> shape_of(const BareRequest& request) {
+        typename F::Geometry geometry;
+        unsigned levels = 1;
+        // A window: as many bits at each level as it takes, a frame at least (arch/powerpc/
+        // platforms/powernv/pci-ioda-tce.c: pnv_pci_ioda2_table_alloc_pages).
+        if constexpr (std::same_as<F, pgtable::Tce>) {
+            const auto page_shift = static_cast<unsigned>(std::countr_zero(request.page_sizes));
+            levels = request.levels == 0 ? 2 : request.levels;
+            const unsigned bits = request.bits - page_shift;
+            geometry = {page_shift, std::max((bits + levels - 1) / levels, mm::kFrameShift - 3)};
+        } else {
+            while (geometry.shift_of(levels) < request.bits) {
+                ++levels;
+            }
+        }
+        pgtable::Shape<F> shape{levels, levels, request.bits, request.policy, geometry};
+        // As many as the driver begins with (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
+        if constexpr (pgtable::Grows<F>) {
+            shape.levels = std::min(request.levels == 0 ? 3 : request.levels, levels);
+        }
+        // A fourth level that tables next to each other can save (drivers/iommu/io-pgtable-arm.c:
+        // arm_64_lpae_alloc_pgtable_s2).
+        if constexpr (pgtable::Concatenates<F>) {
+            if (levels == 4 && request.bits - geometry.shift_of(3) <= F::kMostMoreBits) {
+                shape.levels = shape.most_levels = 3;
+            }
+        }
+        return shape;
+    }
+};
+
+}  // namespace kvmiommu::iommu
