@@ -39,7 +39,7 @@ struct BareOwner {
 };
 
 template <pgtable::Format F>
-class BareDomain final : public pgtable::TableDomain<F>, private BareOwner {
+class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
   public:
     using Table = pgtable::RadixTable<F>;
 

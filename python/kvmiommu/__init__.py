@@ -11,14 +11,15 @@
 
 `System` is a machine, `Process` a process on it whose methods are system calls, `uapi` the numbers
 and structs of Linux's headers, `machine` the descriptions of machines. `vfio` and `kvm` are thin
-objects over the calls. `kvmiommu.testing` has a pytest plugin and Hypothesis strategies.
+objects over the calls, `iommu` page tables without a machine. `kvmiommu.testing` has a pytest
+plugin and Hypothesis strategies.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from . import kvm, machine, pci, uapi, vfio
+from . import iommu, kvm, machine, pci, uapi, vfio
 from .errors import LeakError, MemoryFault
 from .process import Process
 from .system import DmaFault, System, TraceRecord
@@ -31,6 +32,7 @@ __all__ = [
     "System",
     "TraceRecord",
     "__version__",
+    "iommu",
     "kvm",
     "machine",
     "pci",

@@ -48,3 +48,20 @@ def test_the_testing_guide_tests(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("\n".join(blocks))
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
+
+
+def test_the_guide_to_page_tables_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its blocks are one program; what it prints is what the text says."""
+    guide = (ROOT / "docs" / "how-to" / "play-with-page-tables.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    exec(compile("\n".join(blocks), "play-with-page-tables.md", "exec"), {})
+    printed = capsys.readouterr().out
+    shown = re.findall(r"^```text\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    assert printed.startswith(shown[0] + "iova 0x201000 lies in")
+    assert [int(line.split()[-1]) // 4096 for line in printed.splitlines()[5:8]] == [515, 3, 2]
+    assert printed.splitlines()[8:] == [
+        "whole 2097152",
+        "whole_from_start 0",
+        "split 4096",
+        "refuse 0",
+    ]

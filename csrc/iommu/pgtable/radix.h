@@ -565,7 +565,9 @@ class RadixTable : public RadixTree<F> {
             for (std::uint64_t at = 0; at < this->entries_in(level - 1); ++at) {
                 store(below[at], F::smaller_leaf(leaf, page_size, address + at * size, size));
             }
-            store(row[index], F::make_table(*table, level - 1));
+            if (!exchange(row[index], leaf, F::make_table(*table, level - 1))) {
+                release(*table);  // the page is no longer what it was: look again
+            }
             return true;
         }
     }
