@@ -187,3 +187,21 @@ def test_what_the_house_allows(tmp_path: Path, file: str, line: str, expected: s
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#include <vector>\n{line}\n")
     assert list(objections(tmp_path)) == ([] if expected is None else [expected])
+
+
+def test_the_walker_that_judges_tables_knows_nothing_of_them() -> None:
+    """tests/walker is written from the specifications: it includes itself, uapi and C++."""
+    folder = CSRC.parent / "tests" / "walker"
+    headers = list(folder.glob("*.h"))
+    assert headers
+    for header in headers:
+        for line in header.read_text(encoding="utf-8").splitlines():
+            found = INCLUDE.match(line)
+            if found is None:
+                continue
+            name = found["name"]
+            if found["mark"] == "<":
+                assert "/" not in name
+                assert "." not in name
+            else:
+                assert name.startswith("uapi/") or (folder / name).exists()

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
 // A tree of tables beside a list of pages that is too simple to be wrong, and random calls for
-// both.
+// both. What the tree says is what a walker reads in it that knows only the specification.
 
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "iommu/pgtable/radix.h"
 #include "support.h"
+#include "walker/walker.h"
 
 namespace kvmiommu::iommu::pgtable::twin {
 
@@ -39,6 +42,7 @@ inline std::string refusal_of(const Mapped& mapped) {
 struct Page {
     std::uint64_t size;
     PhysAddr address;
+    std::uint32_t protection = kBoth;
 };
 using Pages = std::map<std::uint64_t, Page>;
 
@@ -57,13 +61,21 @@ inline bool overlaps(const Pages& pages, std::uint64_t iova, std::uint64_t size)
            (behind != pages.end() && behind->first - iova < size);
 }
 
+// How hardware reads a tree of so many levels, and whether it can read whatever is there.
+struct Hardware {
+    std::function<walker::Format(unsigned levels)> format;
+    bool all_readable = false;
+};
+
 // A table and its twin, and random calls for both in a window of iovas.
 template <Format F>
 class Pair {
   public:
     Pair(Machine& machine, const Shape<F>& shape, std::uint64_t base,
-         std::vector<std::uint64_t> sizes, std::uint64_t seed)
-        : table_(value(RadixTable<F>::create(machine.memory(), shape, faults_))),
+         std::vector<std::uint64_t> sizes, std::uint64_t seed, Hardware hardware)
+        : memory_(machine.memory()),
+          hardware_(std::move(hardware)),
+          table_(value(RadixTable<F>::create(machine.memory(), shape, faults_))),
           base_(base),
           sizes_(std::move(sizes)),
           numbers_(seed) {}
@@ -78,6 +90,9 @@ class Pair {
             unmap_anything();
         }
         compare();
+        if (++steps_ % 8 == 0) {
+            compare_with_hardware();
+        }
     }
     void unmap_all() {
         while (!pages_.empty()) {
@@ -86,6 +101,7 @@ class Pair {
             pages_.erase(iova);
         }
         compare();
+        compare_with_hardware();
     }
 
   private:
@@ -103,10 +119,11 @@ class Pair {
             align_down(numbers_.below(std::uint64_t{1} << std::min(F::kOutputBits - 1, 45u)),
                        size) +
             size;
-        const Mapped mapped = table_.map_pages(iova, address, size, count, kBoth, {}, faults_);
+        const auto protection = static_cast<std::uint32_t>(1 + numbers_.below(3));
+        const Mapped mapped = table_.map_pages(iova, address, size, count, protection, {}, faults_);
         std::uint64_t done = 0;
         while (done < size * count && !overlaps(pages_, iova + done, size)) {
-            pages_[iova + done] = {size, address + done};
+            pages_[iova + done] = {size, address + done, protection};
             done += size;
         }
         CHECK(mapped.bytes == done);
@@ -187,7 +204,43 @@ class Pair {
         CHECK(wrong == 0);
     }
 
+    // The same pages, with the same rights, in the tables that are in use and in no others.
+    void compare_with_hardware() {
+        const auto top = table_.top();
+        const auto read = [this](std::uint64_t address, std::size_t bytes) {
+            std::vector<std::uint8_t> found(bytes);
+            REQUIRE(memory_.read(address, std::as_writable_bytes(std::span(found))));
+            return found;
+        };
+        const walker::Format format = hardware_.format(top.levels);
+        const walker::Level& first = format.levels.front();
+        // Bits that all iovas of the tree have in common are not in it.
+        const std::uint64_t within = low_mask(first.shift + first.index_bits);
+        const walker::Tree tree = walker::Reader(format, read).read(top.root);
+        std::uint64_t bytes = 0;
+        for (const std::uint64_t table : tree.tables) {
+            const std::size_t level = table == top.root ? 0 : 1;
+            const std::size_t last = std::min(level, format.levels.size() - 1);
+            bytes += std::max<std::uint64_t>(
+                std::uint64_t{format.entry_bytes} << format.levels[last].index_bits, 4096);
+        }
+        CHECK(bytes == table_.table_bytes());
+        CHECK(tree.pages.size() == pages_.size());
+        std::uint64_t wrong = 0;
+        for (const auto& [iova, page] : pages_) {
+            const auto found = tree.pages.find(iova & within);
+            const bool readable = hardware_.all_readable || (page.protection & kRead) != 0;
+            const bool writable = (page.protection & kWrite) != 0;
+            wrong += found == tree.pages.end() || found->second.address != page.address ||
+                     found->second.size != page.size || found->second.readable != readable ||
+                     found->second.writable != writable;
+        }
+        CHECK(wrong == 0);
+    }
+
     FaultPoints faults_;
+    mm::PhysicalMemory& memory_;
+    const Hardware hardware_;
     RadixTable<F> table_;
     const std::uint64_t base_;
     const std::vector<std::uint64_t> sizes_;
@@ -195,17 +248,19 @@ class Pair {
     const std::uint64_t window_ = 4096 * unit_;
     Numbers numbers_;
     Pages pages_;
+    unsigned steps_ = 0;
 };
 
 /// Some hundred calls in each of some windows, and then everything unmapped.
 template <Format F>
-void agree_on_random_calls(const Shape<F>& shape, const std::vector<std::uint64_t>& bases,
+void agree_on_random_calls(const Hardware& hardware, const Shape<F>& shape,
+                           const std::vector<std::uint64_t>& bases,
                            const std::vector<std::uint64_t>& sizes, std::uint64_t seed,
                            const test::MachineSettings& settings = {}) {
     for (const std::uint64_t base : bases) {
         CAPTURE(base);
         Machine machine(settings);
-        Pair<F> pair(machine, shape, base, sizes, base + seed);
+        Pair<F> pair(machine, shape, base, sizes, base + seed, hardware);
         for (int step = 0; step < 200; ++step) {
             pair.step();
         }

@@ -16,6 +16,11 @@
 #include "iommu/pgtable/x86_64.h"
 #include "radix_twin.h"
 #include "support.h"
+#include "walker/amd_v1.h"
+#include "walker/arm.h"
+#include "walker/intel.h"
+#include "walker/power.h"
+#include "walker/riscv.h"
 
 namespace kvmiommu::iommu::pgtable {
 namespace {
@@ -26,37 +31,59 @@ using test::outcome;
 using Amd = RadixTable<AmdV1>;
 using Vtd = RadixTable<VtdSecondLevel>;
 
+// --- how hardware reads them ---
+
+const Hardware kVtd{walker::vtd_second_stage};
+const Hardware kX86{walker::x86_64, true};
+const Hardware kRiscV{[](unsigned levels) { return walker::riscv(levels, false); }, true};
+const Hardware kSvnapot{[](unsigned levels) { return walker::riscv(levels, true); }, true};
+const Hardware kAmd{[](unsigned levels) { return walker::amd_v1(levels); }};
+const Hardware kMock{[](unsigned levels) { return walker::amd_v1(levels, 11); }};
+const Hardware kV7s{[](unsigned) { return walker::arm_v7s(); }, true};
+
+Hardware arm(unsigned stage, unsigned granule, unsigned roots = 1) {
+    return {[=](unsigned levels) { return walker::arm_v8(stage, granule, levels, roots); },
+            stage == 1};
+}
+Hardware tce(const Tce::Geometry& geometry) {
+    return {
+        [=](unsigned levels) { return walker::tce(levels, geometry.bits, geometry.page_shift); }};
+}
+
 const std::vector<std::uint64_t> kBases{0, k512G - 4 * k2M, 512 * k512G - 8 * k2M};
 
 TEST_CASE("a table and a list of pages agree on random calls: VT-d, x86-64, RISC-V") {
-    agree_on_random_calls<VtdSecondLevel>({4}, kBases, {k4K, k2M}, 1);
-    agree_on_random_calls<X86_64>({4}, kBases, {k4K, k2M}, 3);
-    agree_on_random_calls<RiscV64>({4}, kBases, {k4K, k2M}, 4);
-    agree_on_random_calls<RiscV64Svnapot>({4}, kBases, {k4K, k64K, k2M}, 8);
+    agree_on_random_calls<VtdSecondLevel>(kVtd, {4}, kBases, {k4K, k2M}, 1);
+    agree_on_random_calls<X86_64>(kX86, {4}, kBases, {k4K, k2M}, 3);
+    agree_on_random_calls<RiscV64>(kRiscV, {4}, kBases, {k4K, k2M}, 4);
+    agree_on_random_calls<RiscV64Svnapot>(kSvnapot, {4}, kBases, {k4K, k64K, k2M}, 8);
 }
 
 TEST_CASE("a table and a list of pages agree on random calls: AMD") {
     agree_on_random_calls<AmdV1>(
-        {3, 6}, {0, k512G - 4 * k2M, 0 - 8 * k2M},
+        kAmd, {3, 6}, {0, k512G - 4 * k2M, 0 - 8 * k2M},
         {k4K, 2 * k4K, 4 * k4K, k64K, 4 * k64K, 16 * k64K, k2M, 2 * k2M, 4 * k2M}, 2);
-    agree_on_random_calls<MockV1>({3, 5}, {0, k512G / 2 - 4 * k2M},
+    agree_on_random_calls<MockV1>(kMock, {3, 5}, {0, k512G / 2 - 4 * k2M},
                                   {k4K / 2, k4K, 4 * k4K, k64K, k2M / 2, k2M, 2 * k2M}, 9);
 }
 
 TEST_CASE("a table and a list of pages agree on random calls: Arm") {
-    agree_on_random_calls<ArmV8Stage1>({4}, kBases, {k4K, k2M}, 5);
-    agree_on_random_calls<ArmV8Stage2>({4}, kBases, {k4K, k2M}, 6);
+    agree_on_random_calls<ArmV8Stage1>(arm(1, 12), {4}, kBases, {k4K, k2M}, 5);
+    agree_on_random_calls<ArmV8Stage2>(arm(2, 12), {4}, kBases, {k4K, k2M}, 6);
     // Tables of four and of sixteen frames, and what a border of 48 bits splits.
-    agree_on_random_calls<ArmV8Stage1Of<14>>({4, 4, 48}, {0, (k512G << 8) - 8 * k32M}, {k16K, k32M},
-                                             10);
-    agree_on_random_calls<ArmV8Stage2Of<16>>({3, 3, 48}, {0, (k512G << 9) - 8 * k32M}, {k64K}, 11);
+    agree_on_random_calls<ArmV8Stage1Of<14>>(arm(1, 14), {4, 4, 48}, {0, (k512G << 8) - 8 * k32M},
+                                             {k16K, k32M}, 10);
+    agree_on_random_calls<ArmV8Stage2Of<16>>(arm(2, 16), {3, 3, 48}, {0, (k512G << 9) - 8 * k32M},
+                                             {k64K}, 11);
     // The window is the last of the address space.
-    agree_on_random_calls<ArmV8Upper>({4, 4, 48}, {0 - (k512G << 9), 0 - 8 * k2M}, {k4K, k2M}, 12);
+    agree_on_random_calls<ArmV8Upper>(arm(1, 12), {4, 4, 48}, {0 - (k512G << 9), 0 - 8 * k2M},
+                                      {k4K, k2M}, 12);
 }
 
 TEST_CASE("a table and a list of pages agree on random calls: Arm's short descriptors") {
     const test::MachineSettings low{.start = k1G};
-    agree_on_random_calls<ArmV7s>({2}, {0, 4 * k1G - 8 * k2M}, {k4K, k64K, k1M, 16 * k1M}, 13, low);
+    agree_on_random_calls<ArmV7s>(kV7s, {2}, {0, 4 * k1G - 8 * k2M}, {k4K, k64K, k1M, 16 * k1M}, 13,
+                                  low);
 }
 
 TEST_CASE("a table and a list of pages agree on random calls: TCEs of one to five levels") {
@@ -65,12 +92,13 @@ TEST_CASE("a table and a list of pages agree on random calls: TCEs of one to fiv
         const Tce::Geometry geometry{.page_shift = 12, .bits = levels == 1 ? 14u : 9u};
         const Shape<Tce> shape{levels, levels, 0, {}, geometry};
         const std::uint64_t end = k4K << levels * geometry.bits;
-        agree_on_random_calls<Tce>(shape, {0, end - 4096 * k4K}, {k4K}, 14);
+        agree_on_random_calls<Tce>(tce(geometry), shape, {0, end - 4096 * k4K}, {k4K}, 14);
     }
     for (const unsigned page_shift : {16u, 21u, 24u, 30u}) {
         CAPTURE(page_shift);
-        const Shape<Tce> shape{2, 2, 0, {}, {.page_shift = page_shift, .bits = 9}};
-        agree_on_random_calls<Tce>(shape, {0}, {std::uint64_t{1} << page_shift}, 15);
+        const Tce::Geometry geometry{.page_shift = page_shift, .bits = 9};
+        const Shape<Tce> shape{2, 2, 0, {}, geometry};
+        agree_on_random_calls<Tce>(tce(geometry), shape, {0}, {std::uint64_t{1} << page_shift}, 15);
     }
 }
 
@@ -79,7 +107,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
     for (const std::uint64_t base : {std::uint64_t{0}, k512G - 4 * k2M, 2 * k512G - 8 * k2M}) {
         CAPTURE(base);
         Machine machine;
-        Pair<ArmV8Stage2> pair(machine, {3, 3, 40}, base, {k4K, k2M}, base + 7);
+        Pair<ArmV8Stage2> pair(machine, {3, 3, 40}, base, {k4K, k2M}, base + 7, arm(2, 12, 2));
         for (int step = 0; step < 200; ++step) {
             pair.step();
         }

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+//
+// Reads page tables as hardware does, by the specifications alone: nothing of the engine that wrote
+// them is included here or known. What an entry must not say is a finding of its own.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace walker {
+
+/// Bytes of physical memory, as they lie there.
+using Memory = std::function<std::vector<std::uint8_t>(std::uint64_t address, std::size_t bytes)>;
+
+/// What an entry says.
+struct Decoded {
+    enum class Kind { nothing, table, page };
+
+    Kind kind = Kind::nothing;
+    std::uint64_t address = 0;    // of the table or of the page
+    std::uint64_t page_size = 0;  // in bytes
+    bool readable = false;
+    bool writable = false;
+    bool dirty = false;
+};
+
+/// An entry that the specification does not allow.
+struct Malformed : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+inline void must(bool holds, const std::string& what, std::uint64_t entry) {
+    if (!holds) {
+        char number[32];
+        std::snprintf(number, sizeof number, " in %#llx", static_cast<unsigned long long>(entry));
+        throw Malformed(what + number);
+    }
+}
+
+/// Bits `high` down to `low` of a number.
+constexpr std::uint64_t field(std::uint64_t value, unsigned high, unsigned low) {
+    return value >> low & ((std::uint64_t{2} << (high - low)) - 1);
+}
+
+/// A level of a format, as the specification counts tables: how many entries a table has, and what
+/// one of them stands for.
+struct Level {
+    unsigned index_bits;
+    unsigned shift;
+};
+
+/// A format: its levels from the root down, the size of an entry, and what an entry says.
+struct Format {
+    std::vector<Level> levels;
+    unsigned entry_bytes = 8;
+    bool big_endian = false;
+    std::function<Decoded(std::uint64_t entry, std::size_t level)> decode;
+};
+
+struct Page {
+    std::uint64_t address;
+    std::uint64_t size;
+    bool readable;
+    bool writable;
+    bool dirty;
+
+    bool operator==(const Page&) const = default;
+};
+
+/// All that a tree maps, by iova, and all tables that it is made of.
+struct Tree {
+    std::map<std::uint64_t, Page> pages;
+    std::set<std::uint64_t> tables;
+};
+
+class Reader {
+  public:
+    Reader(Format format, Memory memory) : format_(std::move(format)), memory_(std::move(memory)) {}
+
+    /// Reads everything below a root. A table that is named twice is malformed.
+    Tree read(std::uint64_t root) const {
+        Tree tree;
+        visit(tree, root, 0, 0);
+        return tree;
+    }
+
+  private:
+    void visit(Tree& tree, std::uint64_t table, std::size_t level, std::uint64_t iova) const {
+        must(tree.tables.insert(table).second, "a table that is named twice", table);
+        const auto [index_bits, shift] = format_.levels.at(level);
+        const std::size_t count = std::size_t{1} << index_bits;
+        const auto bytes = memory_(table, count * format_.entry_bytes);
+        for (std::size_t index = 0; index < count; ++index) {
+            const std::uint64_t entry = entry_of(bytes, index);
+            const std::uint64_t at = iova + (static_cast<std::uint64_t>(index) << shift);
+            const Decoded found = format_.decode(entry, level);
+            if (found.kind == Decoded::Kind::table) {
+                visit(tree, found.address, level + 1, at);
+            } else if (found.kind == Decoded::Kind::page) {
+                add(tree, at, std::uint64_t{1} << shift, found, entry);
+            }
+        }
+    }
+
+    // A page of several entries is there once for each, always the same.
+    static void add(Tree& tree, std::uint64_t at, std::uint64_t span, const Decoded& found,
+                    std::uint64_t entry) {
+        must(found.page_size >= span, "a page smaller than its entry", entry);
+        must(found.address % found.page_size == 0, "a page that is not aligned", entry);
+        const Page page{found.address, found.page_size, found.readable, found.writable,
+                        found.dirty};
+        const std::uint64_t start = at / found.page_size * found.page_size;
+        if (at == start) {
+            tree.pages.emplace(start, page);
+            return;
+        }
+        const auto first = tree.pages.find(start);
+        must(first != tree.pages.end(), "a page whose first entry is missing", entry);
+        first->second.dirty |= page.dirty;
+        Page same = page;
+        same.dirty = first->second.dirty;
+        must(first->second == same, "a page whose entries differ", entry);
+    }
+
+    std::uint64_t entry_of(const std::vector<std::uint8_t>& bytes, std::size_t index) const {
+        std::uint64_t entry = 0;
+        for (unsigned at = 0; at < format_.entry_bytes; ++at) {
+            const unsigned place = format_.big_endian ? at : format_.entry_bytes - 1 - at;
+            entry = entry << 8 | bytes[index * format_.entry_bytes + place];
+        }
+        return entry;
+    }
+
+    const Format format_;
+    const Memory memory_;
+};
+
+/// `count` levels of `index_bits` each over pages of 2^`page_shift` bytes.
+inline std::vector<Level> same_levels(unsigned count, unsigned index_bits, unsigned page_shift) {
+    std::vector<Level> levels;
+    for (unsigned at = count; at-- > 0;) {
+        levels.push_back({index_bits, page_shift + at * index_bits});
+    }
+    return levels;
+}
+
+}  // namespace walker
