@@ -41,13 +41,15 @@ iommu::ReservedType reserved_type(const std::string& name) {
 
 void add_iommu(Description& description, const std::string& name, const std::string& driver,
                unsigned address_width, std::uint64_t page_sizes, bool enforces_cache_coherency,
-               bool isolated_msi) {
+               bool isolated_msi, bool dirty_tracking, unsigned stage) {
     description.iommus.push_back({driver,
                                   {.name = name,
                                    .address_width = address_width,
                                    .page_sizes = page_sizes,
                                    .enforces_cache_coherency = enforces_cache_coherency,
                                    .isolated_msi = isolated_msi,
+                                   .dirty_tracking = dirty_tracking,
+                                   .stage = stage,
                                    .reserved = {}}});
 }
 
@@ -155,7 +157,7 @@ void register_description(py::module_& core) {
              arg("enable_unsafe_noiommu_mode"), kSetVfioOptions)
         .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
              arg("address_width"), arg("page_sizes"), arg("enforces_cache_coherency"),
-             arg("isolated_msi"), kAddIommu)
+             arg("isolated_msi"), arg("dirty_tracking"), arg("stage"), kAddIommu)
         .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"),
              kAddReserved)
         .def(

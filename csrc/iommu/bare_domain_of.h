@@ -83,33 +83,23 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
     }
 
     static pgtable::Shape<F> shape_of(const BareRequest& request) {
-        typename F::Geometry geometry;
-        unsigned levels = 1;
         // A window: as many bits at each level as it takes, a frame at least (arch/powerpc/
         // platforms/powernv/pci-ioda-tce.c: pnv_pci_ioda2_table_alloc_pages).
         if constexpr (std::same_as<F, pgtable::Tce>) {
             const auto page_shift = static_cast<unsigned>(std::countr_zero(request.page_sizes));
-            levels = request.levels == 0 ? 2 : request.levels;
+            const unsigned levels = request.levels == 0 ? 2 : request.levels;
             const unsigned bits = request.bits - page_shift;
-            geometry = {page_shift, std::max((bits + levels - 1) / levels, mm::kFrameShift - 3)};
+            const pgtable::Tce::Geometry geometry{
+                page_shift, std::max((bits + levels - 1) / levels, mm::kFrameShift - 3)};
+            return {levels, levels, request.bits, request.policy, geometry};
         } else {
-            while (geometry.shift_of(levels) < request.bits) {
-                ++levels;
+            auto shape = pgtable::shape_for<F>(request.bits, request.policy);
+            // As many as the driver begins with (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
+            if constexpr (pgtable::Grows<F>) {
+                shape.levels = std::min(request.levels == 0 ? 3 : request.levels, shape.levels);
             }
+            return shape;
         }
-        pgtable::Shape<F> shape{levels, levels, request.bits, request.policy, geometry};
-        // As many as the driver begins with (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
-        if constexpr (pgtable::Grows<F>) {
-            shape.levels = std::min(request.levels == 0 ? 3 : request.levels, levels);
-        }
-        // A fourth level that tables next to each other can save (drivers/iommu/io-pgtable-arm.c:
-        // arm_64_lpae_alloc_pgtable_s2).
-        if constexpr (pgtable::Concatenates<F>) {
-            if (levels == 4 && request.bits - geometry.shift_of(3) <= F::kMostMoreBits) {
-                shape.levels = shape.most_levels = 3;
-            }
-        }
-        return shape;
     }
 };
 

@@ -24,6 +24,7 @@ struct Instance {
     bool enforces_cache_coherency = false;  // snoop control
     bool isolated_msi = false;              // interrupt remapping
     bool dirty_tracking = false;            // marks the pages that devices write to
+    unsigned stage = 1;                     // of an SMMU: which of the two stages it has
     std::vector<ReservedRegion> reserved;
 };
 

@@ -20,7 +20,7 @@
 namespace kvmiommu::machine {
 
 struct IommuDescription {
-    std::string driver;  // "intel", "amd", "virtio"
+    std::string driver;  // "intel", "amd", "virtio", "smmu_v3", "riscv"
     iommu::Instance instance;
 };
 

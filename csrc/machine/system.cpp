@@ -7,6 +7,8 @@
 
 #include "iommu/drivers/amd.h"
 #include "iommu/drivers/intel.h"
+#include "iommu/drivers/riscv.h"
+#include "iommu/drivers/smmu_v3.h"
 #include "iommu/drivers/virtio.h"
 #include "pci/models.h"
 #include "vfio/external.h"
@@ -32,6 +34,12 @@ std::unique_ptr<iommu::Ops> make_ops(const std::string& name, fs::Kernel& kernel
     }
     if (name == "virtio") {
         return std::make_unique<iommu::VirtioOps>(kernel.page_size());
+    }
+    if (name == "smmu_v3") {
+        return std::make_unique<iommu::SmmuV3Ops>(kernel.memory(), kernel.page_size());
+    }
+    if (name == "riscv") {
+        return std::make_unique<iommu::RiscVOps>(kernel.memory());
     }
     return nullptr;
 }

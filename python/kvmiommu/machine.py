@@ -49,9 +49,21 @@ _SEMANTICS = ("domain",)
 _PROPOSALS: tuple[str, ...] = ()
 #: Bugs of the real kernel that can be left out: docs/reference/kernel-bugs.md.
 _FIXED = ("type1-dirty-stale-bits", "type1-unmap-to-the-last-byte")
-_IOMMU_DRIVERS = ("intel", "amd", "virtio")
+_IOMMU_DRIVERS = ("intel", "amd", "virtio", "smmu_v3", "riscv")
 #: Whether all DMA can be made to snoop the caches; None where the IOMMU's registers say so.
-_COHERENCY: Mapping[str, bool | None] = {"intel": None, "amd": True, "virtio": False}
+_COHERENCY: Mapping[str, bool | None] = {
+    "intel": None,
+    "amd": True,
+    "virtio": False,
+    "smmu_v3": False,
+    "riscv": False,
+}
+#: Widths of an iova that the driver has tables for, where not every width will do.
+_WIDTHS: Mapping[str, range | tuple[int, ...]] = {
+    "intel": (39, 48, 57),
+    "smmu_v3": range(32, 53),
+    "riscv": (39, 48, 57),
+}
 _RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
 _MODELS = ("edu", "pci-testdev", "e1000e", "host")
 _MOST_MEMORY = 32 << 30
@@ -110,7 +122,11 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Iommu:
-    """One IOMMU. `page_sizes` in bytes, ascending; `address_width` in bits of the IOVA."""
+    """One IOMMU. `page_sizes` in bytes, ascending; `address_width` in bits of the IOVA.
+
+    `dirty_tracking` says whether it marks pages that devices write to, `stage` which stage of
+    translation an SMMU has.
+    """
 
     name: str
     driver: str
@@ -118,6 +134,8 @@ class Iommu:
     page_sizes: tuple[int, ...]
     enforce_cache_coherency: bool = False
     isolated_msi: bool = False
+    dirty_tracking: bool = False
+    stage: int = 1
     reserved: tuple[Reserved, ...] = ()
 
     @property
@@ -520,9 +538,17 @@ def _iommu(table: _Table) -> Iommu:
         page_sizes=table.sizes("page_sizes"),
         enforce_cache_coherency=table.boolean("enforce_cache_coherency", bool(coherency)),
         isolated_msi=table.boolean("isolated_msi", False),
+        dirty_tracking=table.boolean("dirty_tracking", False),
+        stage=table.integer("stage", 1, 2 if driver == "smmu_v3" else 1, 1),
         reserved=tuple(_reserved(each) for each in table.tables("reserved")),
     )
     table.done()
+    widths = _WIDTHS.get(driver)
+    if widths is not None and iommu.address_width not in widths:
+        some = ", ".join(map(str, widths)) if isinstance(widths, tuple) else "32 to 52"
+        raise table.wrong("address_width", f"a width of {driver}: {some}")
+    if iommu.dirty_tracking and driver not in ("intel", "amd", "smmu_v3"):
+        raise table.wrong("dirty_tracking", f"false, as ever with {driver}")
     if iommu.page_sizes[-1] >> iommu.address_width:
         raise table.wrong("page_sizes", f"sizes within {iommu.address_width} bits of address")
     if coherency is not None and iommu.enforce_cache_coherency is not coherency:

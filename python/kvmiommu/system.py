@@ -150,6 +150,8 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
             page_sizes=iommu.pgsize_bitmap,
             enforces_cache_coherency=iommu.enforce_cache_coherency,
             isolated_msi=iommu.isolated_msi,
+            dirty_tracking=iommu.dirty_tracking,
+            stage=iommu.stage,
         )
         for region in iommu.reserved:
             description.add_reserved(start=region.start, last=region.last, type=region.type)

@@ -9,6 +9,8 @@
 
 #include "iommu/drivers/amd.h"
 #include "iommu/drivers/intel.h"
+#include "iommu/drivers/riscv.h"
+#include "iommu/drivers/smmu_v3.h"
 #include "iommu/drivers/virtio.h"
 #include "iommu/iommu.h"
 #include "support.h"
@@ -107,6 +109,83 @@ TEST_CASE("domains of every driver map what they are told") {
             agree_with_a_list(*domain, 0 - 8 * k2M, 3);
         }
     }
+}
+
+TEST_CASE("domains of an SMMU and of a RISC-V IOMMU map what they are told") {
+    Machine machine;
+    FaultPoints faults;
+    SmmuV3Ops smmu(machine.memory(), k4K);
+    RiscVOps riscv(machine.memory());
+    Instance first = instance_of("smmu0", 48, kIntelSizes | 1 << 14 | 1 << 16);
+    Instance second = instance_of("smmu1", 40, kIntelSizes);
+    second.stage = 2;
+    const Instance sv48 = instance_of("riscv0", 48, kIntelSizes);
+    Device behind_first("0000:00:01.0", smmu, first);
+    Device behind_second("0000:00:02.0", smmu, second);
+    Device behind_riscv("0000:00:03.0", riscv, sv48);
+    for (Device* const device : {&behind_first, &behind_second, &behind_riscv}) {
+        CAPTURE(device->name());
+        const auto domain = value(device->ops().domain_alloc_paging(*device, faults));
+        CHECK(domain->pgsize_bitmap() == kIntelSizes);
+        CHECK(outcome(domain->attach_device(*device)) == "ok");
+        const std::uint64_t last = domain->aperture().last;
+        CHECK(last == low_mask(device == &behind_first ? 48 : device == &behind_second ? 40 : 47));
+        agree_with_a_list(*domain, 0, 1);
+        agree_with_a_list(*domain, last + 1 - 8 * k2M, 2);
+        CHECK(outcome(map(*domain, last + 1, k1G, k4K, kRead, faults)) == "ERANGE");
+    }
+}
+
+TEST_CASE("the kernel's page picks an SMMU's granule") {
+    Machine machine;
+    FaultPoints faults;
+    const std::uint64_t all = kIntelSizes | 1 << 14 | 1 << 25 | 1 << 16 | 1 << 29;
+    const auto sizes = [&](std::uint64_t page_size, std::uint64_t page_sizes) -> std::uint64_t {
+        SmmuV3Ops smmu(machine.memory(), page_size);
+        const Instance instance = instance_of("smmu0", 48, page_sizes);
+        Device device("0000:00:01.0", smmu, instance);
+        const auto domain = smmu.domain_alloc_paging(device, faults);
+        if (!domain) {
+            CHECK(outcome(domain) == "EINVAL");
+            return 0;
+        }
+        return (*domain)->pgsize_bitmap();
+    };
+    CHECK(sizes(k4K, all) == kIntelSizes);
+    CHECK(sizes(16 << 10, all) == (1 << 14 | 1 << 25));
+    CHECK(sizes(64 << 10, all) == (1 << 16 | 1 << 29));
+    CHECK(sizes(64 << 10, kIntelSizes | 1 << 14 | 1 << 25) == (1 << 14 | 1 << 25));
+    CHECK(sizes(k4K, 1 << 16 | 1 << 29) == (1 << 16 | 1 << 29));
+    CHECK(sizes(k4K, k2M) == 0);
+}
+
+TEST_CASE("a domain of an SMMU serves devices behind that one alone, and is split") {
+    Machine machine;
+    FaultPoints faults;
+    SmmuV3Ops smmu(machine.memory(), k4K);
+    const Instance one = instance_of("smmu0", 48, kIntelSizes);
+    const Instance other = instance_of("smmu1", 48, kIntelSizes);
+    Device here("0000:00:01.0", smmu, one);
+    Device there("0000:00:02.0", smmu, other);
+    const auto domain = value(smmu.domain_alloc_paging(here, faults));
+    CHECK(outcome(domain->attach_device(here)) == "ok");
+    CHECK(outcome(domain->attach_device(there)) == "EINVAL");
+    value(map(*domain, 0, k1G, k2M, kRead, faults));
+    CHECK(unmap(*domain, k4K, k4K) == k4K);
+    CHECK(domain->iova_to_phys(2 * k4K) == k1G + 2 * k4K);
+}
+
+TEST_CASE("a domain of a RISC-V IOMMU serves devices whose IOMMU walks as many levels") {
+    Machine machine;
+    FaultPoints faults;
+    RiscVOps riscv(machine.memory());
+    const Instance sv39 = instance_of("riscv0", 39, kIntelSizes);
+    const Instance sv57 = instance_of("riscv1", 57, kIntelSizes);
+    Device narrow("0000:00:01.0", riscv, sv39);
+    Device wide("0000:00:02.0", riscv, sv57);
+    CHECK(outcome(value(riscv.domain_alloc_paging(narrow, faults))->attach_device(wide)) == "ok");
+    CHECK(outcome(value(riscv.domain_alloc_paging(wide, faults))->attach_device(narrow)) ==
+          "ENODEV");
 }
 
 TEST_CASE("a map that fails at any allocation leaves the domain as it was") {

@@ -42,6 +42,24 @@ struct Shape {
     typename F::Geometry geometry{};
 };
 
+/// A tree that does not grow, with as many levels as `bits` bits of iova need.
+template <Format F>
+Shape<F> shape_for(unsigned bits, TablePolicy policy = {}) {
+    const typename F::Geometry geometry;
+    unsigned levels = 1;
+    while (geometry.shift_of(levels) < bits) {
+        ++levels;
+    }
+    // A fourth level that tables next to each other can save (drivers/iommu/io-pgtable-arm.c:
+    // arm_64_lpae_alloc_pgtable_s2).
+    if constexpr (Concatenates<F>) {
+        if (levels == 4 && bits - geometry.shift_of(3) <= F::kMostMoreBits) {
+            levels = 3;
+        }
+    }
+    return {levels, levels, bits, policy, geometry};
+}
+
 template <Format F>
 class RadixTree {
   public:

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+//
+// Arm's SMMUv3 (drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c).
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "iommu/fixed_domain.h"
+#include "iommu/ops.h"
+#include "mm/physical_memory.h"
+
+namespace kvmiommu::iommu {
+
+class SmmuV3Ops final : public Ops {
+  public:
+    /// The kernel's page size decides the granule of the tables.
+    SmmuV3Ops(mm::PhysicalMemory& memory, std::uint64_t page_size)
+        : memory_(memory), page_size_(page_size) {}
+
+    const char* name() const override { return "smmu_v3"; }
+    /// EINVAL when the SMMU has none of the page sizes that there are tables for.
+    Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
+                                                        FaultPoints& faults) override;
+    Domain& default_domain() override { return default_; }
+    Domain& blocked_domain() override { return blocked_; }
+
+  private:
+    mm::PhysicalMemory& memory_;
+    const std::uint64_t page_size_;
+    FixedDomain default_{*this, DomainType::identity};
+    FixedDomain blocked_{*this, DomainType::blocked};
+};
+
+}  // namespace kvmiommu::iommu
