@@ -150,6 +150,7 @@ void register_description(py::module_& core) {
                        "The longest contiguous block in bytes; 0: no limit.")
         .def_readwrite("has_vfio", &Description::has_vfio)
         .def_readwrite("has_kvm", &Description::has_kvm)
+        .def_readwrite("iommu_strict", &Description::iommu_strict)
         .def("set_abi", &set_abi, arg("abi"), kSetAbi)
         .def("add_fixed", &add_fixed, arg("name"), kAddFixed)
         .def("set_vfio_options", &set_vfio_options, py::kw_only(), arg("dma_entry_limit"),

@@ -101,6 +101,41 @@ py::list dma_faults(System& system) {
     return faults;
 }
 
+constexpr char kIotlb[] = R"(iotlb(self)
+--
+
+Figures of all IOTLBs: hits, misses, stale uses, invalidations, unmaps that wait for one.)";
+
+py::tuple iotlb(System& system) {
+    const iommu::IotlbFigures figures = system.iotlb().figures();
+    return py::make_tuple(figures.hits, figures.misses, figures.stale_uses, figures.invalidations,
+                          figures.queued);
+}
+
+constexpr char kFlushIotlb[] = R"(flush_iotlb(self)
+--
+
+Works off the queues of unmaps that wait for their invalidation.)";
+
+void flush_iotlb(System& system) {
+    system.iotlb().flush();
+}
+
+constexpr char kStaleUses[] = R"(stale_uses(self)
+--
+
+Uses of translations that were unmapped already, the oldest first.)";
+
+py::list stale_uses(System& system) {
+    py::list uses;
+    for (const iommu::StaleUse& use : system.iotlb().stale_uses()) {
+        uses.append(py::make_tuple(use.sequence, use.device, use.iova,
+                                   use.access == mm::Access::write ? "write" : "read", use.unmap,
+                                   py::make_tuple(use.unmapped.start, use.unmapped.last)));
+    }
+    return uses;
+}
+
 }  // namespace
 
 void register_system(py::module_& core) {
@@ -112,6 +147,9 @@ void register_system(py::module_& core) {
         .def("keep_trace", &keep_trace, arg("records"), kKeepTrace)
         .def("trace", &trace, kTrace)
         .def("dma_faults", &dma_faults, kDmaFaults)
+        .def("iotlb", &iotlb, kIotlb)
+        .def("flush_iotlb", &flush_iotlb, kFlushIotlb)
+        .def("stale_uses", &stale_uses, kStaleUses)
         .def_property_readonly("alive", &alive, kAlive)
         .def_property_readonly("used_frames", &used_frames, kUsedFrames)
         .def_property_readonly("pinned_frames", &pinned_frames, kPinnedFrames)

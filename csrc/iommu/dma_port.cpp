@@ -33,12 +33,12 @@ std::unexpected<Refusal> DmaPort::fault(std::uint64_t iova, mm::Access access, F
                   write);
 }
 
-std::expected<mm::PhysAddr, FaultCause> DmaPort::translate(std::uint64_t iova,
-                                                           mm::Access access) const {
+std::expected<DmaTarget, FaultCause> DmaPort::translate(std::uint64_t iova,
+                                                        mm::Access access) const {
     if (group_ == nullptr) {
-        return iova;
+        return DmaTarget{iova};
     }
-    return group_->translate(iova, access);
+    return group_->translate(device_, iova, access);
 }
 
 template <class Move>
@@ -47,11 +47,15 @@ Result<> DmaPort::transfer(std::uint64_t iova, std::size_t bytes, mm::Access acc
         const std::uint64_t at = iova + done;
         const std::size_t step = std::min<std::size_t>(
             bytes - done, mm::kFrameSize - static_cast<std::size_t>(at % mm::kFrameSize));
-        const auto address = translate(at, access);
-        if (!address) {
-            return fault(at, access, address.error());
+        const auto target = translate(at, access);
+        if (!target) {
+            return fault(at, access, target.error());
         }
-        if (!move(*address, done, step)) {
+        // What a stale translation leads to may be free by now, and free memory is kept zeroed: a
+        // write there is lost, as nobody could see it.
+        const bool lost = target->stale && access == mm::Access::write &&
+                          memory_.is_ram(target->address) && !memory_.in_use(target->address);
+        if (!lost && !move(target->address, done, step)) {
             return fault(at, access, FaultCause::no_memory);
         }
         done += step;

@@ -9,6 +9,16 @@ constexpr Source kSetDirty{"drivers/iommu/iommufd/io_pagetable.c: iopt_set_dirty
 constexpr Source kReadDirty{"drivers/iommu/intel/iommu.c: intel_iommu_read_and_clear_dirty"};
 }  // namespace
 
+Domain::~Domain() = default;
+
+void Domain::keep_translations(IotlbControl& control) {
+    const Lock lock(iotlb_mutex_);
+    if (!iotlb_) {
+        iotlb_ = std::make_unique<Iotlb>(control);
+        iotlb_in_use_.store(iotlb_.get(), std::memory_order_release);
+    }
+}
+
 Result<> Domain::set_dirty_tracking(bool on) {
     if (!can_track_dirty_) {
         return refuse(EOPNOTSUPP, "the domain's IOMMU does not mark what is written to", kSetDirty);
@@ -26,6 +36,10 @@ Result<> Domain::read_dirty(Range range, bool make_clean, DirtyBitmap* bitmap) {
         return refuse(EINVAL, "nothing is tracked, so there is nothing to record", kReadDirty);
     }
     each_dirty(range, make_clean, bitmap);
+    // An entry that knows of a write would not mark the page again.
+    if (Iotlb* const kept = iotlb(); kept != nullptr && make_clean) {
+        kept->invalidate(range);
+    }
     return {};
 }
 

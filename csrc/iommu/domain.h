@@ -6,11 +6,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/base.h"
 #include "iommu/dirty_bitmap.h"
+#include "iommu/iotlb.h"
+#include "iommu/translation.h"
 #include "iommu/walk.h"
 #include "mm/physical_memory.h"
 
@@ -19,22 +22,7 @@ namespace kvmiommu::iommu {
 class Device;
 class Ops;
 
-using mm::PhysAddr;
-
-/// What a mapping lets a device do (IOMMU_READ and its like).
-enum Protection : std::uint32_t {
-    kRead = 1,
-    kWrite = 2,
-    kCache = 4,
-};
-
 enum class DomainType : std::uint8_t { blocked, identity, unmanaged };
-
-/// What a device finds at an iova: where its access leads and what it may do there.
-struct Translation {
-    PhysAddr address;
-    std::uint32_t protection;
-};
 
 /// How far map_pages() came, and why no further.
 struct Mapped {
@@ -44,7 +32,7 @@ struct Mapped {
 
 class Domain {
   public:
-    virtual ~Domain() = default;
+    virtual ~Domain();
     Domain(const Domain&) = delete;
     Domain& operator=(const Domain&) = delete;
 
@@ -108,6 +96,11 @@ class Domain {
         }
     }
 
+    /// What the IOMMU keeps of this domain; null as long as no device was ever in it.
+    Iotlb* iotlb() const { return iotlb_in_use_.load(std::memory_order_acquire); }
+    /// A device comes in: from now on translations are kept.
+    void keep_translations(IotlbControl& control) EXCLUDES(iotlb_mutex_);
+
     /// Bytes of page-table memory in use.
     virtual std::uint64_t table_bytes() const { return 0; }
 
@@ -131,6 +124,9 @@ class Domain {
     const Range aperture_;
     bool can_track_dirty_ = false;
     std::atomic<bool> dirty_tracking_{false};
+    Mutex iotlb_mutex_;
+    std::unique_ptr<Iotlb> iotlb_ GUARDED_BY(iotlb_mutex_);
+    std::atomic<Iotlb*> iotlb_in_use_{nullptr};
 };
 
 }  // namespace kvmiommu::iommu

@@ -109,23 +109,31 @@ Domain* Group::domain() const {
     return domain_;
 }
 
-std::expected<PhysAddr, FaultCause> Group::translate(std::uint64_t iova, mm::Access access) const {
+std::expected<DmaTarget, FaultCause> Group::translate(const std::string& device, std::uint64_t iova,
+                                                      mm::Access access) const {
     const Lock lock(mutex_);
     if (domain_->type() == DomainType::blocked) {
         return std::unexpected(FaultCause::blocked);
     }
-    const auto found = domain_->translate(iova);
+    const auto walk = [&] { return domain_->translate(iova); };
+    const auto note_write = [&] { domain_->note_write(iova); };
+    std::optional<Iotlb::Found> found;
+    if (Iotlb* const iotlb = domain_->iotlb()) {
+        found = iotlb->look_up(device, iova, access, walk, note_write);
+    } else if (const auto walked = walk()) {
+        found = {*walked, false};
+    }
     if (!found) {
         return std::unexpected(FaultCause::not_mapped);
     }
     const std::uint32_t needed = access == mm::Access::write ? kWrite : kRead;
-    if ((found->protection & needed) == 0) {
+    if ((found->translation.protection & needed) == 0) {
         return std::unexpected(FaultCause::not_permitted);
     }
-    if (access == mm::Access::write) {
-        domain_->note_write(iova);
+    if (access == mm::Access::write && domain_->iotlb() == nullptr) {
+        note_write();
     }
-    return found->address;
+    return DmaTarget{found->translation.address, found->stale};
 }
 
 Result<> Group::set_domain(Domain& domain) {
@@ -140,6 +148,14 @@ Result<> Group::set_domain(Domain& domain) {
             assert(returned);
         }
         return std::unexpected(attached.error());
+    }
+    // What was kept of the domain that they leave is invalidated, whoever else is in it.
+    if (Iotlb* const iotlb = domain_->iotlb()) {
+        iotlb->invalidate_all();
+    }
+    IotlbControl* const control = first_device().ops().iotlb_control();
+    if (control != nullptr && domain.paging()) {
+        domain.keep_translations(*control);
     }
     domain_ = &domain;
     return {};

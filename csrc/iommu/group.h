@@ -16,6 +16,12 @@
 
 namespace kvmiommu::iommu {
 
+/// Where an access leads.
+struct DmaTarget {
+    PhysAddr address;
+    bool stale = false;  // by a translation that is unmapped already
+};
+
 class Group {
   public:
     explicit Group(std::uint32_t id) : id_(id) {}
@@ -59,9 +65,10 @@ class Group {
     void detach(Domain& domain) EXCLUDES(mutex_);
     /// The domain that they are in.
     Domain* domain() const EXCLUDES(mutex_);
-    /// Where a device's access to an iova leads: the domain cannot change meanwhile.
-    std::expected<PhysAddr, FaultCause> translate(std::uint64_t iova, mm::Access access) const
-        EXCLUDES(mutex_);
+    /// Where a device's access to an iova leads: the domain cannot change meanwhile. `device` is
+    /// its name.
+    std::expected<DmaTarget, FaultCause> translate(const std::string& device, std::uint64_t iova,
+                                                   mm::Access access) const EXCLUDES(mutex_);
 
   private:
     Result<> set_domain(Domain& domain) REQUIRES(mutex_);

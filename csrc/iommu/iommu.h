@@ -16,6 +16,8 @@
 //   DmaPort         what a device does DMA through: translated access by access
 //   DmaFault        an access of a device that was refused, kept in a FaultLog
 //   ReservedRegion  iovas that are not to be mapped, such as the interrupt window
+//   Iotlb           translations that are kept of a domain until they are invalidated
+//   gather          unmaps whose invalidation is still to come
 //   format, walker  the bits of a page table (pgtable/vtdss.h, amdv1.h) and the one template that
 //                   walks every format (pgtable/radix.h)
 //   span, run       the bytes that one entry of a level stands for; the entries that a larger page
@@ -25,8 +27,9 @@
 //   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates
 //   a Domain owns it, and detaches every group before it goes.
 //
-// Lock order: a Group's mutex is taken before any lock of a driver. A FaultLog's is a leaf. Page
-// tables take no lock: callers own disjoint ranges.
+// Lock order: a Group's mutex is taken before any lock of a driver and before an Iotlb's, an
+// Iotlb's after the list of all of them and before their log. A FaultLog's is a leaf. Page tables
+// take no lock: callers own disjoint ranges.
 
 #pragma once
 
@@ -35,6 +38,7 @@
 #include "iommu/dma_port.h"
 #include "iommu/domain.h"
 #include "iommu/group.h"
+#include "iommu/iotlb.h"
 #include "iommu/map.h"
 #include "iommu/ops.h"
 #include "iommu/reserved_region.h"

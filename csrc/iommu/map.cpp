@@ -2,6 +2,8 @@
 
 #include "iommu/map.h"
 
+#include <algorithm>
+
 namespace kvmiommu::iommu {
 
 namespace {
@@ -59,10 +61,12 @@ Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t
     return map_by_choice(domain, iova, address, size, protection, faults);
 }
 
-std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
-    if (is_one_page(domain, iova, size) && domain.unmap_page(iova, size)) [[likely]] {
-        return size;
-    }
+namespace {
+
+// Unmaps run by run; `unmapped` hears of each: where, how much, with pages of which size.
+template <class Unmapped>
+std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                              Unmapped&& unmapped) {
     if (!domain.paging() || domain.pgsize_bitmap() == 0 ||
         !is_aligned(iova | size, lowest_bit(domain.pgsize_bitmap()))) {
         return 0;
@@ -71,17 +75,67 @@ std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
     while (done < size) {
         const PageChoice choice =
             choose_page_size(domain.pgsize_bitmap(), iova + done, iova + done, size - done);
-        if (choice.count == 1 && domain.unmap_page(iova + done, choice.page_size)) {
-            done += choice.page_size;
-            continue;
+        std::uint64_t gone = choice.page_size;
+        if (choice.count != 1 || !domain.unmap_page(iova + done, choice.page_size)) {
+            gone = domain.unmap_pages(iova + done, choice.page_size, choice.count);
         }
-        const std::uint64_t gone = domain.unmap_pages(iova + done, choice.page_size, choice.count);
         if (gone == 0) {
             break;
         }
+        unmapped(iova + done, gone, choice.page_size);
         done += gone;
     }
     return done;
+}
+
+// What went. More than was asked for: a page that began before, perhaps, and it ends at the end of
+// the space at most.
+Range gone_range(std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
+    const std::uint64_t start = gone > asked ? align_down(iova, highest_bit(gone)) : iova;
+    const std::uint64_t last = iova + (gone - 1);
+    return {start, last < iova ? ~std::uint64_t{0} : last};
+}
+
+}  // namespace
+
+std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
+    std::uint64_t done = size;
+    if (!is_one_page(domain, iova, size) || !domain.unmap_page(iova, size)) [[unlikely]] {
+        done = unmap_by_choice(domain, iova, size, [](auto...) {});
+    }
+    if (Iotlb* const iotlb = domain.iotlb(); iotlb != nullptr && done != 0) [[unlikely]] {
+        iotlb->unmapped(gone_range(iova, size, done));
+    }
+    return done;
+}
+
+std::uint64_t unmap_fast(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                         IotlbGather& gather) {
+    Iotlb* const iotlb = domain.iotlb();
+    return unmap_by_choice(
+        domain, iova, size, [&](std::uint64_t at, std::uint64_t bytes, std::uint64_t page_size) {
+            if (iotlb == nullptr) {
+                return;
+            }
+            const Range gone = gone_range(at, iova + size - at, bytes);
+            iotlb->mark_unmapped(gone);
+            // (include/linux/iommu.h: iommu_iotlb_gather_is_disjoint)
+            const bool touches = gather.empty() || (gone.last + 1 >= gather.range.start &&
+                                                    gone.start <= gather.range.last + 1);
+            if (!gather.empty() && (gather.page_size != page_size || !touches)) {
+                iotlb_sync(domain, gather);
+            }
+            gather.page_size = page_size;
+            gather.range = {std::min(gather.range.start, gone.start),
+                            std::max(gather.range.last, gone.last)};
+        });
+}
+
+void iotlb_sync(Domain& domain, IotlbGather& gather) {
+    if (Iotlb* const iotlb = domain.iotlb(); iotlb != nullptr && !gather.empty()) {
+        iotlb->invalidate(gather.range);
+    }
+    gather = {};
 }
 
 }  // namespace kvmiommu::iommu

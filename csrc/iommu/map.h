@@ -50,6 +50,23 @@ Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t
 
 /// Unmaps from `iova` on and answers the bytes that went: fewer than `size` when a hole ended it,
 /// more when a large leaf went whole, 0 when iova or size is not a multiple of the smallest page.
+/// Then the IOTLB is told of it.
 std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size);
+
+/// Unmaps whose invalidation is still to come (include/linux/iommu.h: iommu_iotlb_gather): pages of
+/// one size in one range.
+struct IotlbGather {
+    Range range{~std::uint64_t{0}, 0};  // empty when its start is behind its end
+    std::uint64_t page_size = 0;
+
+    bool empty() const { return range.start > range.last; }
+};
+
+/// As unmap(), but the translations that devices may still have are left for iotlb_sync() with the
+/// same gather. What does not fit to what is gathered is preceded by a sync.
+std::uint64_t unmap_fast(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                         IotlbGather& gather);
+/// Invalidates what was gathered.
+void iotlb_sync(Domain& domain, IotlbGather& gather);
 
 }  // namespace kvmiommu::iommu

@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "iommu/device.h"
 #include "iommu/domain.h"
+#include "iommu/iotlb.h"
 
 namespace kvmiommu::iommu {
 
@@ -29,8 +30,15 @@ class Ops {
     /// Where no DMA gets through.
     virtual Domain& blocked_domain() = 0;
 
+    /// What the IOTLBs of the machine have in common; null: its IOMMUs keep nothing.
+    IotlbControl* iotlb_control() const { return iotlb_control_; }
+    void set_iotlb_control(IotlbControl& control) { iotlb_control_ = &control; }
+
   protected:
     Ops() = default;
+
+  private:
+    IotlbControl* iotlb_control_ = nullptr;
 };
 
 }  // namespace kvmiommu::iommu

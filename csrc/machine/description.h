@@ -51,6 +51,7 @@ struct Description {
     bool has_vfio = true;
     bool has_kvm = true;
     vfio::Options vfio;
+    bool iommu_strict = true;  // an unmap ends with its invalidation
     std::vector<IommuDescription> iommus;
     std::vector<PciDescription> pci;
     std::vector<EmulatedDescription> emulated;

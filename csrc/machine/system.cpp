@@ -48,7 +48,8 @@ std::unique_ptr<iommu::Ops> make_ops(const std::string& name, fs::Kernel& kernel
 
 System::System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory)
     : name_(description.name),
-      kernel_(std::move(memory), description.page_size, description.abi, description.fixed) {}
+      kernel_(std::move(memory), description.page_size, description.abi, description.fixed),
+      iotlb_(description.iommu_strict) {}
 
 System::~System() {
     close();
@@ -102,6 +103,7 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus) {
         if (!ops) {
             return refuse(EINVAL, "the driver of IOMMU {} is not known", kSource, index);
         }
+        ops->set_iotlb_control(iotlb_);
         units_.try_emplace(description.instance.name, Unit{ops.get(), description.instance});
     }
     return {};

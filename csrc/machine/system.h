@@ -33,6 +33,7 @@ class System {
 
     /// What devices tried to reach and could not.
     const iommu::FaultLog& dma_faults() const { return dma_faults_; }
+    iommu::IotlbControl& iotlb() { return iotlb_; }
 
     /// A new process of user 0. EBADF after close().
     Result<std::shared_ptr<Process>> create_process() EXCLUDES(mutex_);
@@ -60,6 +61,7 @@ class System {
     std::vector<std::unique_ptr<iommu::Device>> devices_;
     std::map<std::uint32_t, std::unique_ptr<iommu::Group>> groups_;
     iommu::FaultLog dma_faults_;
+    iommu::IotlbControl iotlb_;
     std::vector<std::unique_ptr<pci::Function>> functions_;
     std::uint64_t next_bar_ = std::uint64_t{0xe0000000};  // where firmware puts the next one
     std::uint64_t next_io_ = 0xc000;

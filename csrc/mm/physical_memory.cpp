@@ -373,6 +373,12 @@ std::uint32_t PhysicalMemory::pins(PhysAddr address) const {
     return pins_.count(slot_of(address));
 }
 
+bool PhysicalMemory::in_use(PhysAddr address) const {
+    const std::uint64_t slot = slot_of(address);
+    const Lock lock(mutex_);
+    return references_.count(slot) != 0 || pins_.count(slot) != 0;
+}
+
 bool PhysicalMemory::read(PhysAddr from, std::span<std::byte> to) {
     if (to.empty()) {
         return true;

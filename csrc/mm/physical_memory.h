@@ -152,6 +152,8 @@ class PhysicalMemory {
     void pin(PhysicalRun run) EXCLUDES(mutex_);
     void unpin(PhysicalRun run) EXCLUDES(mutex_);
     std::uint32_t pins(PhysAddr address) const EXCLUDES(mutex_);
+    /// Does somebody hold the frame of an address in RAM?
+    bool in_use(PhysAddr address) const EXCLUDES(mutex_);
 
     bool is_ram(PhysAddr address) const { return address - start_ < bytes(); }
     /// Host memory of a physical address in RAM; good to the end of its frame.

@@ -22,13 +22,15 @@ from importlib.metadata import version as _version
 from . import iommu, kvm, machine, pci, uapi, vfio
 from .errors import LeakError, MemoryFault
 from .process import Process
-from .system import DmaFault, System, TraceRecord
+from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
 
 __all__ = [
     "DmaFault",
+    "IotlbFigures",
     "LeakError",
     "MemoryFault",
     "Process",
+    "StaleUse",
     "System",
     "TraceRecord",
     "__version__",

@@ -70,12 +70,13 @@ _MOST_MEMORY = 32 << 30
 _VFIO_PCI = "vfio-pci"
 _NOIOMMU = "vfio.enable_unsafe_noiommu_mode"
 
-#: Module parameters, under the kernel's names, with the kernel's defaults.
+#: Parameters of the kernel and its modules, under their names, with their defaults.
 _OPTIONS: Mapping[str, int | bool] = {
     "vfio_iommu_type1.dma_entry_limit": 65535,
     "vfio_iommu_type1.disable_hugepages": False,
     "vfio_iommu_type1.allow_unsafe_interrupts": False,
     _NOIOMMU: False,
+    "iommu.strict": True,
 }
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1

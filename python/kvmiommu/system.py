@@ -54,6 +54,40 @@ class DmaFault:
         return f"{self.sequence:6} {self.device} {self.access} {self.iova:#x}: {self.cause}"
 
 
+@dataclass(frozen=True, slots=True)
+class StaleUse:
+    """A device used a translation that was unmapped already and not yet invalidated.
+
+    `access` is "read" (the device reads memory) or "write". `unmap` counts the unmaps of the system
+    from 1, `unmapped` is the range that this one took, its ends included.
+    """
+
+    sequence: int
+    device: str
+    iova: int
+    access: str
+    unmap: int
+    unmapped: tuple[int, int]
+
+    def __str__(self) -> str:
+        start, last = self.unmapped
+        return (
+            f"{self.sequence:6} {self.device} {self.access} {self.iova:#x}: unmap {self.unmap} of "
+            f"{start:#x}-{last:#x} is not invalidated yet"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IotlbFigures:
+    """What the IOTLBs of a system have done; `queued` unmaps wait for their invalidation now."""
+
+    hits: int
+    misses: int
+    stale_uses: int
+    invalidations: int
+    queued: int
+
+
 class System(_core.System):
     """An emulated machine: its memory, its IOMMUs, its devices, and the processes that run on it.
 
@@ -103,6 +137,18 @@ class System(_core.System):
         """The last accesses of devices that were refused, the oldest first."""
         return [DmaFault(*fault) for fault in super().dma_faults()]
 
+    def iotlb(self) -> IotlbFigures:  # type: ignore[override]
+        """What the IOTLBs have done so far."""
+        return IotlbFigures(*super().iotlb())
+
+    def stale_uses(self) -> list[StaleUse]:  # type: ignore[override]
+        """Uses of translations that were unmapped already, the oldest first; 1024 are kept.
+
+        There are some only where invalidations wait: with the option `iommu.strict` = false, until
+        a queue is full or `flush_iotlb()` says that its time has come.
+        """
+        return [StaleUse(*use) for use in super().stale_uses()]
+
     def __enter__(self) -> System:
         return self
 
@@ -133,6 +179,7 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
     description.has_vfio = machine.modules.vfio
     description.has_kvm = machine.modules.kvm
     description.set_abi(machine.abi)
+    description.iommu_strict = bool(machine.options["iommu.strict"])
     for bug in machine.fixed:
         description.add_fixed(bug)
     options = machine.options

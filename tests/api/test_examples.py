@@ -65,3 +65,12 @@ def test_the_guide_to_page_tables_runs(capsys: pytest.CaptureFixture[str]) -> No
         "split 4096",
         "refuse 0",
     ]
+
+
+def test_the_page_on_stale_translations_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "explanation" / "iotlb.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, "iotlb.md", "exec"), {})
+    use, fault = capsys.readouterr().out.splitlines()
+    assert use.split(maxsplit=1)[1].startswith("0000:00:02.0 read 0x100000: unmap ")
+    assert fault.split(maxsplit=1)[1] == "0000:00:02.0 read 0x100000: not mapped"

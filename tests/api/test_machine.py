@@ -145,6 +145,7 @@ def test_what_is_not_said_is_the_default() -> None:
         "vfio_iommu_type1.disable_hugepages": False,
         "vfio_iommu_type1.allow_unsafe_interrupts": False,
         "vfio.enable_unsafe_noiommu_mode": False,
+        "iommu.strict": True,
     }
     host = small.pci[1]
     assert (host.driver, host.iommu, host.group, host.vfio) == ("", None, None, None)
