@@ -53,6 +53,16 @@ void add_iommu(Description& description, const std::string& name, const std::str
                                    .reserved = {}}});
 }
 
+// In the order of the enumerations; the Python face checks the names.
+void set_semantics(Description& description, unsigned semantics, unsigned after_map) {
+    if (semantics > static_cast<unsigned>(iommu::Semantics::device) ||
+        after_map > static_cast<unsigned>(iommu::AttachAfterMap::second_table)) {
+        throw py::value_error("no such semantics");
+    }
+    description.rules = {static_cast<iommu::Semantics>(semantics),
+                         static_cast<iommu::AttachAfterMap>(after_map)};
+}
+
 void add_reserved(Description& description, std::uint64_t start, std::uint64_t last,
                   const std::string& type) {
     if (description.iommus.empty() || last < start) {
@@ -119,6 +129,11 @@ constexpr char kAddIommu[] =
 
 An IOMMU: bits of an iova, page sizes as a bit each.)";
 
+constexpr char kSetSemantics[] = R"(set_semantics(self, semantics, after_map)
+--
+
+What a domain may span, and what becomes of a device that lacks page sizes in use.)";
+
 constexpr char kAddReserved[] = R"(add_reserved(self, *, start, last, type)
 --
 
@@ -151,6 +166,7 @@ void register_description(py::module_& core) {
         .def_readwrite("has_vfio", &Description::has_vfio)
         .def_readwrite("has_kvm", &Description::has_kvm)
         .def_readwrite("iommu_strict", &Description::iommu_strict)
+        .def("set_semantics", &set_semantics, arg("semantics"), arg("after_map"), kSetSemantics)
         .def("set_abi", &set_abi, arg("abi"), kSetAbi)
         .def("add_fixed", &add_fixed, arg("name"), kAddFixed)
         .def("set_vfio_options", &set_vfio_options, py::kw_only(), arg("dma_entry_limit"),

@@ -41,13 +41,17 @@ class Domain {
     /// The driver that made it; only devices of that driver can be attached.
     const Ops& ops() const { return ops_; }
     /// Page sizes that can be mapped, a bit each; 0 for a domain without a table.
-    std::uint64_t pgsize_bitmap() const { return pgsize_bitmap_; }
+    std::uint64_t pgsize_bitmap() const { return pgsize_bitmap_.load(std::memory_order_relaxed); }
     /// iovas that can be translated.
     Range aperture() const { return aperture_; }
 
     /// Puts one device into this domain. EINVAL: this domain cannot serve this device, another
     /// one may.
     virtual Result<> attach_device(Device& device) = 0;
+    /// A device that was attached has left.
+    virtual void detach_device(Device&) {}
+    /// Can devices of other drivers be attached?
+    virtual bool spans_drivers() const { return false; }
 
     /// One page, as most calls map it: true when it was a matter of one store. False: it was not,
     /// and nothing was done; map_pages() does it or says what is wrong.
@@ -112,6 +116,9 @@ class Domain {
     Domain(const Ops& ops, DomainType type, std::uint64_t pgsize_bitmap, Range aperture)
         : ops_(ops), type_(type), pgsize_bitmap_(pgsize_bitmap), aperture_(aperture) {}
 
+    void set_pgsize_bitmap(std::uint64_t sizes) {
+        pgsize_bitmap_.store(sizes, std::memory_order_relaxed);
+    }
     /// Of a driver that overrides the two below, when its hardware can.
     void allow_dirty_tracking() { can_track_dirty_ = true; }
     virtual void mark_dirty(std::uint64_t) {}
@@ -120,7 +127,7 @@ class Domain {
   private:
     const Ops& ops_;
     const DomainType type_;
-    const std::uint64_t pgsize_bitmap_;
+    std::atomic<std::uint64_t> pgsize_bitmap_;
     const Range aperture_;
     bool can_track_dirty_ = false;
     std::atomic<bool> dirty_tracking_{false};

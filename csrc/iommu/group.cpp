@@ -92,7 +92,7 @@ Result<> Group::attach(Domain& domain) {
     if (domain_ != &ops.default_domain() && domain_ != &ops.blocked_domain()) {
         return refuse(EBUSY, "group {} is attached to another domain", kAttach, id_);
     }
-    if (&domain.ops() != &ops) {
+    if (&domain.ops() != &ops && !domain.spans_drivers()) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kAttach, id_);
     }
     return set_domain(domain);
@@ -144,6 +144,7 @@ Result<> Group::set_domain(Domain& domain) {
         }
         // The domain that they come from took all of them before.
         for (auto back = devices_.begin(); back != device; ++back) {
+            domain.detach_device(**back);
             [[maybe_unused]] const auto returned = domain_->attach_device(**back);
             assert(returned);
         }
@@ -152,6 +153,9 @@ Result<> Group::set_domain(Domain& domain) {
     // What was kept of the domain that they leave is invalidated, whoever else is in it.
     if (Iotlb* const iotlb = domain_->iotlb()) {
         iotlb->invalidate_all();
+    }
+    for (Device* const device : devices_) {
+        domain_->detach_device(*device);
     }
     IotlbControl* const control = first_device().ops().iotlb_control();
     if (control != nullptr && domain.paging()) {

@@ -16,6 +16,7 @@
 //   DmaPort         what a device does DMA through: translated access by access
 //   DmaFault        an access of a device that was refused, kept in a FaultLog
 //   ReservedRegion  iovas that are not to be mapped, such as the interrupt window
+//   semantics       what a domain may span, and where its page sizes come from
 //   Iotlb           translations that are kept of a domain until they are invalidated
 //   gather          unmaps whose invalidation is still to come
 //   format, walker  the bits of a page table (pgtable/vtdss.h, amdv1.h) and the one template that
@@ -42,3 +43,5 @@
 #include "iommu/map.h"
 #include "iommu/ops.h"
 #include "iommu/reserved_region.h"
+#include "iommu/semantics.h"
+#include "iommu/shared_domain.h"

@@ -11,6 +11,7 @@
 #include "iommu/device.h"
 #include "iommu/domain.h"
 #include "iommu/iotlb.h"
+#include "iommu/semantics.h"
 
 namespace kvmiommu::iommu {
 
@@ -30,6 +31,15 @@ class Ops {
     /// Where no DMA gets through.
     virtual Domain& blocked_domain() = 0;
 
+    /// A domain for `device` under the semantics of the machine: what everybody who wants one calls
+    /// (include/linux/iommu.h: iommu_paging_domain_alloc). As domain_alloc_paging().
+    Result<std::unique_ptr<Domain>> paging_domain_alloc(Device& device, FaultPoints& faults);
+    /// `driver_sizes`: see SharedDomain.
+    void set_rules(Rules rules, std::uint64_t driver_sizes) {
+        rules_ = rules;
+        driver_sizes_ = driver_sizes;
+    }
+
     /// What the IOTLBs of the machine have in common; null: its IOMMUs keep nothing.
     IotlbControl* iotlb_control() const { return iotlb_control_; }
     void set_iotlb_control(IotlbControl& control) { iotlb_control_ = &control; }
@@ -39,6 +49,8 @@ class Ops {
 
   private:
     IotlbControl* iotlb_control_ = nullptr;
+    Rules rules_{};
+    std::uint64_t driver_sizes_ = 0;
 };
 
 }  // namespace kvmiommu::iommu

@@ -13,6 +13,7 @@
 
 #include "fs/kernel_bugs.h"
 #include "iommu/device.h"
+#include "iommu/semantics.h"
 #include "pci/device_model.h"
 #include "uapi/ioctl.h"
 #include "vfio/module.h"
@@ -51,6 +52,7 @@ struct Description {
     bool has_vfio = true;
     bool has_kvm = true;
     vfio::Options vfio;
+    iommu::Rules rules;
     bool iommu_strict = true;  // an unmap ends with its invalidation
     std::vector<IommuDescription> iommus;
     std::vector<PciDescription> pci;

@@ -5,11 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "iommu/drivers/amd.h"
-#include "iommu/drivers/intel.h"
-#include "iommu/drivers/riscv.h"
-#include "iommu/drivers/smmu_v3.h"
-#include "iommu/drivers/virtio.h"
+#include "machine/iommu_drivers.h"
 #include "pci/models.h"
 #include "vfio/external.h"
 
@@ -23,25 +19,6 @@ constexpr Source kSource{"kvmiommu: machine/system.h"};
 // bind (include/linux/device/driver.h: driver_managed_dma).
 bool manages_dma(const std::string& driver) {
     return driver.empty() || driver == "vfio-pci" || driver == "pcieport";
-}
-
-std::unique_ptr<iommu::Ops> make_ops(const std::string& name, fs::Kernel& kernel) {
-    if (name == "intel") {
-        return std::make_unique<iommu::IntelOps>(kernel.memory());
-    }
-    if (name == "amd") {
-        return std::make_unique<iommu::AmdOps>(kernel.memory());
-    }
-    if (name == "virtio") {
-        return std::make_unique<iommu::VirtioOps>(kernel.page_size());
-    }
-    if (name == "smmu_v3") {
-        return std::make_unique<iommu::SmmuV3Ops>(kernel.memory(), kernel.page_size());
-    }
-    if (name == "riscv") {
-        return std::make_unique<iommu::RiscVOps>(kernel.memory());
-    }
-    return nullptr;
 }
 
 }  // namespace
@@ -70,7 +47,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     if (description.has_vfio) {
         system->vfio_.emplace(system->kernel_, description.vfio);
     }
-    TRY(system->add_iommus(description.iommus));
+    TRY(system->add_iommus(description.iommus, description.rules));
     TRY(system->add_functions(description.pci));
     for (const EmulatedDescription& emulated : description.emulated) {
         auto& group = system->groups_[emulated.group];
@@ -93,18 +70,27 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     return system;
 }
 
-Result<> System::add_iommus(const std::vector<IommuDescription>& iommus) {
+Result<> System::add_iommus(const std::vector<IommuDescription>& iommus, iommu::Rules rules) {
     for (std::size_t index = 0; index < iommus.size(); ++index) {
         const IommuDescription& description = iommus[index];
         auto& ops = drivers_[description.driver];
         if (!ops) {
-            ops = make_ops(description.driver, kernel_);
+            ops = make_iommu_driver(description.driver, kernel_.memory(), kernel_.page_size());
         }
         if (!ops) {
             return refuse(EINVAL, "the driver of IOMMU {} is not known", kSource, index);
         }
         ops->set_iotlb_control(iotlb_);
         units_.try_emplace(description.instance.name, Unit{ops.get(), description.instance});
+    }
+    // The sizes that all IOMMUs of a driver have in common.
+    std::map<iommu::Ops*, std::uint64_t> sizes;
+    for (const auto& [name, unit] : units_) {
+        const auto common = sizes.try_emplace(unit.ops, ~std::uint64_t{0}).first;
+        common->second &= unit.instance.page_sizes;
+    }
+    for (const auto& [ops, common] : sizes) {
+        ops->set_rules(rules, common);
     }
     return {};
 }

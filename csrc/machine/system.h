@@ -44,7 +44,7 @@ class System {
 
   private:
     System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory);
-    Result<> add_iommus(const std::vector<IommuDescription>& iommus);
+    Result<> add_iommus(const std::vector<IommuDescription>& iommus, iommu::Rules rules);
     Result<> add_model(pci::Function& function, const PciDescription& description);
     void find_buses();
     Result<> add_functions(const std::vector<PciDescription>& functions);

@@ -104,6 +104,12 @@ Type1::Type1(fs::Kernel& kernel, const Options& options, bool v2, bool nesting)
 Type1::~Type1() {
     const Lock lock(mutex_);
     remove_all();
+    // (drivers/vfio/vfio_iommu_type1.c: vfio_release_domain)
+    for (const auto& attached : domains_) {
+        for (iommu::Group* const group : attached->groups) {
+            group->detach(*attached->domain);
+        }
+    }
 }
 
 Result<std::int64_t> Type1::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {

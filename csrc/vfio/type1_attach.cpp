@@ -46,7 +46,7 @@ Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType type
 Result<Type1::AttachedDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group) {
     iommu::Device& device = group.first_device();
     auto fresh = std::make_unique<AttachedDomain>();
-    fresh->domain = TRY(device.ops().domain_alloc_paging(device, task.faults()));
+    fresh->domain = TRY(device.ops().paging_domain_alloc(device, task.faults()));
     if (nesting_) {
         return refuse(EINVAL, "no IOMMU of this machine nests domains", kNesting);
     }

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from . import iommu, kvm, machine, pci, uapi, vfio
+from . import iommu, kvm, machine, pci, semantics, uapi, vfio
 from .errors import LeakError, MemoryFault
 from .process import Process
 from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
@@ -38,6 +38,7 @@ __all__ = [
     "kvm",
     "machine",
     "pci",
+    "semantics",
     "uapi",
     "vfio",
 ]

@@ -20,6 +20,9 @@ from typing import TypeVar, cast
 from kvmiommu.uapi import Abi
 
 __all__ = [
+    "ATTACH_AFTER_MAP",
+    "IOMMU_DRIVERS",
+    "SEMANTICS",
     "EmulatedDevice",
     "Iommu",
     "Machine",
@@ -45,11 +48,15 @@ _PAGE_SIZES: Mapping[str, tuple[int, ...]] = {
 }
 _ABIS: tuple[Abi, ...] = ("generic", "power")
 _INTERFACES = ("6.12", "7.0")
-_SEMANTICS = ("domain",)
+#: What a domain may span: docs/explanation/semantics.md. In the core's order.
+SEMANTICS = ("operations", "domain", "common", "tables", "instance", "legacy", "device")
+#: What becomes of a device that is attached late and lacks page sizes in use. In the core's order.
+ATTACH_AFTER_MAP = ("refuse", "rebuild", "second-table")
 _PROPOSALS: tuple[str, ...] = ()
 #: Bugs of the real kernel that can be left out: docs/reference/kernel-bugs.md.
 _FIXED = ("type1-dirty-stale-bits", "type1-unmap-to-the-last-byte")
-_IOMMU_DRIVERS = ("intel", "amd", "virtio", "smmu_v3", "riscv")
+#: The IOMMU drivers.
+IOMMU_DRIVERS = ("intel", "amd", "virtio", "smmu_v3", "riscv")
 #: Whether all DMA can be made to snoop the caches; None where the IOMMU's registers say so.
 _COHERENCY: Mapping[str, bool | None] = {
     "intel": None,
@@ -186,6 +193,7 @@ class Machine:
     proposals: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     semantics: str = "domain"
+    attach_after_map: str = "refuse"
     fragmentation: int | None = None
     modules: Modules = Modules()
     options: Mapping[str, int | bool] = field(default_factory=lambda: dict(_OPTIONS), hash=False)
@@ -466,7 +474,8 @@ def _machine(top: _Table) -> Machine:
         interfaces=table.choice("interfaces", _INTERFACES, "6.12"),
         proposals=table.choices("proposals", _PROPOSALS),
         fixed=table.choices("fixed", _FIXED),
-        semantics=table.choice("semantics", _SEMANTICS, "domain"),
+        semantics=table.choice("semantics", SEMANTICS, "domain"),
+        attach_after_map=table.choice("attach_after_map", ATTACH_AFTER_MAP, "refuse"),
         fragmentation=_fragmentation(table, page_size),
         modules=modules,
         options=options,
@@ -530,7 +539,7 @@ def _options(table: _Table) -> dict[str, int | bool]:
 
 
 def _iommu(table: _Table) -> Iommu:
-    driver = table.choice("driver", _IOMMU_DRIVERS)
+    driver = table.choice("driver", IOMMU_DRIVERS)
     coherency = _COHERENCY[driver]
     iommu = Iommu(
         name=table.name("name"),
@@ -709,6 +718,7 @@ def _write(machine: Machine) -> str:
         "proposals": machine.proposals,
         "fixed": machine.fixed,
         "semantics": machine.semantics,
+        "attach_after_map": machine.attach_after_map,
         "fragmentation": "none" if machine.fragmentation is None else size(machine.fragmentation),
     }
     sections = [

@@ -15,7 +15,7 @@ from .machine import Machine
 from .pci import DeviceModel, check
 from .process import Process
 
-__all__ = ["DmaFault", "System", "TraceRecord"]
+__all__ = ["DmaFault", "IotlbFigures", "StaleUse", "System", "TraceRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,10 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
     description.has_vfio = machine.modules.vfio
     description.has_kvm = machine.modules.kvm
     description.set_abi(machine.abi)
+    description.set_semantics(
+        machines.SEMANTICS.index(machine.semantics),
+        machines.ATTACH_AFTER_MAP.index(machine.attach_after_map),
+    )
     description.iommu_strict = bool(machine.options["iommu.strict"])
     for bug in machine.fixed:
         description.add_fixed(bug)

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+//
+// _core.IommuBoard: what a domain may span, to be tried out.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bindings/register.h"
+#include "machine/iommu_board.h"
+
+namespace py = pybind11;
+
+namespace kvmiommu {
+
+namespace {
+
+using machine::IommuBoard;
+
+// Python's threads may call in any order: one call at a time.
+struct Board {
+    explicit Board(std::unique_ptr<IommuBoard> made) : board(std::move(made)) {}
+
+    const std::unique_ptr<IommuBoard> board;
+    std::mutex mutex;
+};
+
+struct BoardDevice {
+    std::shared_ptr<Board> owner;
+    iommu::Device* device;
+};
+
+struct BoardDomain {
+    std::shared_ptr<Board> owner;
+    std::unique_ptr<iommu::Domain> domain;
+};
+
+template <class Call>
+auto locked(const std::shared_ptr<Board>& board, Call&& call) {
+    return without_gil([&] {
+        const std::lock_guard lock(board->mutex);
+        return call(*board->board);
+    });
+}
+
+std::shared_ptr<Board> make_board(unsigned semantics, unsigned after_map) {
+    if (semantics > static_cast<unsigned>(iommu::Semantics::device) ||
+        after_map > static_cast<unsigned>(iommu::AttachAfterMap::second_table)) {
+        throw py::value_error("no such semantics");
+    }
+    return std::make_shared<Board>(
+        value_or_raise(IommuBoard::create({static_cast<iommu::Semantics>(semantics),
+                                           static_cast<iommu::AttachAfterMap>(after_map)})));
+}
+
+void add_iommu(const std::shared_ptr<Board>& self, const std::string& name,
+               const std::string& driver, unsigned address_width, std::uint64_t page_sizes) {
+    locked(self, [&](IommuBoard& board) {
+        return board.add_iommu(driver, {.name = name,
+                                        .address_width = address_width,
+                                        .page_sizes = page_sizes,
+                                        .reserved = {}});
+    });
+}
+
+BoardDevice add_device(const std::shared_ptr<Board>& self, const std::string& name,
+                       const std::string& iommu) {
+    return {self, locked(self, [&](IommuBoard& board) { return board.add_device(name, iommu); })};
+}
+
+std::unique_ptr<BoardDomain> make_domain(const BoardDevice& device) {
+    auto domain =
+        locked(device.owner, [&](IommuBoard& board) { return board.domain(*device.device); });
+    return std::make_unique<BoardDomain>(device.owner, std::move(domain));
+}
+
+// Devices and domains of two boards know nothing of each other.
+void check_board(const BoardDomain& domain, const BoardDevice& device) {
+    if (domain.owner != device.owner) {
+        throw py::value_error("the device is of another board than the domain");
+    }
+}
+
+std::vector<std::uint64_t> tables_of(const iommu::Domain& domain) {
+    if (const auto* const shared = dynamic_cast<const iommu::SharedDomain*>(&domain)) {
+        return shared->tables();
+    }
+    return {domain.table_bytes()};
+}
+
+constexpr char kUnmapFor[] = R"(unmap(self, iova, address, size)
+--
+
+Unmaps for this device alone what leads to `address`.)";
+
+}  // namespace
+
+void register_semantics(py::module_& core) {
+    using py::arg;
+    py::class_<Board, std::shared_ptr<Board>>(core, "IommuBoard", "IOMMUs, devices and domains.")
+        .def(py::init(&make_board), arg("semantics"), arg("after_map"))
+        .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
+             arg("address_width"), arg("page_sizes"),
+             R"(add_iommu(self, *, name, driver, address_width, page_sizes)
+--
+
+An IOMMU.)")
+        .def("add_device", &add_device, arg("name"), arg("iommu"), R"(add_device(self, name, iommu)
+--
+
+A device behind an IOMMU.)");
+    py::class_<BoardDevice>(core, "BoardDevice", "A device behind an IOMMU.")
+        .def(
+            "map",
+            [](BoardDevice& self, std::uint64_t iova, std::uint64_t address, std::uint64_t size,
+               std::uint32_t protection) {
+                locked(self.owner, [&](IommuBoard& board) {
+                    return board.map(*self.device, iova, address, size, protection);
+                });
+            },
+            arg("iova"), arg("address"), arg("size"), arg("protection"),
+            R"(map(self, iova, address, size, protection)
+--
+
+Maps for this device alone.)")
+        .def(
+            "unmap",
+            [](BoardDevice& self, std::uint64_t iova, std::uint64_t address, std::uint64_t size) {
+                return locked(self.owner, [&](IommuBoard& board) {
+                    return board.unmap(*self.device, iova, address, size);
+                });
+            },
+            arg("iova"), arg("address"), arg("size"), kUnmapFor)
+        .def(
+            "iova_to_phys",
+            [](BoardDevice& self, std::uint64_t iova) {
+                return locked(self.owner, [&](IommuBoard& board) {
+                    return Result<std::uint64_t>(board.iova_to_phys(*self.device, iova));
+                });
+            },
+            arg("iova"), R"(iova_to_phys(self, iova)
+--
+
+Where an iova of this device leads; 0: nowhere.)");
+    py::class_<BoardDomain>(core, "BoardDomain", "A domain under a board's semantics.")
+        .def(py::init(&make_domain), arg("device"))
+        .def(
+            "attach",
+            [](BoardDomain& self, const BoardDevice& device) {
+                check_board(self, device);
+                locked(self.owner, [&](IommuBoard&) {
+                    return IommuBoard::attach(*self.domain, *device.device);
+                });
+            },
+            arg("device"), R"(attach(self, device)
+--
+
+Puts a device into the domain.)")
+        .def(
+            "detach",
+            [](BoardDomain& self, const BoardDevice& device) {
+                check_board(self, device);
+                locked(self.owner, [&](IommuBoard&) {
+                    self.domain->detach_device(*device.device);
+                    return Result<>();
+                });
+            },
+            arg("device"), R"(detach(self, device)
+--
+
+Takes a device out of the domain.)")
+        .def(
+            "map",
+            [](BoardDomain& self, std::uint64_t iova, std::uint64_t address, std::uint64_t size,
+               std::uint32_t protection) {
+                locked(self.owner, [&](IommuBoard& board) {
+                    return iommu::map(*self.domain, iova, address, size, protection, board.faults);
+                });
+            },
+            arg("iova"), arg("address"), arg("size"), arg("protection"),
+            R"(map(self, iova, address, size, protection)
+--
+
+Maps a range.)")
+        .def(
+            "unmap",
+            [](BoardDomain& self, std::uint64_t iova, std::uint64_t size) {
+                return locked(self.owner, [&](IommuBoard&) {
+                    return Result<std::uint64_t>(iommu::unmap(*self.domain, iova, size));
+                });
+            },
+            arg("iova"), arg("size"), R"(unmap(self, iova, size)
+--
+
+Unmaps a range.)")
+        .def(
+            "iova_to_phys",
+            [](BoardDomain& self, std::uint64_t iova) { return self.domain->iova_to_phys(iova); },
+            arg("iova"), R"(iova_to_phys(self, iova)
+--
+
+Where an iova leads; 0: nowhere.)")
+        .def_property_readonly(
+            "pgsize_bitmap", [](BoardDomain& self) { return self.domain->pgsize_bitmap(); },
+            "Page sizes that can be mapped, a bit each.")
+        .def_property_readonly(
+            "tables", [](BoardDomain& self) { return tables_of(*self.domain); },
+            "The bytes of each page table of the domain.");
+}
+
+}  // namespace kvmiommu

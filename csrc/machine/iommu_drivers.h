@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+//
+// The IOMMU drivers by the names that a description has for them.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "iommu/ops.h"
+#include "mm/physical_memory.h"
+
+namespace kvmiommu::machine {
+
+/// A driver whose tables lie in `memory`, for a kernel with pages of `page_size` bytes; null: there
+/// is none of that name.
+std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, mm::PhysicalMemory& memory,
+                                              std::uint64_t page_size);
+
+}  // namespace kvmiommu::machine

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""What a domain may span: the argument of April 2015, to be played through.
+
+    from kvmiommu import iommu, semantics
+
+    board = semantics.Board("common", attach_after_map="rebuild")
+    board.iommu("smmu0", driver="smmu_v3", pgsize_bitmap=iommu.pages("4K", "2M"))
+    board.iommu("smmu1", driver="smmu_v3", pgsize_bitmap=iommu.pages("4K"))
+    disk, nic = board.device("disk", "smmu0"), board.device("nic", "smmu1")
+
+    domain = board.domain(disk)
+    domain.attach(disk)
+    domain.map(0, 1 << 32, 2 << 20)
+    domain.attach(nic)
+    print(domain.tables, hex(domain.pgsize_bitmap))
+
+A machine has the same setting: the keys `semantics` and `attach_after_map` of its description.
+"""
+
+from __future__ import annotations
+
+from . import _core
+from .iommu import READ, WRITE
+from .machine import ATTACH_AFTER_MAP, IOMMU_DRIVERS, SEMANTICS
+
+__all__ = ["Board", "Device", "Domain"]
+
+
+class Board:
+    """IOMMUs, devices behind them and domains, under one of `machine.SEMANTICS`.
+
+    `attach_after_map`, one of `machine.ATTACH_AFTER_MAP`, is what becomes of a device that comes
+    late and whose IOMMU lacks page sizes in use, where the semantics leave that open.
+    """
+
+    def __init__(self, semantics: str = "domain", attach_after_map: str = "refuse") -> None:
+        for name, value, known in (
+            ("semantics", semantics, SEMANTICS),
+            ("attach_after_map", attach_after_map, ATTACH_AFTER_MAP),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r}: must be one of {', '.join(known)}")
+        self.semantics = semantics
+        self.attach_after_map = attach_after_map
+        self._board = _core.IommuBoard(
+            SEMANTICS.index(semantics), ATTACH_AFTER_MAP.index(attach_after_map)
+        )
+
+    def iommu(self, name: str, *, driver: str, pgsize_bitmap: int, bits: int = 48) -> None:
+        """Puts an IOMMU on the board. EEXIST: there is one of that name."""
+        if driver not in IOMMU_DRIVERS:
+            raise ValueError(f"driver {driver!r}: must be one of {', '.join(IOMMU_DRIVERS)}")
+        if not 32 <= bits <= 64:
+            raise ValueError(f"bits {bits}: must be from 32 to 64")
+        if pgsize_bitmap <= 0 or pgsize_bitmap & 0xFFF or pgsize_bitmap >> bits:
+            raise ValueError(
+                f"pgsize_bitmap {pgsize_bitmap:#x}: must be page sizes from 4 KiB to {bits} bits"
+            )
+        self._board.add_iommu(
+            name=name, driver=driver, address_width=bits, page_sizes=pgsize_bitmap
+        )
+
+    def device(self, name: str, iommu: str) -> Device:
+        """A device behind the IOMMU of that name. ENOENT: there is none."""
+        return Device(name, self._board.add_device(name, iommu))
+
+    def domain(self, device: Device) -> Domain:
+        """A domain that suits a device, which is not attached yet."""
+        return Domain(_core.BoardDomain(device._device))
+
+
+class Device:
+    """A device. What is mapped through it is mapped for it alone: no domain is named.
+
+    That was one of the proposals: iommu_map(dev, …). Use it on a board of the semantics "device".
+    """
+
+    def __init__(self, name: str, device: _core.BoardDevice) -> None:
+        self.name = name
+        self._device = device
+
+    def __repr__(self) -> str:
+        return f"<Device {self.name}>"
+
+    def map(self, iova: int, phys: int, size: int, prot: int = READ | WRITE) -> None:
+        """Maps `size` bytes; errors are those of `Domain.map()`."""
+        self._device.map(iova, phys, size, prot)
+
+    def unmap(self, iova: int, phys: int, size: int) -> int:
+        """Unmaps what leads to `phys`: the bytes that went. EINVAL: it leads elsewhere."""
+        return self._device.unmap(iova, phys, size)
+
+    def iova_to_phys(self, iova: int) -> int:
+        """Where an iova of this device leads; 0: nowhere."""
+        return self._device.iova_to_phys(iova)
+
+
+class Domain:
+    """An address space of devices, as the board's semantics have it."""
+
+    def __init__(self, domain: _core.BoardDomain) -> None:
+        self._domain = domain
+
+    def attach(self, device: Device) -> None:
+        """Puts a device into the domain. EINVAL: it cannot serve this one; ENOMEM.
+
+        A refused device leaves the domain as it was.
+        """
+        self._domain.attach(device._device)
+
+    def detach(self, device: Device) -> None:
+        """Takes a device out. The last table stays, with all that is mapped."""
+        self._domain.detach(device._device)
+
+    def map(self, iova: int, phys: int, size: int, prot: int = READ | WRITE) -> None:
+        """Maps `size` bytes in every table, or in none.
+
+        ENODEV: no device was attached yet, so there is no table; else as `iommu.Domain.map()`.
+        """
+        self._domain.map(iova, phys, size, prot)
+
+    def unmap(self, iova: int, size: int) -> int:
+        """Unmaps up to `size` bytes in every table and answers the bytes that went."""
+        return self._domain.unmap(iova, size)
+
+    def iova_to_phys(self, iova: int) -> int:
+        """Where an iova leads, in all tables; 0: nowhere."""
+        return self._domain.iova_to_phys(iova)
+
+    @property
+    def pgsize_bitmap(self) -> int:
+        """Page sizes that can be mapped, a bit each."""
+        return self._domain.pgsize_bitmap
+
+    @property
+    def tables(self) -> list[int]:
+        """The bytes of each page table of the domain."""
+        return self._domain.tables

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""What a domain may span: boards to play with, and machines under each of the semantics."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import pytest
+
+from kvmiommu import System, iommu, machine, semantics
+from kvmiommu.machine import MachineError
+from kvmiommu.vfio import Container, Group
+
+K4, M2, G1 = 4 << 10, 2 << 20, 1 << 30
+
+
+def board_of(name: str, after: str = "refuse") -> tuple[semantics.Board, list[semantics.Device]]:
+    """Two SMMUs, the second of which has small pages only, with two devices and one behind them."""
+    board = semantics.Board(name, attach_after_map=after)
+    board.iommu("smmu0", driver="smmu_v3", pgsize_bitmap=iommu.pages("4K", "2M", "1G"))
+    board.iommu("smmu1", driver="smmu_v3", pgsize_bitmap=iommu.pages("4K"))
+    devices = [board.device("disk", "smmu0"), board.device("nic", "smmu0")]
+    return board, [*devices, board.device("gpu", "smmu1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "answer"),
+    [
+        ("domain", "refuse", errno.EINVAL),
+        ("domain", "rebuild", 1),
+        ("domain", "second-table", 2),
+        ("instance", "rebuild", errno.EINVAL),
+        ("common", "refuse", errno.EINVAL),
+        ("common", "rebuild", 1),
+        ("common", "second-table", 2),
+        ("legacy", "rebuild", 1),
+        ("tables", "refuse", 2),
+        ("device", "refuse", 2),
+        ("operations", "refuse", 1),
+    ],
+)
+def test_a_device_that_lacks_pages_in_use(name: str, after: str, answer: int) -> None:
+    board, (disk, _, gpu) = board_of(name, after)
+    domain = board.domain(disk)
+    domain.attach(disk)
+    domain.map(0, G1, M2)
+    if answer == errno.EINVAL:
+        with pytest.raises(OSError, match=r"\[") as refused:
+            domain.attach(gpu)
+        assert refused.value.errno == errno.EINVAL
+    else:
+        domain.attach(gpu)
+        assert len(domain.tables) == answer
+    assert domain.iova_to_phys(M2 - 1) == G1 + M2 - 1
+    assert domain.unmap(0, M2) == M2
+
+
+def test_devices_behind_one_iommu_pay_for_one_table() -> None:
+    board, (disk, nic, _) = board_of("tables")
+    domain = board.domain(disk)
+    domain.attach(disk)
+    domain.map(0, G1, 64 * K4)
+    before = domain.tables
+    domain.attach(nic)
+    assert domain.tables == before
+    domain.detach(nic)
+    assert domain.iova_to_phys(5) == G1 + 5
+
+
+def test_maps_by_device() -> None:
+    _, (disk, nic, gpu) = board_of("device")
+    disk.map(0, G1, M2)
+    nic.map(0, 2 * G1, K4)
+    assert [each.iova_to_phys(5) for each in (disk, nic, gpu)] == [G1 + 5, 2 * G1 + 5, 0]
+    with pytest.raises(OSError, match="does not lead to"):
+        nic.unmap(0, G1, K4)
+    with pytest.raises(OSError, match="does not lead to"):
+        gpu.unmap(0, G1, K4)
+    assert nic.unmap(0, 2 * G1, K4) == K4
+    assert disk.unmap(0, G1, M2) == M2
+    assert disk.iova_to_phys(0) == 0
+
+
+def test_strange_boards() -> None:
+    with pytest.raises(ValueError, match="must be one of operations, domain"):
+        semantics.Board("universal")
+    with pytest.raises(ValueError, match="must be one of refuse, rebuild"):
+        semantics.Board("domain", attach_after_map="perhaps")
+    board, (disk, *_) = board_of("tables")
+    with pytest.raises(ValueError, match="driver 'sun4u': must be one of intel"):
+        board.iommu("x", driver="sun4u", pgsize_bitmap=K4)
+    for bitmap in (0, -1, 3, 1 << 50):
+        with pytest.raises(ValueError, match="pgsize_bitmap"):
+            board.iommu("x", driver="amd", pgsize_bitmap=bitmap)
+    with pytest.raises(ValueError, match="bits 65"):
+        board.iommu("x", driver="amd", pgsize_bitmap=K4, bits=65)
+    with pytest.raises(FileExistsError):
+        board.iommu("smmu0", driver="amd", pgsize_bitmap=K4)
+    with pytest.raises(FileNotFoundError):
+        board.device("x", "smmu9")
+    other, (foreign, *_) = board_of("tables")
+    with pytest.raises(ValueError, match="another board"):
+        board.domain(disk).attach(foreign)
+    with pytest.raises(OSError, match="no device was attached yet"):
+        other.domain(foreign).map(0, G1, K4)
+
+
+def unlike(setting: str) -> machine.Machine:
+    text = f"""
+[machine]
+name = "unlike"
+arch = "x86_64"
+page_size = "4K"
+memory = "1G"
+{setting}
+[[iommu]]
+name = "dmar0"
+driver = "intel"
+address_width = 48
+page_sizes = ["4K", "2M", "1G"]
+isolated_msi = true
+[[iommu]]
+name = "ivhd0"
+driver = "amd"
+address_width = 48
+page_sizes = ["4K", "64K", "2M"]
+isolated_msi = true
+"""
+    for number, name in enumerate(("dmar0", "dmar0", "ivhd0")):
+        text += f"""
+[[pci]]
+address = "0000:00:0{number}.0"
+model = "edu"
+iommu = "{name}"
+group = {number}
+driver = "vfio-pci"
+vfio = {number}
+"""
+    return machine.parse(text)
+
+
+@pytest.mark.parametrize("name", machine.SEMANTICS)
+def test_a_container_works_under_every_semantics(name: str) -> None:
+    with System(unlike(f'semantics = "{name}"')) as system:
+        process = system.process()
+        container = Container(process)
+        groups = [Group(process, number) for number in range(3)]
+        buffer = process.mmap(2 * M2, 3, 0x22)
+        groups[0].set_container(container)
+        container.set_iommu()
+        container.map_dma(M2, buffer, M2)
+        for group in groups[1:]:
+            group.set_container(container)
+        container.map_dma(8 * M2, buffer, 2 * M2)
+        # Whatever the container is made of, each device finds the same.
+        for number, group in enumerate(groups):
+            edu = group.get_device(f"0000:00:0{number}.0")
+            edu.write(7, 4, b"\x06\x00")
+            process.poke(buffer, bytes([number + 1]) * 8)
+            for register, value in ((0x80, M2), (0x88, 0x40000), (0x90, 8), (0x98, 1)):
+                edu.write(0, register, value.to_bytes(8, "little"))
+            for register, value in ((0x80, 0x40000), (0x88, 8 * M2 + K4), (0x90, 8), (0x98, 3)):
+                edu.write(0, register, value.to_bytes(8, "little"))
+            assert process.peek(buffer + K4, 8) == bytes([number + 1]) * 8
+            edu.close()
+        assert system.dma_faults() == []
+        assert container.unmap_dma(M2, M2) == M2
+        for group in groups:
+            group.unset_container()
+    assert system.used_frames == 0
+
+
+def test_machines_say_what_there_is() -> None:
+    with pytest.raises(MachineError, match="'operations', 'domain', 'common'"):
+        unlike('semantics = "comon"')
+    with pytest.raises(MachineError, match="'refuse', 'rebuild', 'second-table'"):
+        unlike('attach_after_map = "maybe"')
+
+
+def test_the_page_on_semantics_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "semantics.md"
+    text = page.read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```text\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, "semantics.md", "exec"), {})
+    assert capsys.readouterr().out == shown
