@@ -178,7 +178,7 @@ $(BUILD)/lint/%.stamp-safe: %.cpp $(VENV)/.stamp-group-build
 	@echo "$(CLANG_CXX) -Wthread-safety $<"
 	@mkdir -p $(@D)
 	@$(CLANG_CXX) -std=gnu++23 -fsyntax-only -Wall -Wextra -Wshadow -Wnon-virtual-dtor \
-	    -Wthread-safety -Werror -Icsrc $$(python -m pybind11 --includes) -MMD -MP -MT $@ -MF $@.d $<
+	    -Wthread-safety -Werror -Icsrc -Itests $$(python -m pybind11 --includes) -MMD -MP -MT $@ -MF $@.d $<
 	@touch $@
 
 -include $(shell find $(BUILD)/lint -name '*.d' 2>/dev/null)

@@ -124,7 +124,7 @@ constexpr char kSetVfioOptions[] =
 Parameters of the modules vfio and vfio_iommu_type1.)";
 
 constexpr char kAddIommu[] =
-    R"(add_iommu(self, *, name, driver, address_width, page_sizes, enforces_cache_coherency, isolated_msi)
+    R"(add_iommu(self, *, name, driver, address_width, page_sizes, enforces_cache_coherency, isolated_msi, dirty_tracking, stage)
 --
 
 An IOMMU: bits of an iova, page sizes as a bit each.)";

@@ -115,10 +115,11 @@ std::expected<DmaTarget, FaultCause> Group::translate(const std::string& device,
     if (domain_->type() == DomainType::blocked) {
         return std::unexpected(FaultCause::blocked);
     }
-    const auto walk = [&] { return domain_->translate(iova); };
-    const auto note_write = [&] { domain_->note_write(iova); };
+    Domain& domain = *domain_;
+    const auto walk = [&] { return domain.translate(iova); };
+    const auto note_write = [&] { domain.note_write(iova); };
     std::optional<Iotlb::Found> found;
-    if (Iotlb* const iotlb = domain_->iotlb()) {
+    if (Iotlb* const iotlb = domain.iotlb()) {
         found = iotlb->look_up(device, iova, access, walk, note_write);
     } else if (const auto walked = walk()) {
         found = {*walked, false};
@@ -130,7 +131,7 @@ std::expected<DmaTarget, FaultCause> Group::translate(const std::string& device,
     if ((found->translation.protection & needed) == 0) {
         return std::unexpected(FaultCause::not_permitted);
     }
-    if (access == mm::Access::write && domain_->iotlb() == nullptr) {
+    if (access == mm::Access::write && domain.iotlb() == nullptr) {
         note_write();
     }
     return DmaTarget{found->translation.address, found->stale};
