@@ -40,7 +40,7 @@ pip_build := $(pip_install) --no-build-isolation --no-deps \
     -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
 .PHONY: help try test test-unit test-python lint lint-python lint-cpp sanitize sanitize-unit \
-    sanitize-python bench docs readme clean
+    sanitize-python bench engine-bench docs readme clean
 
 help:
 	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
@@ -48,6 +48,7 @@ help:
 	@echo "make lint      ruff, mypy, stubtest, clang-format, clang's thread-safety analysis"
 	@echo "make sanitize  the C++ tests under ASan+UBSan and TSan, hostile calls under ASan+UBSan"
 	@echo "make bench     the benchmarks"
+	@echo "make engine-bench  the program that times page-table engines side by side"
 	@echo "make docs      the documentation, into $(BUILD)/docs"
 	@echo "make readme    run the Python examples of README.md"
 	@echo "make clean     remove $(VENV) and everything that was built"
@@ -101,6 +102,14 @@ $(BUILD)/bench/.stamp-built: CMakeLists.txt $(csrc) $(bench) $(VENV)/.stamp-grou
 	cmake -S . -B $(@D) -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_BENCH=ON
 	cmake --build $(@D)
 	touch $@
+
+# Engines of libraries side by side: it knows their C interface alone, and is run by hand.
+$(BUILD)/engine_bench: bench/engine_bench.cpp csrc/engine/engine_abi.h
+	@mkdir -p $(@D)
+	$(CXX) -std=gnu++23 -O2 -Wall -Wextra -Icsrc $< -ldl -o $@
+
+engine-bench: $(BUILD)/engine_bench
+	@$< --help
 
 # The test group: there are pages about the plugin for pytest and the strategies.
 docs: $(VENV)/.stamp-package $(VENV)/.stamp-group-docs $(VENV)/.stamp-group-test
