@@ -40,13 +40,14 @@ pip_build := $(pip_install) --no-build-isolation --no-deps \
     -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
 .PHONY: help try test test-unit test-python lint lint-python lint-cpp sanitize sanitize-unit \
-    sanitize-python bench engine-bench docs readme clean
+    sanitize-python cross bench engine-bench docs readme clean
 
 help:
 	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
 	@echo "make test      set up, then the C++ unit tests and the whole Python suite"
 	@echo "make lint      ruff, mypy, stubtest, clang-format, clang's thread-safety analysis"
 	@echo "make sanitize  the C++ tests under ASan+UBSan and TSan, hostile calls under ASan+UBSan"
+	@echo "make cross     the C++ tests on 64-bit Arm, built across and run under qemu"
 	@echo "make bench     the benchmarks"
 	@echo "make engine-bench  the program that times page-table engines side by side"
 	@echo "make docs      the documentation, into $(BUILD)/docs"
@@ -123,13 +124,16 @@ clean:
 	rm -rf $(VENV) $(BUILD) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find python tests docs -name __pycache__ -prune -exec rm -rf {} +
 
-# --- the C++ tests: natively, and once for each set of sanitizers ---
+# --- the C++ tests: natively, once for each set of sanitizers, and for another machine ---
 
 $(BUILD)/unit/.stamp-built: options = -DCMAKE_CXX_FLAGS=
 $(BUILD)/unit-asan/.stamp-built: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
     -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=address,undefined
 $(BUILD)/unit-tsan/.stamp-built: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
     -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=thread
+$(BUILD)/cross/.stamp-built: options = -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake \
+    -DCMAKE_CXX_FLAGS=-O1
+$(BUILD)/cross/.stamp-built: cmake/aarch64-linux-gnu.cmake
 
 $(BUILD)/%/.stamp-built: CMakeLists.txt $(csrc) $(unit) $(VENV)/.stamp-group-build
 	mkdir -p $(@D)
@@ -144,6 +148,10 @@ sanitize: sanitize-unit sanitize-python
 sanitize-unit: $(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-tsan/.stamp-built
 	$(BUILD)/unit-asan/tests/unit/unit_tests
 	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/unit/unit_tests
+
+# The toolchain file says what runs them.
+cross: $(BUILD)/cross/.stamp-built
+	ctest --test-dir $(BUILD)/cross --verbose
 
 # The extension with gcc's sanitizers, in a folder of its own before the installed one. Python
 # itself is not built with them, so their library is loaded first, and libstdc++ with it, or an
