@@ -12,6 +12,8 @@
 #include <numeric>
 #include <utility>
 
+#include "base/wide.h"
+
 namespace kvmiommu::mm {
 
 namespace {
@@ -325,7 +327,9 @@ Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
     do {
         if (const std::uint32_t taken = pools_[order].pop(links_); taken != 0) {
             const PhysAddr block = address_of(taken);
-            std::memset(at(block), 0, count << kFrameShift);
+            // Word by word: a device may still be walking the table that these frames were.
+            wide::fill(reinterpret_cast<std::uint64_t*>(at(block)),
+                       (count << kFrameShift) / sizeof(std::uint64_t), 0, 0);
             return block;
         }
     } while (fill_pool(order) || (drain_pools() && fill_pool(order)));
