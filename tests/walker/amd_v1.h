@@ -26,10 +26,13 @@ inline Format amd_v1(unsigned levels, unsigned page_shift = 12) {
         found.readable = field(entry, 61, 61) != 0;
         found.writable = field(entry, 62, 62) != 0;
         if (next != 0 && next != 7) {
-            must(next == mode - 1, "a table of a level that is not the next", entry);
+            must(next < mode, "a table of a level that is not below", entry);
             must(found.readable && found.writable, "a table that takes rights away", entry);
-            must(field(entry, 6, 5) == 0 && field(entry, 60, 60) == 0, "a leaf's bits", entry);
-            return Decoded{Decoded::Kind::table, frame * granule, 0, true, true, false};
+            must(field(entry, 6, 6) == 0 && field(entry, 60, 60) == 0, "a leaf's bits", entry);
+            found.kind = Decoded::Kind::table;
+            found.address = frame * granule;
+            found.skipped = mode - 1 - static_cast<unsigned>(next);
+            return found;
         }
         std::uint64_t pages = std::uint64_t{1} << (9 * (mode - 1));
         if (next == 7) {
@@ -46,7 +49,9 @@ inline Format amd_v1(unsigned levels, unsigned page_shift = 12) {
         found.kind = Decoded::Kind::page;
         found.address = frame * granule;
         found.page_size = pages * granule;
+        found.accessed = field(entry, 5, 5) != 0;
         found.dirty = field(entry, 6, 6) != 0;
+        found.coherent = field(entry, 60, 60) != 0;
         return found;
     };
     auto all = same_levels(levels, 9, page_shift);

@@ -37,18 +37,23 @@ inline Format arm_v8(unsigned stage, unsigned granule, unsigned levels, unsigned
         must(above <= (granule == 12 ? 2u : 1u), "a block at a level that has none", entry);
         must(field(entry, 10, 10) == 1, "no access flag: an access would fault", entry);
         must(field(entry, 9, 8) != 1, "reserved shareability", entry);
+        // Its neighbours would have to agree, which is not looked at.
+        must(field(entry, 52, 52) == 0, "one of several contiguous pages", entry);
         found.kind = Decoded::Kind::page;
         found.page_size = std::uint64_t{1} << (granule + above * (granule - 3));
+        found.accessed = true;
+        // D8.4.6: with DBM the right to write is there, and the bit for it says "written to".
+        const bool modifier = field(entry, 51, 51) == 1;
         if (stage == 1) {
             must(field(entry, 6, 6) == 1, "not for unprivileged accesses", entry);
-            const bool modifier = field(entry, 51, 51) == 1;
             const bool read_only = field(entry, 7, 7) == 1;
             found.readable = true;
             found.writable = !read_only || modifier;
             found.dirty = modifier && !read_only;
         } else {
             found.readable = field(entry, 6, 6) == 1;
-            found.writable = field(entry, 7, 7) == 1;
+            found.writable = field(entry, 7, 7) == 1 || modifier;
+            found.dirty = modifier && field(entry, 7, 7) == 1;
         }
         return found;
     };
@@ -76,6 +81,9 @@ inline Format arm_v7s() {
             return found;
         }
         must(field(entry, permissions, permissions) == 1, "no access flag", entry);
+        must(field(entry, permissions + 1, permissions + 1) == 1, "not for unprivileged accesses",
+             entry);
+        found.accessed = true;
         found.kind = Decoded::Kind::page;
         found.readable = true;
         found.writable = field(entry, high_permission, high_permission) == 0;

@@ -32,7 +32,9 @@ inline Format vtd_second_stage(unsigned levels) {
         must(last ? !large : levels - level <= 3, "a large page at a level that has none", entry);
         found.kind = Decoded::Kind::page;
         found.page_size = std::uint64_t{1} << (12 + 9 * (levels - 1 - level));
+        found.accessed = field(entry, 8, 8) != 0;
         found.dirty = field(entry, 9, 9) != 0;
+        found.coherent = field(entry, 11, 11) != 0;
         must(field(found.address, 51, 0) % found.page_size == 0, "reserved address bits", entry);
         return found;
     };
@@ -61,6 +63,7 @@ inline Format x86_64(unsigned levels) {
         must(last ? !large : levels - level <= 3, "a large page at a level that has none", entry);
         found.kind = Decoded::Kind::page;
         found.page_size = std::uint64_t{1} << (12 + 9 * (levels - 1 - level));
+        found.accessed = field(entry, 5, 5) != 0;
         found.dirty = field(entry, 6, 6) != 0;
         return found;
     };

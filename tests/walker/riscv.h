@@ -37,6 +37,8 @@ inline Format riscv(unsigned levels, bool svnapot) {
         must(field(entry, 6, 6) == 1, "not accessed: an access would fault", entry);
         must(!found.writable || field(entry, 7, 7) == 1, "not dirty: a write would fault", entry);
         found.kind = Decoded::Kind::page;
+        found.accessed = true;
+        found.dirty = field(entry, 7, 7) == 1;
         found.page_size = std::uint64_t{1} << (12 + 9 * above);
         if (contiguous) {
             must(above == 0 && field(frame, 3, 0) == 8, "a reserved size", entry);

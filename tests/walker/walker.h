@@ -5,9 +5,12 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -28,6 +31,10 @@ struct Decoded {
     bool readable = false;
     bool writable = false;
     bool dirty = false;
+    bool accessed = false;
+    bool coherent = false;  // DMA snoops the processor's caches, whatever the device asks for
+    // Levels between this one and the table's: their bits of an iova must be 0.
+    unsigned skipped = 0;
 };
 
 /// An entry that the specification does not allow.
@@ -69,6 +76,8 @@ struct Page {
     bool readable;
     bool writable;
     bool dirty;
+    bool accessed = false;
+    bool coherent = false;
 
     bool operator==(const Page&) const = default;
 };
@@ -90,6 +99,35 @@ class Reader {
         return tree;
     }
 
+    /// What hardware finds for one iova; nothing: a fault.
+    std::optional<Page> at(std::uint64_t root, std::uint64_t iova) const {
+        const Level& first = format_.levels.front();
+        if (first.shift + first.index_bits < 64 && iova >> (first.shift + first.index_bits) != 0) {
+            return std::nullopt;
+        }
+        std::uint64_t table = root;
+        for (std::size_t level = 0;;) {
+            const auto [index_bits, shift] = format_.levels.at(level);
+            const std::uint64_t index = field(iova >> shift, index_bits - 1, 0);
+            const auto bytes = memory_(table + index * format_.entry_bytes, format_.entry_bytes);
+            const std::uint64_t entry = entry_of(bytes, 0);
+            const Decoded found = format_.decode(entry, level);
+            if (found.kind == Decoded::Kind::nothing) {
+                return std::nullopt;
+            }
+            if (found.kind == Decoded::Kind::page) {
+                check(found, std::uint64_t{1} << shift, entry);
+                return page_of(found);
+            }
+            level += 1 + found.skipped;
+            const Level& next = format_.levels.at(level);
+            if (found.skipped != 0 && field(iova, shift - 1, next.shift + next.index_bits) != 0) {
+                return std::nullopt;
+            }
+            table = found.address;
+        }
+    }
+
   private:
     void visit(Tree& tree, std::uint64_t table, std::size_t level, std::uint64_t iova) const {
         must(tree.tables.insert(table).second, "a table that is named twice", table);
@@ -101,20 +139,28 @@ class Reader {
             const std::uint64_t at = iova + (static_cast<std::uint64_t>(index) << shift);
             const Decoded found = format_.decode(entry, level);
             if (found.kind == Decoded::Kind::table) {
-                visit(tree, found.address, level + 1, at);
+                visit(tree, found.address, level + 1 + found.skipped, at);
             } else if (found.kind == Decoded::Kind::page) {
                 add(tree, at, std::uint64_t{1} << shift, found, entry);
             }
         }
     }
 
-    // A page of several entries is there once for each, always the same.
-    static void add(Tree& tree, std::uint64_t at, std::uint64_t span, const Decoded& found,
-                    std::uint64_t entry) {
+    static void check(const Decoded& found, std::uint64_t span, std::uint64_t entry) {
         must(found.page_size >= span, "a page smaller than its entry", entry);
         must(found.address % found.page_size == 0, "a page that is not aligned", entry);
-        const Page page{found.address, found.page_size, found.readable, found.writable,
-                        found.dirty};
+    }
+    static Page page_of(const Decoded& found) {
+        return {found.address, found.page_size, found.readable, found.writable,
+                found.dirty,   found.accessed,  found.coherent};
+    }
+
+    // A page of several entries is there once for each, always the same but for what the hardware
+    // itself writes into the one that it meets.
+    static void add(Tree& tree, std::uint64_t at, std::uint64_t span, const Decoded& found,
+                    std::uint64_t entry) {
+        check(found, span, entry);
+        const Page page = page_of(found);
         const std::uint64_t start = at / found.page_size * found.page_size;
         if (at == start) {
             tree.pages.emplace(start, page);
@@ -123,8 +169,10 @@ class Reader {
         const auto first = tree.pages.find(start);
         must(first != tree.pages.end(), "a page whose first entry is missing", entry);
         first->second.dirty |= page.dirty;
+        first->second.accessed |= page.accessed;
         Page same = page;
         same.dirty = first->second.dirty;
+        same.accessed = first->second.accessed;
         must(first->second == same, "a page whose entries differ", entry);
     }
 
