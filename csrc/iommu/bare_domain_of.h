@@ -43,11 +43,18 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
   public:
     using Table = pgtable::RadixTable<F>;
 
-    /// The request has been looked at: bits and page sizes are the format's. ENOMEM.
+    /// The request has been looked at: bits and page sizes are the format's. EINVAL for levels that
+    /// stand for more than there are iovas, ENOMEM.
     static Result<std::unique_ptr<Domain>> create(mm::PhysicalMemory& memory,
                                                   const BareRequest& request, FaultPoints& faults) {
+        const auto shape = shape_of(request);
+        if (shape.geometry.shift_of(shape.most_levels - 1) >= 64) {
+            return refuse(EINVAL, "an entry of level {} of {} would stand for 2^{} bytes",
+                          Source{"kvmiommu: iommu/bare_domain.h"}, shape.most_levels - 1,
+                          shape.most_levels, shape.geometry.shift_of(shape.most_levels - 1));
+        }
         return std::unique_ptr<Domain>(
-            new BareDomain(request, TRY(Table::create(memory, shape_of(request), faults))));
+            new BareDomain(request, TRY(Table::create(memory, shape, faults))));
     }
 
     Result<> attach_device(Device&) override {
