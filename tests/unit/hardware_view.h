@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,10 @@ class HardwareView {
         : HardwareView(memory, format, request, domain.walk(domain.aperture().start).at(0)) {}
 
     walker::Tree read() const { return reader_.read(root_); }
+    /// What a device finds at an iova.
+    std::optional<walker::Page> at(std::uint64_t iova) const {
+        return reader_.at(root_, within(iova));
+    }
     /// Bytes that the tables of a tree take: a frame each at least.
     std::uint64_t table_bytes(const walker::Tree& tree) const {
         std::uint64_t bytes = 0;
