@@ -13,6 +13,10 @@ namespace {
 
 constexpr Source kAttach{"drivers/iommu/riscv/iommu.c: riscv_iommu_attach_paging_domain"};
 
+// An unmap that begins inside of a page ends there; one that ends inside of it takes all of it
+// (riscv_iommu_unmap_pages).
+constexpr pgtable::TablePolicy kPolicy{.partial_unmap = pgtable::PartialUnmap::whole_from_start};
+
 using RiscVTableDomain = pgtable::TableDomain<pgtable::RiscV64>;
 
 // Sv39, Sv48 or Sv57, whichever the IOMMU has at most.
@@ -42,7 +46,7 @@ class RiscVDomain final : public RiscVTableDomain {
 
 Result<std::unique_ptr<Domain>> RiscVOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
     const Instance& instance = device.instance();
-    auto shape = pgtable::shape_for<pgtable::RiscV64>(instance.address_width);
+    auto shape = pgtable::shape_for<pgtable::RiscV64>(instance.address_width, kPolicy);
     shape.iova_bits = instance.address_width - 1;
     return std::make_unique<RiscVDomain>(*this, instance,
                                          TRY(RiscVDomain::Table::create(memory_, shape, faults)));

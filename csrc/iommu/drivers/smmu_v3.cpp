@@ -14,7 +14,8 @@ namespace {
 
 using pgtable::PartialUnmap;
 
-constexpr Source kAlloc{"drivers/iommu/io-pgtable-arm.c: arm_lpae_alloc_pgtable"};
+// Whatever io-pgtable finds wrong, there is no table, and the driver takes that for want of memory.
+constexpr Source kAlloc{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_domain_finalise"};
 constexpr Source kAttach{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_attach_dev"};
 
 // Until 6.13 a part of a block can be unmapped (drivers/iommu/io-pgtable-arm.c:
@@ -108,7 +109,7 @@ Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_paging(Device& device,
         case size(16):
             return create_domain<16>(*this, memory_, instance, size(16) | size(29), faults);
         default:
-            return refuse(EINVAL, "page sizes {:x} have no granule for pages of {:x}", kAlloc,
+            return refuse(ENOMEM, "page sizes {:x} have no granule for pages of {:x}", kAlloc,
                           instance.page_sizes, page_size_);
     }
 }

@@ -20,7 +20,7 @@ class SmmuV3Ops final : public Ops {
         : memory_(memory), page_size_(page_size) {}
 
     const char* name() const override { return "smmu_v3"; }
-    /// EINVAL when the SMMU has none of the page sizes that there are tables for.
+    /// ENOMEM also when the SMMU has none of the page sizes that there are tables for.
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
     Domain& default_domain() override { return default_; }
