@@ -161,6 +161,7 @@ void register_description(py::module_& core) {
         .def_readwrite("name", &Description::name)
         .def_readwrite("page_size", &Description::page_size, "In bytes.")
         .def_readwrite("memory", &Description::memory, "In bytes.")
+        .def_readwrite("memory_start", &Description::memory_start, "Its first address.")
         .def_readwrite("fragmentation", &Description::fragmentation,
                        "The longest contiguous block in bytes; 0: no limit.")
         .def_readwrite("has_vfio", &Description::has_vfio)

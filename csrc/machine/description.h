@@ -14,6 +14,7 @@
 #include "fs/kernel_bugs.h"
 #include "iommu/device.h"
 #include "iommu/semantics.h"
+#include "mm/physical_memory.h"
 #include "pci/device_model.h"
 #include "uapi/ioctl.h"
 #include "vfio/module.h"
@@ -47,6 +48,7 @@ struct Description {
     uapi::Abi abi = uapi::Abi::generic;
     std::uint64_t page_size = 4096;
     std::uint64_t memory = std::uint64_t{4} << 30;
+    mm::PhysAddr memory_start = mm::kRamStart;
     std::uint64_t fragmentation = 0;  // longest contiguous block in bytes; 0: no limit
     fs::FixedBugs fixed;
     bool has_vfio = true;

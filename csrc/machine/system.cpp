@@ -42,7 +42,8 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
         return refuse(EINVAL, "blocks of {:x} bytes are smaller than a page of {:x}", kSource,
                       description.fragmentation, page_size);
     }
-    auto memory = TRY(mm::PhysicalMemory::create(description.memory, description.fragmentation));
+    auto memory = TRY(mm::PhysicalMemory::create(description.memory, description.fragmentation,
+                                                 description.memory_start));
     std::unique_ptr<System> system(new System(description, std::move(memory)));
     if (description.has_vfio) {
         system->vfio_.emplace(system->kernel_, description.vfio);

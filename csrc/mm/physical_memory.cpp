@@ -52,9 +52,9 @@ std::uint64_t inverse(std::uint64_t a, std::uint64_t n) {
 Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t bytes,
                                                                std::uint64_t fragment,
                                                                PhysAddr start) {
-    if (start == 0 || !is_aligned(start, kStartAlignment)) {
-        return refuse(EINVAL, "RAM at {:x}: must start at a multiple of {:x}, not at 0", kSource,
-                      start, kStartAlignment);
+    if (start == 0 || start > kLastRamStart || !is_aligned(start, kStartAlignment)) {
+        return refuse(EINVAL, "RAM at {:x}: must start at a multiple of {:x} up to {:x}, not at 0",
+                      kSource, start, kStartAlignment, kLastRamStart);
     }
     if (bytes == 0 || bytes > kMostRam || !is_aligned(bytes, 64 << 10)) {
         return refuse(EINVAL, "RAM of {:x} bytes: must be a multiple of 64 KiB up to {:x}", kSource,

@@ -25,6 +25,8 @@ inline constexpr std::uint64_t kFrameSize = std::uint64_t{1} << kFrameShift;
 inline constexpr std::uint64_t kRamStart = std::uint64_t{1} << 32;
 /// Sanitizers and valgrind refuse to map more in one piece.
 inline constexpr std::uint64_t kMostRam = std::uint64_t{32} << 30;
+/// Beyond are addresses that not every IOMMU can put out: an SMMU of QEMU's has 44 bits.
+inline constexpr std::uint64_t kLastRamStart = std::uint64_t{8} << 40;
 
 using PhysAddr = std::uint64_t;
 
@@ -101,8 +103,9 @@ class PhysicalMemory {
   public:
     /// RAM of `bytes` bytes, a multiple of 64 KiB up to 32 GiB. `fragment` is the longest
     /// physically contiguous block, a power of two from 4 KiB up, or 0 for no limit.
-    /// `start` is its first address, a multiple of 1 GiB and not 0, which iova_to_phys() gives for
-    /// "not mapped". EINVAL for other numbers, ENOMEM when the host has no room.
+    /// `start` is its first address, a multiple of 1 GiB up to 8 TiB and not 0, which
+    /// iova_to_phys() gives for "not mapped". EINVAL for other numbers, ENOMEM when the host has no
+    /// room.
     static Result<std::unique_ptr<PhysicalMemory>> create(std::uint64_t bytes,
                                                           std::uint64_t fragment,
                                                           PhysAddr start = kRamStart);

@@ -74,6 +74,7 @@ _WIDTHS: Mapping[str, range | tuple[int, ...]] = {
 _RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
 _MODELS = ("edu", "pci-testdev", "e1000e", "host")
 _MOST_MEMORY = 32 << 30
+_MEMORY_START, _LAST_MEMORY_START = 4 << 30, 8 << 40
 _VFIO_PCI = "vfio-pci"
 _NOIOMMU = "vfio.enable_unsafe_noiommu_mode"
 
@@ -188,6 +189,7 @@ class Machine:
     abi: Abi
     page_size: int
     memory: int
+    memory_start: int = _MEMORY_START
     kernel: str = "6.12.117"
     interfaces: str = "6.12"
     proposals: tuple[str, ...] = ()
@@ -470,6 +472,7 @@ def _machine(top: _Table) -> Machine:
         abi=cast(Abi, table.choice("abi", _ABIS, "power" if arch == "ppc64le" else "generic")),
         page_size=page_size,
         memory=_memory(table, page_size),
+        memory_start=_memory_start(table),
         kernel=table.name("kernel", "a release, such as '6.12.117'", "6.12.117"),
         interfaces=table.choice("interfaces", _INTERFACES, "6.12"),
         proposals=table.choices("proposals", _PROPOSALS),
@@ -504,6 +507,17 @@ def _memory(table: _Table, page_size: int) -> int:
     if size > _MOST_MEMORY or size % page_size:
         raise table.wrong("memory", f"whole pages of {_size_text(page_size)}, at most '32G'")
     return size
+
+
+def _memory_start(table: _Table) -> int:
+    if not table.has("memory_start"):
+        return _MEMORY_START
+    start = table.size("memory_start")
+    if start > _LAST_MEMORY_START or start % (1 << 30):
+        raise table.wrong(
+            "memory_start", f"whole multiples of '1G', at most '{_size_text(_LAST_MEMORY_START)}'"
+        )
+    return start
 
 
 def _fragmentation(table: _Table, page_size: int) -> int | None:
@@ -713,6 +727,7 @@ def _write(machine: Machine) -> str:
         "abi": machine.abi,
         "page_size": size(machine.page_size),
         "memory": size(machine.memory),
+        "memory_start": size(machine.memory_start),
         "kernel": machine.kernel,
         "interfaces": machine.interfaces,
         "proposals": machine.proposals,

@@ -175,6 +175,7 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
     description.name = machine.name
     description.page_size = machine.page_size
     description.memory = machine.memory
+    description.memory_start = machine.memory_start
     description.fragmentation = machine.fragmentation or 0
     description.has_vfio = machine.modules.vfio
     description.has_kvm = machine.modules.kvm

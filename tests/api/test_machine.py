@@ -126,6 +126,23 @@ def test_amd_is_always_coherent_and_virtio_never(driver: str, coherent: bool) ->
             machine.parse(other)
 
 
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [('"1G"', 1 << 30), ("0x80000000", 2 << 30), ('"8T"', 8 << 40)],
+)
+def test_ram_may_begin_elsewhere(start: str, found: int) -> None:
+    parsed = machine.parse(changed(('memory = "1G"', f'memory = "1G"\nmemory_start = {start}')))
+    assert parsed.memory_start == found
+    assert machine.parse(parsed.text()) == parsed
+    assert machine.parse(SMALL).memory_start == 4 << 30
+
+
+@pytest.mark.parametrize("start", ["0", '"512M"', '"9T"', "-1", "true", '"1P"'])
+def test_ram_does_not_begin_anywhere(start: str) -> None:
+    with pytest.raises(MachineError, match=r"machine\.memory_start: found .*; expected"):
+        machine.parse(changed(('memory = "1G"', f'memory = "1G"\nmemory_start = {start}')))
+
+
 def test_every_machine_of_the_package_loads_and_reads_its_own_text_back() -> None:
     assert "q35-intel" in machine.names()
     for name in machine.names():

@@ -40,6 +40,13 @@ TEST_CASE("a fragment is a power of two from 4 KiB up that divides the RAM") {
     CHECK(outcome(PhysicalMemory::create(kMiB, 12 * kKiB)) == "EINVAL");
     CHECK(outcome(PhysicalMemory::create(kMiB, 2 * kMiB)) == "EINVAL");
     CHECK(outcome(PhysicalMemory::create(3 * 64 * kKiB, 128 * kKiB)) == "EINVAL");
+    const PhysAddr gib = PhysAddr{1} << 30;
+    CHECK(outcome(PhysicalMemory::create(kMiB, 0, gib)) == "ok");
+    CHECK(outcome(PhysicalMemory::create(kMiB, 0, kLastRamStart)) == "ok");
+    CHECK(outcome(PhysicalMemory::create(kMiB, 0, 0)) == "EINVAL");
+    CHECK(outcome(PhysicalMemory::create(kMiB, 0, gib + gib / 2)) == "EINVAL");
+    CHECK(outcome(PhysicalMemory::create(kMiB, 0, kLastRamStart + gib)) == "EINVAL");
+    CHECK(outcome(PhysicalMemory::create(kMiB, 0, ~PhysAddr{0} - gib + 1)) == "EINVAL");
     CHECK(PhysicalMemory::create(kMiB, 5).error().reason() ==
           "fragments of 0x5 bytes: must be a power of two from 4 KiB up that divides the RAM of "
           "0x100000 bytes");

@@ -21,6 +21,7 @@ class Description:
     name: str
     page_size: int
     memory: int
+    memory_start: int
     fragmentation: int
     has_vfio: bool
     has_kvm: bool
