@@ -71,6 +71,11 @@ _WIDTHS: Mapping[str, range | tuple[int, ...]] = {
     "smmu_v3": range(32, 53),
     "riscv": (39, 48, 57),
 }
+#: Page sizes that the tables have a level for, where the driver does not pick those itself.
+_PAGES: Mapping[str, tuple[int, ...]] = {
+    "intel": (4 << 10, 2 << 20, 1 << 30),
+    "riscv": (4 << 10, 2 << 20, 1 << 30, 512 << 30),
+}
 _RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
 _MODELS = ("edu", "pci-testdev", "e1000e", "host")
 _MOST_MEMORY = 32 << 30
@@ -575,6 +580,10 @@ def _iommu(table: _Table) -> Iommu:
         raise table.wrong("dirty_tracking", f"false, as ever with {driver}")
     if iommu.page_sizes[-1] >> iommu.address_width:
         raise table.wrong("page_sizes", f"sizes within {iommu.address_width} bits of address")
+    pages = _PAGES.get(driver, iommu.page_sizes)
+    if not set(iommu.page_sizes) <= set(pages):
+        some = ", ".join(f"'{_size_text(size)}'" for size in pages)
+        raise table.wrong("page_sizes", f"page sizes of {driver}: {some}")
     if coherency is not None and iommu.enforce_cache_coherency is not coherency:
         raise table.wrong("enforce_cache_coherency", f"{_shown(coherency)}, as ever with {driver}")
     return iommu

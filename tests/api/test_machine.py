@@ -143,6 +143,29 @@ def test_ram_does_not_begin_anywhere(start: str) -> None:
         machine.parse(changed(('memory = "1G"', f'memory = "1G"\nmemory_start = {start}')))
 
 
+@pytest.mark.parametrize(
+    ("driver", "more", "allowed"),
+    [
+        ("intel", '"8K"', "page sizes of intel: '4K', '2M', '1G'"),
+        ("intel", '"512G"', "page sizes of intel: '4K', '2M', '1G'"),
+        ("riscv", '"64K"', "page sizes of riscv: '4K', '2M', '1G', '512G'"),
+        ("riscv", '"256T"', "page sizes of riscv: '4K', '2M', '1G', '512G'"),
+    ],
+)
+def test_pages_that_the_drivers_tables_have_no_level_for(
+    driver: str, more: str, allowed: str
+) -> None:
+    text = changed(
+        ('"intel"', f'"{driver}"'),
+        ("address_width = 39", "address_width = 57"),
+        ('["4K", "2M"]', f'["4K", {more}]'),
+    )
+    with pytest.raises(MachineError) as caught:
+        machine.parse(text)
+    assert f"iommu[0].page_sizes: found ['4K', {more}]".replace('"', "'") in str(caught.value)
+    assert allowed in str(caught.value)
+
+
 def test_every_machine_of_the_package_loads_and_reads_its_own_text_back() -> None:
     assert "q35-intel" in machine.names()
     for name in machine.names():
