@@ -3,6 +3,7 @@
 #include "bindings/python_model.h"
 
 #include <bit>
+#include <utility>
 
 namespace py = pybind11;
 
@@ -50,11 +51,42 @@ auto call_model(const char* what, Call&& call) -> std::optional<decltype(call())
 
 }  // namespace
 
+PythonModel* ModelFace::enter() {
+    const Lock lock(mutex_);
+    if (hardware_ == nullptr) {
+        throw py::value_error("the model is no device of a machine, or no longer");
+    }
+    ++users_;
+    return hardware_;
+}
+
+void ModelFace::leave() {
+    const Lock lock(mutex_);
+    --users_;
+    left_.notify_all();
+}
+
+bool ModelFace::take() {
+    const Lock lock(mutex_);
+    return !std::exchange(taken_, true);
+}
+
+void ModelFace::connect(PythonModel& hardware) {
+    const Lock lock(mutex_);
+    hardware_ = &hardware;
+}
+
+void ModelFace::leave_machine() {
+    const Lock lock(mutex_);
+    hardware_ = nullptr;
+    while (users_ != 0) {
+        left_.wait(mutex_);
+    }
+    taken_ = false;
+}
+
 PythonModel::PythonModel(const py::object& model)
     : DeviceModel(kConfigBytes), model_(model), face_(model.cast<ModelFace&>()) {
-    if (face_.hardware_ != nullptr) {
-        throw py::value_error("the model is a device of a machine already");
-    }
     ConfigSpace& space = config();
     space.set(kVendorId, 2, attribute<std::uint16_t>(model, "vendor_id"));
     space.set(kDeviceId, 2, attribute<std::uint16_t>(model, "device_id"));
@@ -80,12 +112,18 @@ PythonModel::PythonModel(const py::object& model)
     for (const auto item : py::dict(model.attr("bars"))) {
         add_bar(item.first.cast<unsigned>(), make_bar(item.second));
     }
-    face_.hardware_ = this;
+    // Last: what raises leaves no hardware behind.
+    if (!face_.take()) {
+        throw py::value_error("the model is a device of a machine already");
+    }
 }
 
 PythonModel::~PythonModel() {
     const py::gil_scoped_acquire gil;
-    face_.hardware_ = nullptr;
+    {
+        const py::gil_scoped_release released;
+        face_.leave_machine();
+    }
     model_ = py::object();
 }
 

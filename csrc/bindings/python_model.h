@@ -11,21 +11,52 @@
 #include <memory>
 #include <optional>
 
+#include "base/base.h"
 #include "pci/device_model.h"
 
 namespace kvmiommu {
 
 class PythonModel;
 
-/// The C++ half of a Python model: how it reaches its hardware, once a machine has it.
+/// The C++ half of a Python model: how it reaches its hardware, once a machine has it. Threads of
+/// Python's may be on their way there when another lets go of the machine.
 class ModelFace {
   public:
-    /// Null before the machine is made and after it is gone. The GIL is held.
-    PythonModel* hardware() const { return hardware_; }
+    /// Runs `call` with the hardware, which stays until it returns. ValueError before the machine
+    /// is made and after it is gone. The GIL is not held.
+    template <class Call>
+    auto use(Call&& call) {
+        const User user(*this);
+        return call(*user.hardware);
+    }
 
   private:
     friend class PythonModel;
-    PythonModel* hardware_ = nullptr;
+
+    // One that the hardware waits for. No lock is held meanwhile: interrupts come back to a model.
+    struct User {
+        explicit User(ModelFace& of) : face(of), hardware(of.enter()) {}
+        ~User() { face.leave(); }
+        User(const User&) = delete;
+        User& operator=(const User&) = delete;
+
+        ModelFace& face;
+        PythonModel* const hardware;
+    };
+    PythonModel* enter() EXCLUDES(mutex_);
+    void leave() EXCLUDES(mutex_);
+
+    // The hardware is made: false if there is one already. It is connected. It goes: waits until
+    // nobody uses it, nor will; the GIL is not held.
+    bool take() EXCLUDES(mutex_);
+    void connect(PythonModel& hardware) EXCLUDES(mutex_);
+    void leave_machine() EXCLUDES(mutex_);
+
+    Mutex mutex_;
+    Condition left_;
+    bool taken_ GUARDED_BY(mutex_) = false;
+    PythonModel* hardware_ GUARDED_BY(mutex_) = nullptr;
+    unsigned users_ GUARDED_BY(mutex_) = 0;
 };
 
 class PythonModel final : public pci::DeviceModel {
@@ -43,6 +74,7 @@ class PythonModel final : public pci::DeviceModel {
     void raise_interrupt(std::uint32_t vector);
 
   private:
+    void plugged() override { face_.connect(*this); }
     void reset_registers() override;
 
     pybind11::object model_;

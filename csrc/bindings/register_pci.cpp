@@ -16,43 +16,40 @@ namespace kvmiommu {
 
 namespace {
 
-PythonModel& hardware(const ModelFace& face) {
-    if (face.hardware() == nullptr) {
-        throw py::value_error("the model is no device of a machine, or no longer");
-    }
-    return *face.hardware();
+// Runs a call of the core on a model's hardware, without the GIL.
+template <class Call>
+void with_hardware(ModelFace& face, Call&& call) {
+    without_gil([&] { return face.use(call); });
 }
 
-py::bytes dma_read(const ModelFace& face, std::uint64_t iova, std::size_t length) {
-    PythonModel& model = hardware(face);
+py::bytes dma_read(ModelFace& face, std::uint64_t iova, std::size_t length) {
     std::string copy(length, '\0');
-    without_gil([&]() -> Result<bool> {
-        TRY(model.dma_read(iova, std::as_writable_bytes(std::span(copy))));
-        return true;
+    with_hardware(face, [&](PythonModel& model) {
+        return model.dma_read(iova, std::as_writable_bytes(std::span(copy)));
     });
     return py::bytes(copy);
 }
 
-void dma_write(const ModelFace& face, std::uint64_t iova, const py::buffer& data) {
-    PythonModel& model = hardware(face);
+void dma_write(ModelFace& face, std::uint64_t iova, const py::buffer& data) {
     // A copy: whoever has the buffer may resize it while the GIL is released.
     const std::string copy = py::bytes(py::memoryview(data).attr("tobytes")());
-    without_gil([&]() -> Result<bool> {
-        TRY(model.dma_write(iova, std::as_bytes(std::span(copy))));
-        return true;
+    with_hardware(face, [&](PythonModel& model) {
+        return model.dma_write(iova, std::as_bytes(std::span(copy)));
     });
 }
 
-void raise_interrupt(const ModelFace& face, std::uint32_t vector) {
-    PythonModel& model = hardware(face);
-    const py::gil_scoped_release released;
-    model.raise_interrupt(vector);
+void raise_interrupt(ModelFace& face, std::uint32_t vector) {
+    with_hardware(face, [&](PythonModel& model) -> Result<> {
+        model.raise_interrupt(vector);
+        return {};
+    });
 }
 
-void lower_interrupt(const ModelFace& face) {
-    PythonModel& model = hardware(face);
-    const py::gil_scoped_release released;
-    model.interrupts().set_intx(false);
+void lower_interrupt(ModelFace& face) {
+    with_hardware(face, [](PythonModel& model) -> Result<> {
+        model.interrupts().set_intx(false);
+        return {};
+    });
 }
 
 constexpr char kRaiseInterrupt[] = R"(raise_interrupt(self, vector=0)

@@ -35,6 +35,7 @@ void DeviceModel::plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory) {
             stretches_.push_back({index, range, mm::DeviceMemory(memory, range.size())});
         }
     }
+    plugged();
 }
 
 DeviceModel::Stretch* DeviceModel::stretch(unsigned bar, std::uint64_t offset) {

@@ -53,6 +53,8 @@ class DeviceModel {
     Result<> dma_write(std::uint64_t iova, std::span<const std::byte> from);
 
   protected:
+    // It is connected: from now on it can do DMA and raise interrupts.
+    virtual void plugged() {}
     // What reset() leaves to the model: its registers.
     virtual void reset_registers() = 0;
 
