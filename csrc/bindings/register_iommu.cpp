@@ -205,18 +205,26 @@ void note_write(BareTable& table, std::uint64_t iova) {
     table.domain->note_write(iova);
 }
 
-// `bits` is a buffer of words with a bit for each page, or None.
+// `bits` is a buffer of words with a bit for each page, or None. The range is claimed as for a map:
+// of pages that change meanwhile nobody could say how large they are.
 void read_dirty(BareTable& table, std::uint64_t iova, std::uint64_t last, std::uint64_t page_size,
                 bool make_clean, py::handle bits) {
+    if (last < iova || !is_power_of_two(page_size)) {
+        throw py::value_error("no range, or no page size");
+    }
+    const auto read = [&](iommu::DirtyBitmap* bitmap) {
+        const RangeClaims::Claim claim(table.claims, {iova, last});
+        return table.domain->read_dirty({iova, last}, make_clean, bitmap);
+    };
     if (bits.is_none()) {
-        value_or_raise(table.domain->read_dirty({iova, last}, make_clean, nullptr));
+        without_gil([&] { return read(nullptr); });
         return;
     }
     AddressArray to(bits, "bits", AddressArray::Use::write);
     std::vector<std::uint64_t> words(to.size());
     without_gil([&] {
         iommu::DirtyBitmap bitmap(iova, page_size, words);
-        return table.domain->read_dirty({iova, last}, make_clean, &bitmap);
+        return read(&bitmap);
     });
     for (std::size_t at = 0; at < words.size(); ++at) {
         to.set(at, to[at] | words[at]);

@@ -90,10 +90,11 @@ class Format:
 
 def formats() -> dict[str, Format]:
     """All formats by their names."""
-    return {
-        row[0]: Format(row[0], row[1], tuple(row[2]), *row[3:])  # the order is that of the class
-        for row in _core.formats()
-    }
+    return dict(_FORMATS)
+
+
+# The order of a row is that of the class.
+_FORMATS = {row[0]: Format(row[0], row[1], tuple(row[2]), *row[3:]) for row in _core.formats()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +186,8 @@ class Domain:
         overlap: Overlap = "EEXIST",
         memory: Memory | None = None,
     ) -> None:
-        known = formats()
-        if format not in known:
-            raise ValueError(f"format {format!r}: must be one of {', '.join(known)}")
+        if format not in _FORMATS:
+            raise ValueError(f"format {format!r}: must be one of {', '.join(_FORMATS)}")
         if partial_unmap not in _PARTIAL_UNMAP:
             raise ValueError(
                 f"partial_unmap {partial_unmap!r}: must be one of {', '.join(_PARTIAL_UNMAP)}"
@@ -199,7 +199,7 @@ class Domain:
         for name, value in (("bits", bits), ("levels", levels)):
             if value is not None and not 1 <= value <= _WORD:
                 raise ValueError(f"{name} {value}: must be from 1 to {_WORD}")
-        self.format = known[format]
+        self.format = _FORMATS[format]
         self.memory = Memory() if memory is None else memory
         self._table = _core.PageTable(
             format=format,
@@ -271,7 +271,7 @@ class Domain:
     ) -> WriteableBuffer:
         """`iova_to_phys()` of each, into `out` or a new array.array("Q")."""
         if out is None:
-            out = array.array("Q", bytes(memoryview(iovas).nbytes))
+            out = array.array("Q", bytes(_numbers_in(iovas) * 8))
         self._table.iova_to_phys_batch(iovas, out)
         return out
 
@@ -349,6 +349,14 @@ class Domain:
     def fail_nth(self, nth: int) -> None:
         """Makes the `nth` allocation of a table from now on fail with ENOMEM; 0: none."""
         self._table.fail_nth(nth)
+
+
+def _numbers_in(array_like: ReadableBuffer) -> int:
+    """How many, if they are as they should be; what is wrong with others the core says."""
+    try:
+        return memoryview(array_like).nbytes // 8
+    except TypeError:
+        return 0
 
 
 def _number(name: str, value: int) -> int:
