@@ -28,7 +28,7 @@
 namespace {
 
 constexpr std::uint64_t kAddress = std::uint64_t{1} << 42;
-constexpr int kCalls = 64;  // timed together
+constexpr std::uint64_t kMostCalls = 64;  // timed together
 
 struct Case {
     unsigned shift;       // of a page
@@ -67,13 +67,13 @@ Figures figures(std::vector<double> samples) {
 }
 
 template <class Call>
-double per_call(Call&& call) {
+double per_call(std::uint64_t calls, Call&& call) {
     const auto start = std::chrono::steady_clock::now();
-    for (int at = 0; at < kCalls; ++at) {
+    for (std::uint64_t at = 0; at < calls; ++at) {
         call(at);
     }
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
-    return took.count() / kCalls;
+    return took.count() / static_cast<double>(calls);
 }
 
 // Ranges behind each other, whose addresses never line up with a larger page.
@@ -85,18 +85,20 @@ Times measure(const engine& each, const Case& what, int rounds) {
         fail(std::string(each.name) + ": no table");
     }
     const std::uint64_t size = page * what.count;
+    const std::uint64_t last =
+        each.ias >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << each.ias) - 1;
+    const std::uint64_t calls = std::clamp((last - page) / size, std::uint64_t{1}, kMostCalls);
     const bool checked = std::string(each.name) != "null";
     std::vector<double> maps;
     std::vector<double> unmaps;
     for (int round = -1; round < rounds; ++round) {
         int wrong = 0;
-        const double map = per_call([&](int at) {
-            wrong += each.map(table, page + static_cast<std::uint64_t>(at) * size,
-                              kAddress + 2 * static_cast<std::uint64_t>(at) * size, size,
+        const double map = per_call(calls, [&](std::uint64_t at) {
+            wrong += each.map(table, page + at * size, kAddress + 2 * at * size, size,
                               ENG_READ | ENG_WRITE) != 0;
         });
-        const double unmap = per_call([&](int at) {
-            wrong += each.unmap(table, page + static_cast<std::uint64_t>(at) * size, size) != size;
+        const double unmap = per_call(calls, [&](std::uint64_t at) {
+            wrong += each.unmap(table, page + at * size, size) != size;
         });
         if (checked && wrong != 0) {
             fail(std::string(each.name) + " " + name_of(what) + ": a call failed");

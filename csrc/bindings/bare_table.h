@@ -5,9 +5,12 @@
 
 #pragma once
 
+#include <pybind11/pybind11.h>
+
+#include <bit>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <utility>
 
 #include "base/base.h"
@@ -22,14 +25,24 @@ struct BareTable {
         : memory(std::move(ram)), domain(std::move(of)) {}
 
     /// Runs `call` when nobody else changes anything in the range. One that wraps is the whole
-    /// space.
+    /// space. The GIL is held, and let go of only for what takes a while: to get it back from a
+    /// thread that is busy takes longer than to map a page.
     template <class Call>
     auto alone(std::uint64_t iova, std::uint64_t size, Call&& call) {
         const Range range = Range::of(iova, size == 0 ? 1 : size).value_or(kAll);
+        if (size >> std::countr_zero(domain->pgsize_bitmap()) <= kFewPages) {
+            const RangeClaims::Claim claim(claims, range, std::try_to_lock);
+            if (claim) [[likely]] {
+                return call();
+            }
+        }
+        const pybind11::gil_scoped_release released;
         const RangeClaims::Claim claim(claims, range);
         return call();
     }
 
+    // Some ten microseconds.
+    static constexpr std::uint64_t kFewPages = 4096;
     static constexpr Range kAll{0, ~std::uint64_t{0}};
 
     const std::shared_ptr<mm::PhysicalMemory> memory;

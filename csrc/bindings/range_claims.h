@@ -17,20 +17,30 @@ namespace kvmiommu {
 
 class RangeClaims {
   public:
-    /// Holds a range until it goes. Made without the GIL: it may wait for another thread.
+    /// Holds a range until it goes.
     class Claim {
       public:
-        Claim(RangeClaims& claims, Range range) : claims_(claims), range_(range) {
+        /// Made without the GIL: it may wait for another thread.
+        Claim(RangeClaims& claims, Range range) : claims_(claims), range_(range), held_(true) {
             std::unique_lock lock(claims_.mutex_);
             ++claims_.waiting_;
-            claims_.left_.wait(lock, [&] {
-                return std::ranges::none_of(
-                    claims_.held_, [&](const Range& held) { return held.overlaps(range_); });
-            });
+            claims_.left_.wait(lock, [&] { return claims_.is_free(range_); });
             --claims_.waiting_;
             claims_.held_.push_back(range_);
         }
+        /// Does not wait: it holds nothing if somebody else is at work there.
+        Claim(RangeClaims& claims, Range range, std::try_to_lock_t)
+            : claims_(claims), range_(range) {
+            const std::lock_guard lock(claims_.mutex_);
+            held_ = claims_.is_free(range_);
+            if (held_) {
+                claims_.held_.push_back(range_);
+            }
+        }
         ~Claim() {
+            if (!held_) {
+                return;
+            }
             {
                 const std::lock_guard lock(claims_.mutex_);
                 claims_.held_.erase(std::ranges::find(claims_.held_, range_));
@@ -43,12 +53,19 @@ class RangeClaims {
         Claim(const Claim&) = delete;
         Claim& operator=(const Claim&) = delete;
 
+        explicit operator bool() const { return held_; }
+
       private:
         RangeClaims& claims_;
         const Range range_;
+        bool held_;
     };
 
   private:
+    bool is_free(Range range) const {
+        return std::ranges::none_of(held_, [&](const Range& held) { return held.overlaps(range); });
+    }
+
     std::mutex mutex_;
     std::condition_variable left_;
     std::vector<Range> held_;

@@ -73,15 +73,12 @@ std::unique_ptr<BareTable> make_table(const std::string& name, std::uint64_t pag
 
 void map(BareTable& table, std::uint64_t iova, std::uint64_t address, std::uint64_t size,
          std::uint32_t protection) {
-    without_gil([&] {
-        return table.alone(iova, size, [&] {
-            return iommu::map(*table.domain, iova, address, size, protection, table.faults);
-        });
-    });
+    value_or_raise(table.alone(iova, size, [&] {
+        return iommu::map(*table.domain, iova, address, size, protection, table.faults);
+    }));
 }
 
 std::uint64_t unmap(BareTable& table, std::uint64_t iova, std::uint64_t size) {
-    const py::gil_scoped_release released;
     return table.alone(iova, size, [&] { return iommu::unmap(*table.domain, iova, size); });
 }
 

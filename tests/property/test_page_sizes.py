@@ -2,9 +2,9 @@
 """Which pages a table holds: every format, and every policy for parts of pages, beside a list.
 
 The list has a row for each page, of whatever size. It knows how the core chooses sizes
-(drivers/iommu/iommu.c: iommu_pgsize), what a policy does to a page that an unmap begins or ends in,
-and that an unmap ends at a hole. Programs unmap what is mapped without a hole: what holes in a table
-count for is the tables' business.
+(drivers/iommu/iommu.c: iommu_pgsize), what a policy does to a page that an unmap begins or ends
+in, and that an unmap ends at a hole. Programs unmap what is mapped without a hole: what holes in a
+table count for is the tables' business.
 
 A place is a number of pages of one of the sizes, so that what fails shrinks to small numbers.
 """
@@ -71,12 +71,14 @@ programs = st.lists(st.one_of(maps, unmaps), max_size=12)
 choices = st.one_of(st.just(~0), st.integers(1, 31))
 
 
-def chosen(name: str, choice: int) -> int:
+def chosen(name: str, choice: int, policy: iommu.PartialUnmap) -> int:
     about = FORMATS[name]
-    sizes = [1 << bit for bit in range(64) if about.page_sizes >> bit & 1]
+    sizes = [1 << bit for bit in range(about.default_bits) if about.page_sizes >> bit & 1]
     if about.one_page_size:
         return sizes[choice % len(sizes)]
-    return sum(size for at, size in enumerate(sizes) if choice >> at & 1) or sizes[0]
+    found = sum(size for at, size in enumerate(sizes) if choice >> at & 1) or sizes[0]
+    # What is split becomes the next smaller pages of the format, which must be the table's too.
+    return about.page_sizes & ((1 << about.default_bits) - 1) if policy == "split" else found
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,11 @@ class Twin:
         phys = (step.phys + 1) * page - lead
         size = step.count * page + lead
         room = self.domain.aperture[1] - self.base >> 1  # above is a hole in some formats
-        if min(place, phys) < 0 or place + size > room or phys + size > 1 << self.domain.format.output_bits:
+        if (
+            min(place, phys) < 0
+            or place + size > room
+            or phys + size > 1 << self.domain.format.output_bits
+        ):
             return None
         for pages, _ in zip(
             self.split(self.domain.pgsize_bitmap, self.base + place, phys, size, 3),
@@ -264,7 +270,7 @@ def policies(name: str) -> list[str]:
 def test_a_table_holds_the_pages_of_the_list(
     name: str, policy: iommu.PartialUnmap, steps: list[Map | Unmap], choice: int
 ) -> None:
-    domain = iommu.Domain(name, chosen(name, choice), partial_unmap=policy)
+    domain = iommu.Domain(name, chosen(name, choice, policy), partial_unmap=policy)
     memory = domain.memory
     twin = Twin(domain, policy)
     for step in steps:
