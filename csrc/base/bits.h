@@ -10,7 +10,7 @@
 namespace kvmiommu {
 
 constexpr bool is_power_of_two(std::uint64_t value) {
-    return std::has_single_bit(value);
+    return value != 0 && (value & (value - 1)) == 0;  // has_single_bit() counts bits, by a call
 }
 
 /// Is `value` a multiple of `unit`, a power of two?

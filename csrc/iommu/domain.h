@@ -58,6 +58,10 @@ class Domain {
     virtual bool map_page(std::uint64_t, PhysAddr, std::uint64_t, std::uint32_t) { return false; }
     /// As map_page().
     virtual bool unmap_page(std::uint64_t, std::uint64_t) { return false; }
+    /// As map_page(), for several pages whose entries stand in a row.
+    virtual bool map_row(std::uint64_t, PhysAddr, std::uint64_t, std::uint64_t, std::uint32_t) {
+        return false;
+    }
     /// Maps `count` pages of `page_size` bytes, a size of the bitmap, from `iova` to `address`,
     /// both aligned to it. What is answered as mapped stays mapped. `faults` are the allocations
     /// that may be told to fail.

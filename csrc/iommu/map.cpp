@@ -32,9 +32,13 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
     while (done < size) {
         const PageChoice choice =
             choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
-        if (choice.count == 1 &&
-            domain.map_page(iova + done, address + done, choice.page_size, protection)) {
-            done += choice.page_size;
+        const bool mapped_at_once =
+            choice.count == 1
+                ? domain.map_page(iova + done, address + done, choice.page_size, protection)
+                : domain.map_row(iova + done, address + done, choice.page_size, choice.count,
+                                 protection);
+        if (mapped_at_once) [[likely]] {
+            done += choice.page_size * choice.count;
             continue;
         }
         const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,

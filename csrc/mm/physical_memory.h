@@ -60,13 +60,26 @@ class LinearMap {
     /// Host memory of a physical address in RAM. `offset` bytes on: added first, because on a walk
     /// it is known before the address is.
     std::byte* at(PhysAddr address, std::uint64_t offset = 0) const {
-        return reinterpret_cast<std::byte*>((start_ + offset) + address);
+        return not_null(reinterpret_cast<std::byte*>((start_ + offset) + address));
+    }
+    /// The same, or null when it is not in RAM.
+    std::byte* find(PhysAddr address, std::uint64_t offset) const {
+        const std::uint64_t into = (offset - first_) + address;
+        return into < bytes_ ? not_null(reinterpret_cast<std::byte*>((start_ + first_) + into))
+                             : nullptr;
     }
 
   private:
     friend class FrameMap;
     LinearMap(std::uintptr_t start, PhysAddr first, std::uint64_t bytes)
         : start_(start), first_(first), bytes_(bytes) {}
+    // Says so to the compiler, which would have every caller look.
+    static std::byte* not_null(std::byte* place) {
+        if (place == nullptr) {
+            __builtin_unreachable();
+        }
+        return place;
+    }
 
     std::uintptr_t start_;  // what physical address 0 would have
     PhysAddr first_;
@@ -83,6 +96,9 @@ class FrameMap {
             return fragmented_at(*fragmented_, address + offset);
         }
         return linear_.at(address, offset);
+    }
+    std::byte* find(PhysAddr address, std::uint64_t offset) const {
+        return is_ram(address + offset) ? at(address, offset) : nullptr;
     }
     bool is_linear() const { return fragmented_ == nullptr; }
     /// Of RAM that is_linear().

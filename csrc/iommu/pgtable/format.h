@@ -26,6 +26,7 @@ namespace kvmiommu::iommu::pgtable {
 /// The geometry of most formats: tables of 2^kIndexBits entries at every level.
 template <unsigned kPageShift, unsigned kIndexBits>
 struct SameTables {
+    static constexpr unsigned kBits = kIndexBits;
     /// Bits of an offset into what one entry of a level stands for.
     static constexpr unsigned shift_of(unsigned level) { return kPageShift + level * kIndexBits; }
     /// Bits of an index into a table of a level.

@@ -76,6 +76,27 @@ class RadixTable : public RadixTree<F> {
         return true;
     }
 
+    /// As map_page(), for pages whose entries stand in a row of one table.
+    bool map_row(std::uint64_t iova, PhysAddr address, std::uint64_t page_size, std::uint64_t count,
+                 std::uint32_t protection, Attributes attributes) {
+        const PhysAddr last_address = address + (page_size * count - 1);
+        if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
+            !leads_to(last_address) || !fits(iova, page_size, count)) [[unlikely]] {
+            return false;
+        }
+        if constexpr (HasBorders<F>) {
+            if ((address ^ last_address) >> F::kLinearBits != 0) [[unlikely]] {
+                return false;
+            }
+        }
+        Entry* const row = find_page(iova, page_size);
+        if (row == nullptr) [[unlikely]] {
+            return false;
+        }
+        const Entry leaf = F::make_leaf(address, page_size, protection, attributes);
+        const Entry next = F::make_leaf(address + page_size, page_size, protection, attributes);
+        return fill_empty(row, count, leaf, next - leaf);
+    }
     /// Domain::map_pages(). EINVAL for neither reading nor writing, ERANGE beyond what the levels
     /// translate or an entry can lead to, what the policy says where something is mapped already,
     /// ENOMEM.
@@ -83,9 +104,6 @@ class RadixTable : public RadixTree<F> {
                      std::uint64_t count, std::uint32_t protection, Attributes attributes,
                      FaultPoints& faults) {
         const std::uint64_t bytes = page_size * count;
-        if (map_row(iova, address, page_size, count, protection, attributes)) [[likely]] {
-            return {bytes, std::nullopt};
-        }
         Mapped mapped;
         const std::uint64_t last = iova + (bytes - 1);
         const PhysAddr last_address = address + (bytes - 1);
@@ -441,29 +459,6 @@ class RadixTable : public RadixTree<F> {
     bool fits(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count) const {
         const unsigned level = level_of(page_size);
         return count <= this->entries_in(level) - this->index_of(iova, level);
-    }
-    // Pages that each fill one entry of one table that is there. False: it is not so, and nothing
-    // was done.
-    [[gnu::always_inline]] bool map_row(std::uint64_t iova, PhysAddr address,
-                                        std::uint64_t page_size, std::uint64_t count,
-                                        std::uint32_t protection, Attributes attributes) {
-        const PhysAddr last_address = address + (page_size * count - 1);
-        if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
-            !leads_to(last_address) || !fits(iova, page_size, count)) [[unlikely]] {
-            return false;
-        }
-        if constexpr (HasBorders<F>) {
-            if ((address ^ last_address) >> F::kLinearBits != 0) [[unlikely]] {
-                return false;
-            }
-        }
-        Entry* const row = find_page(iova, page_size);
-        if (row == nullptr) [[unlikely]] {
-            return false;
-        }
-        const Entry leaf = F::make_leaf(address, page_size, protection, attributes);
-        const Entry next = F::make_leaf(address + page_size, page_size, protection, attributes);
-        return fill_empty(row, count, leaf, next - leaf);
     }
     // As map_row(). A table that goes as a whole is not its business.
     [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,

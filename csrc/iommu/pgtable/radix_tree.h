@@ -96,7 +96,7 @@ class RadixTree {
         if (map_.is_linear()) [[likely]] {
             return address_of(leaf_at(map_.linear(), iova), iova);
         }
-        return address_of(leaf_in_fragments(iova), iova);
+        return iova_to_phys_in_fragments(iova);
     }
 
     /// Domain::translate().
@@ -171,6 +171,9 @@ class RadixTree {
   protected:
     static constexpr unsigned kEntryShift = std::countr_zero(sizeof(Entry));
     static constexpr Source kSource{"kvmiommu: iommu/pgtable/radix.h"};
+    // Does every table fit into a frame?
+    static constexpr bool kOneFrame =
+        requires { requires Geometry::kBits + kEntryShift <= mm::kFrameShift; };
 
     // An entry, and where it stands. Entry 0 stands for nothing.
     struct Place {
@@ -273,12 +276,12 @@ class RadixTree {
         if (place.entry == 0) {
             return 0;
         }
-        std::uint64_t page_size = std::uint64_t{1} << place.shift;
+        // The offset into the page is the iova's, what is above it the leaf's.
+        std::uint64_t above = ~std::uint64_t{0} << place.shift;
         if constexpr (HasRuns<F>) {
-            page_size = F::leaf_size(place.entry, place.level);
+            above = -F::leaf_size(place.entry, place.level);
         }
-        return align_down(F::address(place.entry, place.level), page_size) +
-               (iova & (page_size - 1));
+        return ((F::address(place.entry, place.level) ^ iova) & above) ^ iova;
     }
 
     // --- entries ---
@@ -323,22 +326,32 @@ class RadixTree {
     bool is_table(auto map, PhysAddr table, unsigned level) const {
         return map.is_ram(table + (mm::kFrameSize << order_of(level)) - 1);
     }
+    // An entry, or null when it is not in RAM. A table of a frame is there when its start is; of a
+    // larger one it is the entry's frame that counts, which no run leaves.
+    static Entry* find_entry(auto map, PhysAddr table, std::uint64_t index) {
+        if constexpr (kOneFrame) {
+            return map.is_ram(table) ? entry_at(map, table, index) : nullptr;
+        } else {
+            return reinterpret_cast<Entry*>(map.find(table, index * sizeof(Entry)));
+        }
+    }
     // Down to the entry for an iova within reach that names no table.
     [[gnu::always_inline]] Place descend(auto map, Top top, std::uint64_t iova) const {
-        PhysAddr table = root_of(top, iova);
         unsigned level = top.levels - 1;
         unsigned shift = shift_of(level);
+        PhysAddr table = root_of(top, iova);
         for (;;) {
             const std::uint64_t index = iova >> shift & geometry_.index_mask(level);
-            const Entry entry = load(*entry_at(map, table, index));
+            Entry* const place = find_entry(map, table, index);
+            if (place == nullptr) [[unlikely]] {
+                return {};
+            }
+            const Entry entry = load(*place);
             if (!names_table(entry, level)) {
-                return {entry, level, shift, entries(map, table), index};
+                return {entry, level, shift, place - index, index};
             }
             table = F::address(entry, level);
             shift -= geometry_.index_bits(--level);
-            if (!is_table(map, table, level)) [[unlikely]] {
-                return {};
-            }
         }
     }
     [[gnu::always_inline]] Place leaf_at(auto map, std::uint64_t iova) const {
@@ -352,8 +365,8 @@ class RadixTree {
         }
         return place;
     }
-    [[gnu::noinline]] Place leaf_in_fragments(std::uint64_t iova) const {
-        return leaf_at(map_, iova);
+    [[gnu::noinline]] PhysAddr iova_to_phys_in_fragments(std::uint64_t iova) const {
+        return address_of(leaf_at(map_, iova), iova);
     }
 
     mm::PhysicalMemory& memory_;

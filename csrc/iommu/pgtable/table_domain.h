@@ -26,6 +26,10 @@ class TableDomain : public Domain {
                   std::uint32_t protection) final {
         return table_.map_page(iova, address, page_size, protection, attributes());
     }
+    bool map_row(std::uint64_t iova, PhysAddr address, std::uint64_t page_size, std::uint64_t count,
+                 std::uint32_t protection) final {
+        return table_.map_row(iova, address, page_size, count, protection, attributes());
+    }
     Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                      std::uint64_t count, std::uint32_t protection, FaultPoints& faults) final {
         return table_.map_pages(iova, address, page_size, count, protection, attributes(), faults);
