@@ -5,6 +5,7 @@
 // prints (drivers/iommu/generic_pt/kunit_iommu_pt.h), new against old.
 //
 //   engine_bench --pair NEW=OLD[,OLD…] [--csv FILE] [--rounds N] LIBRARY…
+//   engine_bench --only ENGINE PAGES [--rounds N] LIBRARY…
 //
 // OLD may be several builds of one engine: the better one counts, case by case. An engine named
 // "null", if there is one, is what the calls themselves cost, and is taken off both.
@@ -48,6 +49,7 @@ struct Figures {
 struct Times {
     Figures map;
     Figures unmap;
+    std::uint64_t calls = 0;  // that were timed together
 };
 
 [[noreturn]] void fail(const std::string& what) {
@@ -66,17 +68,40 @@ Figures figures(std::vector<double> samples) {
     return {sum / static_cast<double>(kept), samples.front()};
 }
 
-template <class Call>
-double per_call(std::uint64_t calls, Call&& call) {
-    const auto start = std::chrono::steady_clock::now();
-    for (std::uint64_t at = 0; at < calls; ++at) {
-        call(at);
-    }
+double since(std::chrono::steady_clock::time_point start, std::uint64_t calls) {
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
     return took.count() / static_cast<double>(calls);
 }
 
-// Ranges behind each other, whose addresses never line up with a larger page.
+// A table, and ranges of it behind each other whose addresses never line up with a larger page.
+struct Work {
+    const engine& each;
+    void* table;
+    std::uint64_t page;
+    std::uint64_t size;
+    std::uint64_t calls;
+    int wrong = 0;
+};
+
+// Nanoseconds of a call. Functions of their own, so that a profiler can be told of them.
+[[gnu::noinline]] double time_maps(Work& work) {
+    const auto start = std::chrono::steady_clock::now();
+    for (std::uint64_t at = 0; at < work.calls; ++at) {
+        work.wrong +=
+            work.each.map(work.table, work.page + at * work.size, kAddress + 2 * at * work.size,
+                          work.size, ENG_READ | ENG_WRITE) != 0;
+    }
+    return since(start, work.calls);
+}
+[[gnu::noinline]] double time_unmaps(Work& work) {
+    const auto start = std::chrono::steady_clock::now();
+    for (std::uint64_t at = 0; at < work.calls; ++at) {
+        work.wrong +=
+            work.each.unmap(work.table, work.page + at * work.size, work.size) != work.size;
+    }
+    return since(start, work.calls);
+}
+
 Times measure(const engine& each, const Case& what, int rounds) {
     const std::uint64_t page = std::uint64_t{1} << what.shift;
     const engine_cfg config{ENGINE_ABI, 0, each.pgsize_bitmap & (2 * page - 1)};
@@ -89,18 +114,13 @@ Times measure(const engine& each, const Case& what, int rounds) {
         each.ias >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << each.ias) - 1;
     const std::uint64_t calls = std::clamp((last - page) / size, std::uint64_t{1}, kMostCalls);
     const bool checked = std::string(each.name) != "null";
+    Work work{each, table, page, size, calls};
     std::vector<double> maps;
     std::vector<double> unmaps;
     for (int round = -1; round < rounds; ++round) {
-        int wrong = 0;
-        const double map = per_call(calls, [&](std::uint64_t at) {
-            wrong += each.map(table, page + at * size, kAddress + 2 * at * size, size,
-                              ENG_READ | ENG_WRITE) != 0;
-        });
-        const double unmap = per_call(calls, [&](std::uint64_t at) {
-            wrong += each.unmap(table, page + at * size, size) != size;
-        });
-        if (checked && wrong != 0) {
+        const double map = time_maps(work);
+        const double unmap = time_unmaps(work);
+        if (checked && work.wrong != 0) {
             fail(std::string(each.name) + " " + name_of(what) + ": a call failed");
         }
         if (round >= 0) {  // the first makes tables
@@ -109,7 +129,7 @@ Times measure(const engine& each, const Case& what, int rounds) {
         }
     }
     each.destroy(table);
-    return {figures(maps), figures(unmaps)};
+    return {figures(maps), figures(unmaps), calls};
 }
 
 Figures without(Figures figures, Figures cost) {
@@ -142,7 +162,8 @@ class Report {
             const Times cost = null(each);
             const auto measured = [&](const engine& which) {
                 const Times times = measure(which, each, rounds_);
-                return Times{without(times.map, cost.map), without(times.unmap, cost.unmap)};
+                return Times{without(times.map, cost.map), without(times.unmap, cost.unmap),
+                             times.calls};
             };
             // Interleaved, so that a busy moment of the machine does not meet one of them alone.
             Times best = measured(fresh);
@@ -161,6 +182,17 @@ class Report {
                     pair.old.size() > 1 ? " (the better of its builds)" : "");
         print("map", names, news, olds, &Times::map, pair.fresh, csv);
         print("unmap", names, news, olds, &Times::unmap, pair.fresh, csv);
+    }
+
+    // One engine and one case, for a program that counts instead of timing.
+    void only(const std::string& name, const std::string& pages) {
+        const auto each = std::ranges::find(kCases, pages, name_of);
+        if (each == kCases.end()) {
+            fail("--only " + name + " " + pages + ": the cases are those that --pair prints");
+        }
+        const Times times = measure(find(name), *each, rounds_);
+        std::cout << name << ' ' << pages << ": map " << times.map.least << " ns, unmap "
+                  << times.unmap.least << " ns, " << times.calls << " calls a round\n";
     }
 
   private:
@@ -239,6 +271,8 @@ int main(int argc, char** argv) {
     std::map<std::string, const engine*> engines;
     std::vector<Pair> pairs;
     std::ofstream csv;
+    std::string only;
+    std::string only_pages;
     int rounds = 200;
     for (int at = 1; at < argc; ++at) {
         const std::string argument = argv[at];
@@ -250,7 +284,8 @@ int main(int argc, char** argv) {
         };
         if (argument == "--help") {
             std::puts(
-                "engine_bench --pair NEW=OLD[,OLD...] [--csv FILE] [--rounds N] LIBRARY...\n\n"
+                "engine_bench --pair NEW=OLD[,OLD...] [--csv FILE] [--rounds N] LIBRARY...\n"
+                "engine_bench --only ENGINE PAGES [--rounds N] LIBRARY...\n\n"
                 "Times engines of libraries that export engine_list(), new against old, and "
                 "prints\n"
                 "what the kernel's own benchmark prints. The library of this package:\n"
@@ -259,6 +294,9 @@ int main(int argc, char** argv) {
         }
         if (argument == "--pair") {
             pairs.push_back(pair_of(value()));
+        } else if (argument == "--only") {
+            only = value();
+            only_pages = value();
         } else if (argument == "--csv") {
             csv.open(value());
             csv << "engine,pages,call,avg_new,avg_old,min_new,min_old\n";
@@ -268,10 +306,13 @@ int main(int argc, char** argv) {
             load(argument, engines);
         }
     }
-    if (pairs.empty()) {
+    if (pairs.empty() && only.empty()) {
         fail("nothing to compare: --help says how");
     }
     Report report(engines, rounds);
+    if (!only.empty()) {
+        report.only(only, only_pages);
+    }
     for (const Pair& pair : pairs) {
         report.run(pair, csv.is_open() ? &csv : nullptr);
     }
