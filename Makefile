@@ -11,10 +11,12 @@ KVMIOMMU_WERROR ?= OFF
 SANITIZE_CXX ?= $(or $(shell command -v clang++-19),$(shell command -v clang++),$(CXX))
 CLANG_CXX ?= clang++-19
 CLANG_FORMAT ?= clang-format-19
+# A free-threaded Python; none: one is built from Debian's sources.
+FREE_THREADED ?=
 # More for pytest: make test PYTEST_ARGS='-x tests/api'
 PYTEST_ARGS ?=
 # What the extension is put to under sanitizers.
-HOSTILE ?= tests/property/test_hostile_calls.py
+HOSTILE ?= tests/property/test_hostile_calls.py tests/property/test_hostile_page_tables.py
 TRANSCRIPTS := tests/conformance/transcripts
 
 SHELL := /bin/bash
@@ -39,14 +41,15 @@ pip_install := python -m pip install --quiet
 pip_build := $(pip_install) --no-build-isolation --no-deps \
     -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
-.PHONY: help try test test-unit test-python lint lint-python lint-cpp sanitize sanitize-unit \
-    sanitize-python cross bench engine-bench docs readme clean
+.PHONY: help try test test-unit test-python test-free-threaded lint lint-python lint-cpp sanitize \
+    sanitize-unit sanitize-python cross bench engine-bench docs readme clean
 
 help:
 	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
 	@echo "make test      set up, then the C++ unit tests and the whole Python suite"
 	@echo "make lint      ruff, mypy, stubtest, clang-format, clang's thread-safety analysis"
 	@echo "make sanitize  the C++ tests under ASan+UBSan and TSan, hostile calls under ASan+UBSan"
+	@echo "make test-free-threaded  the Python suite on a Python without the GIL, which it builds"
 	@echo "make cross     the C++ tests on 64-bit Arm, built across and run under qemu"
 	@echo "make bench     the benchmarks"
 	@echo "make engine-bench  the program that times page-table engines side by side"
@@ -89,6 +92,12 @@ test-unit: $(BUILD)/unit/.stamp-built
 
 test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
 	python -m pytest $(PYTEST_ARGS)
+
+# The Python suite where threads run side by side. With an interpreter of one's own:
+# make test-free-threaded FREE_THREADED=python3.14t
+test-free-threaded:
+	interpreter="$(FREE_THREADED)"; [[ -n $$interpreter ]] || interpreter=$$(.ci/free-threaded-python); \
+	$(MAKE) --no-print-directory test-python PYTHON="$$interpreter" VENV=$(BUILD)/venv-free-threaded
 
 # Those in C++ want google-benchmark (libbenchmark-dev), and are left out where it is not installed.
 bench: $(VENV)/.stamp-package $(VENV)/.stamp-group-test

@@ -166,3 +166,43 @@ def test_what_cannot_be_is_refused() -> None:
 
     with pytest.raises(ValueError, match="no place"):
         System(models={ADDRESS: Crowded})
+
+
+def test_a_machine_that_goes_waits_for_threads_at_its_hardware() -> None:
+    """They hold the model, not the machine, and are without the GIL while they are in the core."""
+    model = Copier()
+    machines = 60
+    unexpected: list[BaseException] = []
+    gone = threading.Event()
+
+    def use() -> None:
+        while not gone.is_set():
+            try:
+                model.lower_interrupt()
+                model.dma_read(0x1000, 64)
+            except ValueError as refused:
+                assert "no device of a machine" in str(refused)
+            except OSError:
+                pass  # it is no bus master
+            except BaseException as error:
+                unexpected.append(error)
+                return
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(machines):
+            with System(models={ADDRESS: lambda: model}) as system:
+                assert system.models[ADDRESS] is model
+            del system
+    finally:
+        sys.setswitchinterval(before)
+        gone.set()
+        for thread in threads:
+            thread.join()
+    assert unexpected == []
+    with pytest.raises(ValueError, match="no device of a machine"):
+        model.lower_interrupt()
