@@ -95,9 +95,11 @@ test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
 
 # The Python suite where threads run side by side. With an interpreter of one's own:
 # make test-free-threaded FREE_THREADED=python3.14t
+# Hypothesis and numpy as wheels alone, if need be older ones: from source they want Rust and a while.
 test-free-threaded:
 	interpreter="$(FREE_THREADED)"; [[ -n $$interpreter ]] || interpreter=$$(.ci/free-threaded-python); \
-	$(MAKE) --no-print-directory test-python PYTHON="$$interpreter" VENV=$(BUILD)/venv-free-threaded
+	PIP_ONLY_BINARY=hypothesis,numpy $(MAKE) --no-print-directory test-python \
+	    PYTHON="$$interpreter" VENV=$(BUILD)/venv-free-threaded
 
 # Those in C++ want google-benchmark (libbenchmark-dev), and are left out where it is not installed.
 bench: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
