@@ -180,10 +180,10 @@ def test_a_machine_that_goes_waits_for_threads_at_its_hardware() -> None:
             try:
                 model.lower_interrupt()
                 model.dma_read(0x1000, 64)
-            except ValueError as refused:
-                assert "no device of a machine" in str(refused)
-            except OSError:
-                pass  # it is no bus master
+            except (OSError, ValueError) as refused:
+                # It is no bus master; or it is nobody's.
+                if isinstance(refused, ValueError) and "no device of a machine" not in str(refused):
+                    unexpected.append(refused)
             except BaseException as error:
                 unexpected.append(error)
                 return
