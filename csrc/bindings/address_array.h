@@ -53,7 +53,9 @@ class AddressArray {
     /// All of them as they are now: another thread may change the array.
     std::vector<std::uint64_t> copy() const {
         std::vector<std::uint64_t> numbers(size());
-        std::memcpy(numbers.data(), view_.buf, 8 * numbers.size());
+        if (!numbers.empty()) {  // of none there may be no address either
+            std::memcpy(numbers.data(), view_.buf, 8 * numbers.size());
+        }
         return numbers;
     }
     void set(std::size_t at, std::uint64_t value) {
