@@ -25,6 +25,9 @@ struct Instance {
     bool isolated_msi = false;              // interrupt remapping
     bool dirty_tracking = false;            // marks the pages that devices write to
     unsigned stage = 1;                     // of an SMMU: which of the two stages it has
+    std::uint64_t window_size = 0;          // of a POWER host bridge: its default window, in bytes
+    unsigned table_levels = 1;              // and how many levels its tables can have
+    bool eeh = false;                       // and whether it isolates endpoints that fail
     std::vector<ReservedRegion> reserved;
 };
 

@@ -22,7 +22,8 @@ namespace kvmiommu::iommu {
 class Device;
 class Ops;
 
-enum class DomainType : std::uint8_t { blocked, identity, unmanaged };
+/// `platform`: the windows that the platform's own code keeps (IOMMU_DOMAIN_PLATFORM).
+enum class DomainType : std::uint8_t { blocked, identity, unmanaged, platform };
 
 /// How far map_pages() came, and why no further.
 struct Mapped {

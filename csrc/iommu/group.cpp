@@ -19,7 +19,8 @@ void Group::add_device(Device& device) {
     const Lock lock(mutex_);
     assert(devices_.empty() || &devices_.front()->ops() == &device.ops());
     devices_.push_back(&device);
-    domain_ = &device.ops().default_domain();
+    ops().join(*this, device);
+    domain_ = &ops().default_domain_of(*this);
 }
 
 std::vector<ReservedRegion> Group::reserved_regions() const {
@@ -49,7 +50,7 @@ Result<> Group::claim_dma_owner(const void* owner) {
                       "drivers",
                       kClaim, id_, owner_ != nullptr, owner_count_);
     }
-    if (domain_ != &first_device().ops().default_domain()) {
+    if (domain_ != &ops().default_domain_of(*this)) {
         return refuse(EBUSY, "group {} is not in its default domain", kClaim, id_);
     }
     owner_ = owner;
@@ -73,7 +74,7 @@ bool Group::dma_owner_claimed() const {
 
 Result<> Group::use_default_domain() {
     const Lock lock(mutex_);
-    if (owner_ != nullptr || domain_ != &first_device().ops().default_domain()) {
+    if (owner_ != nullptr || domain_ != &ops().default_domain_of(*this)) {
         return refuse(EBUSY, "the DMA of group {} belongs to somebody else", kUseDefault, id_);
     }
     ++owner_count_;
@@ -88,11 +89,10 @@ void Group::unuse_default_domain() {
 
 Result<> Group::attach(Domain& domain) {
     const Lock lock(mutex_);
-    Ops& ops = first_device().ops();
-    if (domain_ != &ops.default_domain() && domain_ != &ops.blocked_domain()) {
+    if (domain_ != &ops().default_domain_of(*this) && domain_ != &ops().blocked_domain_of(*this)) {
         return refuse(EBUSY, "group {} is attached to another domain", kAttach, id_);
     }
-    if (&domain.ops() != &ops && !domain.spans_drivers()) {
+    if (&domain.ops() != &ops() && !domain.spans_drivers()) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kAttach, id_);
     }
     return set_domain(domain);
@@ -158,7 +158,7 @@ Result<> Group::set_domain(Domain& domain) {
     for (Device* const device : devices_) {
         domain_->detach_device(*device);
     }
-    IotlbControl* const control = first_device().ops().iotlb_control();
+    IotlbControl* const control = ops().iotlb_control();
     if (control != nullptr && domain.paging()) {
         domain.keep_translations(*control);
     }
@@ -167,8 +167,8 @@ Result<> Group::set_domain(Domain& domain) {
 }
 
 void Group::set_core_domain() {
-    Ops& ops = first_device().ops();
-    Domain& core = owner_ != nullptr ? ops.blocked_domain() : ops.default_domain();
+    Domain& core =
+        owner_ != nullptr ? ops().blocked_domain_of(*this) : ops().default_domain_of(*this);
     [[maybe_unused]] const auto set = set_domain(core);
     assert(set);
 }

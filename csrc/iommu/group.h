@@ -22,6 +22,17 @@ struct DmaTarget {
     bool stale = false;  // by a translation that is unmapped already
 };
 
+/// What a platform's driver keeps with a group (iommu_group_set_iommudata).
+class GroupData {
+  public:
+    virtual ~GroupData() = default;
+    GroupData(const GroupData&) = delete;
+    GroupData& operator=(const GroupData&) = delete;
+
+  protected:
+    GroupData() = default;
+};
+
 class Group {
   public:
     explicit Group(std::uint32_t id) : id_(id) {}
@@ -34,9 +45,13 @@ class Group {
 
     /// Adds a device, whose Ops are those of the group's other devices.
     void add_device(Device& device) EXCLUDES(mutex_);
+    /// The driver owns it.
+    void set_iommudata(GroupData& data) { iommudata_ = &data; }
 
     // --- afterwards the list of devices stays as it is ---
 
+    /// Null where the driver keeps nothing.
+    GroupData* iommudata() const { return iommudata_; }
     const std::vector<Device*>& devices() const { return devices_; }
     Device& first_device() const { return *devices_.front(); }
     /// The reserved regions of all its devices.
@@ -75,7 +90,10 @@ class Group {
     // Into a domain that takes every device.
     void set_core_domain() REQUIRES(mutex_);
 
+    Ops& ops() const { return first_device().ops(); }
+
     const std::uint32_t id_;
+    GroupData* iommudata_ = nullptr;
     std::vector<Device*> devices_;
     mutable Mutex mutex_;
     Domain* domain_ GUARDED_BY(mutex_) = nullptr;

@@ -15,6 +15,8 @@
 
 namespace kvmiommu::iommu {
 
+class Group;
+
 class Ops {
   public:
     virtual ~Ops() = default;
@@ -30,6 +32,12 @@ class Ops {
     virtual Domain& default_domain() = 0;
     /// Where no DMA gets through.
     virtual Domain& blocked_domain() = 0;
+
+    // The same for one group, where the platform keeps windows for each.
+    virtual Domain& default_domain_of(const Group&) { return default_domain(); }
+    virtual Domain& blocked_domain_of(const Group&) { return blocked_domain(); }
+    /// A device joins a group; after its other devices.
+    virtual void join(Group&, Device&) {}
 
     /// A domain for `device` under the semantics of the machine: what everybody who wants one calls
     /// (include/linux/iommu.h: iommu_paging_domain_alloc). As domain_alloc_paging().

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "base/base.h"
 #include "mm/locked_memory.h"
@@ -20,6 +21,17 @@ namespace kvmiommu::mm {
 inline constexpr std::uint64_t kTaskSize = (std::uint64_t{1} << 47) - kFrameSize;
 
 enum class Access : std::uint8_t { read, write };
+
+/// What an architecture keeps with an address space (mm_context_t); it goes with it.
+class MmContext {
+  public:
+    virtual ~MmContext() = default;
+    MmContext(const MmContext&) = delete;
+    MmContext& operator=(const MmContext&) = delete;
+
+  protected:
+    MmContext() = default;
+};
 
 class AddressSpace : public RefCounted {
   public:
@@ -42,6 +54,23 @@ class AddressSpace : public RefCounted {
     /// Has the last task left?
     virtual bool exited() const = 0;
 
+    /// The context of the machine's architecture, which is made when somebody first asks for it.
+    template <class Context>
+    Context& context() EXCLUDES(context_mutex_) {
+        const Lock lock(context_mutex_);
+        if (!context_) {
+            context_ = std::make_unique<Context>(memory_);
+        }
+        return static_cast<Context&>(*context_);
+    }
+
+    /// Once nobody can ask for it any more: what it still holds goes.
+    void drop_context() EXCLUDES(context_mutex_) {
+        std::unique_ptr<MmContext> gone;
+        const Lock lock(context_mutex_);
+        gone.swap(context_);
+    }
+
     PhysicalMemory& memory() { return memory_; }
     /// mm->locked_vm: mlock, VFIO's type1 and sPAPR containers, TCE tables.
     LockedMemory& locked_vm() { return locked_vm_; }
@@ -57,6 +86,8 @@ class AddressSpace : public RefCounted {
     const std::uint64_t page_size_;
     LockedMemory locked_vm_;
     LockedMemory pinned_vm_;
+    Mutex context_mutex_;
+    std::unique_ptr<MmContext> context_ GUARDED_BY(context_mutex_);
 };
 
 }  // namespace kvmiommu::mm

@@ -108,6 +108,24 @@ class RadixTree {
         return Translation{address_of(place, iova), F::protection(place.entry, place.level)};
     }
 
+    /// The entry for the smallest page at an iova, as it is; nothing where there is no table for
+    /// it.
+    std::optional<Entry> entry_at(std::uint64_t iova) const {
+        Entry* const place = entry_in(iova);
+        return place != nullptr ? std::optional(load(*place)) : std::nullopt;
+    }
+    /// From an iova on, the bytes that no table of the lowest level stands for; 0: one does.
+    std::uint64_t bytes_without_table(std::uint64_t iova) const {
+        const Top top = this->top();
+        if (!reaches(top, iova)) {
+            return 0;
+        }
+        const Place place = descend(map_, top, iova);
+        return place.row == nullptr || place.level == 0
+                   ? 0
+                   : align_down(iova, span(place.level)) + span(place.level) - iova;
+    }
+
     /// The entries that the hardware meets on its way to an iova, from the root on; none for an
     /// iova that the tree does not reach.
     std::vector<WalkStep> walk(std::uint64_t iova) const {
@@ -364,6 +382,15 @@ class RadixTree {
             place.entry = 0;
         }
         return place;
+    }
+    // The place of the entry for the smallest page at an iova; null: there is no table for it.
+    Entry* entry_in(std::uint64_t iova) const {
+        const Top top = this->top();
+        if (!reaches(top, iova)) {
+            return nullptr;
+        }
+        const Place place = descend(map_, top, iova);
+        return place.row == nullptr || place.level != 0 ? nullptr : place.row + place.index;
     }
     [[gnu::noinline]] PhysAddr iova_to_phys_in_fragments(std::uint64_t iova) const {
         return address_of(leaf_at(map_, iova), iova);
