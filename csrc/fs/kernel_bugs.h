@@ -18,6 +18,20 @@ enum class KernelBug : std::uint8_t {
     type1_dirty_stale_bits,
     // VFIO_IOMMU_UNMAP_DMA of a range that ends with the last byte of the space unmaps nothing.
     type1_unmap_to_the_last_byte,
+    // VFIO_IOMMU_MAP_DMA and UNMAP_DMA of a sPAPR container: an iova that is not aligned to the
+    // window's pages, or an unmap past its end, is answered with 1 instead of EINVAL.
+    spapr_check_answers_one,
+    // VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY of memory that entries lead to: 0 instead of EBUSY, and it
+    // stays pinned and charged.
+    spapr_unregister_while_mapped,
+    // VFIO_IOMMU_SPAPR_TCE_CREATE that the platform refuses: the table stays charged.
+    spapr_failed_window_stays_charged,
+    // H_PUT_TCE_INDIRECT: an entry without rights counts as mapped from the memory that it names,
+    // for good.
+    spapr_indirect_maps_without_rights,
+    // Until 6.12.117: of a range of TCEs only the first is held against the window. What is past
+    // its end is not touched here, and was in the kernel.
+    spapr_only_first_page_checked,
 };
 
 /// The bug of a name in a description ("type1-dirty-stale-bits").

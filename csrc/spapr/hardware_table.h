@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+//
+// The TCEs of one window, which a host bridge walks, and beside each the user address that it was
+// made from (arch/powerpc/include/asm/iommu.h: struct iommu_table; arch/powerpc/platforms/powernv/
+// pci-ioda-tce.c).
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/base.h"
+#include "iommu/pgtable/radix.h"
+#include "iommu/pgtable/tce.h"
+#include "iommu/translation.h"
+#include "mm/mm.h"
+#include "uapi/papr.h"
+
+namespace kvmiommu::spapr {
+
+/// What an entry says. Without rights it leads nowhere.
+struct Tce {
+    mm::PhysAddr address = 0;
+    std::uint64_t rights = 0;  // TCE_PCI_READ | TCE_PCI_WRITE
+
+    static constexpr std::uint64_t kRights = uapi::TCE_PCI_READ | uapi::TCE_PCI_WRITE;
+    static constexpr Tce of(std::uint64_t entry) { return {entry & ~kRights, entry & kRights}; }
+    constexpr std::uint64_t entry() const { return address | rights; }
+};
+
+class HardwareTable final : public RefCounted {
+  public:
+    struct Shape {
+        unsigned page_shift;
+        std::uint64_t offset;     // of its first page, in pages
+        std::uint64_t size;       // pages
+        std::uint64_t allocated;  // bytes that are charged for it
+        unsigned levels;
+        unsigned index_bits;      // of each level
+        std::uint64_t reach;      // pages that the tables have entries for; `size` at least
+        bool write_implies_read;  // in the entries
+        int beyond;               // errno for a page beyond reach
+    };
+    /// ENOMEM.
+    static Result<Ref<HardwareTable>> create(Census& census, mm::PhysicalMemory& memory,
+                                             const Shape& shape, FaultPoints& faults);
+
+    unsigned page_shift() const { return shape_.page_shift; }
+    std::uint64_t page_size() const { return std::uint64_t{1} << shape_.page_shift; }
+    /// Pages are counted from iova 0 on, so the window is [offset, offset + size).
+    std::uint64_t offset() const { return shape_.offset; }
+    std::uint64_t size() const { return shape_.size; }
+    std::uint64_t start() const { return shape_.offset << shape_.page_shift; }
+    std::uint64_t bytes() const { return shape_.size << shape_.page_shift; }
+    std::uint64_t allocated() const { return shape_.allocated; }
+    bool holds(std::uint64_t page) const { return page - shape_.offset < shape_.size; }
+
+    /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the
+    /// platform says beyond reach; ENOMEM.
+    Result<Tce> exchange(std::uint64_t page, Tce tce, FaultPoints& faults);
+    /// As the hardware reads it.
+    Tce get(std::uint64_t page) const;
+    /// How a device's access ends; nothing: a fault.
+    std::optional<iommu::Translation> translate(std::uint64_t iova) const;
+    /// Pages from this one on that no table of TCEs stands for.
+    std::uint64_t pages_without_table(std::uint64_t page) const;
+
+    // --- user addresses (it_userspace) ---
+
+    /// The user address that a page's TCE was made from; nothing where there is no room for one.
+    std::optional<std::uint64_t> user_address(std::uint64_t page) const;
+    /// Makes room for a page's user address. False: no memory, or beyond reach.
+    bool make_room(std::uint64_t page, FaultPoints& faults);
+    /// Once there is room.
+    void set_user_address(std::uint64_t page, std::uint64_t address);
+
+    using Tree = iommu::pgtable::RadixTable<iommu::pgtable::Tce>;
+    /// create() is what makes one.
+    HardwareTable(Census& census, const Shape& shape, Tree tces, Tree users)
+        : RefCounted(census, "iommu_table"),
+          shape_(shape),
+          tces_(std::move(tces)),
+          users_(std::move(users)) {}
+
+  private:
+    // Where the trees have a page.
+    std::uint64_t place(std::uint64_t page) const {
+        return (page - shape_.offset) << shape_.page_shift;
+    }
+    bool reaches(std::uint64_t page) const { return page - shape_.offset < shape_.reach; }
+
+    const Shape shape_;
+    Tree tces_;
+    Tree users_;
+};
+
+}  // namespace kvmiommu::spapr

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+
+#include "spapr/hypercalls.h"
+
+#include <bit>
+
+#include "spapr/registered_memory.h"
+#include "uapi/papr.h"
+
+namespace kvmiommu::spapr {
+
+namespace {
+
+constexpr Source kCreate{"arch/powerpc/kvm/book3s_64_vio.c: kvm_vm_ioctl_create_spapr_tce"};
+constexpr std::uint64_t kMostEntries = 512;
+constexpr std::uint64_t kListAlignment = 4096;
+
+// Are `pages` pages from a bus address on in the window? (iommu_tce_check_ioba)
+bool in_window(const Caller& caller, const GuestTable& table, std::uint64_t ioba,
+               std::uint64_t pages) {
+    const GuestTable::Window& window = table.window();
+    if (!is_aligned(ioba, std::uint64_t{1} << window.page_shift)) {
+        return false;
+    }
+    const std::uint64_t first = ioba >> window.page_shift;
+    if (!caller.whole_range) {
+        return first - window.offset < window.size;
+    }
+    return first >= window.offset && first + pages >= first &&
+           first - window.offset + pages <= window.size;
+}
+
+// Could an entry with rights be put? Answers the user address behind it. (kvmppc_tce_validate)
+std::optional<std::uint64_t> valid_address(const Caller& caller, const GuestTable& table, Tce tce) {
+    if (!is_aligned(tce.address, std::uint64_t{1} << table.page_shift())) {
+        return std::nullopt;
+    }
+    const auto address = caller.memory.user_address(tce.address);
+    if (!address) {
+        return std::nullopt;
+    }
+    for (const TableLink& link : table.links()) {
+        const auto region = RegisteredMemory::of(caller.mm).find(*address, link.table->page_size());
+        if (!region || !region->translate(*address, link.table->page_shift())) {
+            return std::nullopt;
+        }
+    }
+    return address;
+}
+
+// The pages of a hardware table that one page of a guest table is.
+struct Subpages {
+    Subpages(const GuestTable& guest, const HardwareTable& hardware, std::uint64_t entry)
+        : count(std::uint64_t{1} << (guest.page_shift() - hardware.page_shift())),
+          first(entry * count) {}
+
+    std::uint64_t count;
+    std::uint64_t first;
+};
+
+// (kvmppc_tce_iommu_mapped_dec)
+bool let_go(const Caller& caller, HardwareTable& table, std::uint64_t page) {
+    const auto address = table.user_address(page);
+    if (!address) {
+        return true;
+    }
+    const auto region = RegisteredMemory::of(caller.mm).find(*address, table.page_size());
+    if (!region) {
+        return false;
+    }
+    region->unmap();
+    table.set_user_address(page, 0);
+    return true;
+}
+
+// (kvmppc_tce_iommu_do_unmap)
+std::int64_t unmap_page(const Caller& caller, HardwareTable& table, std::uint64_t page) {
+    const auto old = table.exchange(page, {}, caller.faults);
+    if (!old) {
+        return uapi::H_TOO_HARD;
+    }
+    if (old->rights != 0 && !let_go(caller, table, page)) {
+        [[maybe_unused]] const auto back = table.exchange(page, *old, caller.faults);
+        return uapi::H_TOO_HARD;
+    }
+    return uapi::H_SUCCESS;
+}
+
+// (kvmppc_tce_iommu_do_map)
+std::int64_t map_page(const Caller& caller, HardwareTable& table, std::uint64_t page,
+                      std::uint64_t address, std::uint64_t rights) {
+    if (!table.make_room(page, caller.faults)) {
+        return uapi::H_TOO_HARD;
+    }
+    const auto region = RegisteredMemory::of(caller.mm).find(address, table.page_size());
+    if (!region) {
+        return uapi::H_TOO_HARD;  // a version 1 container; user space maps by itself
+    }
+    const auto physical = region->translate(address, table.page_shift());
+    if (!physical || !region->map()) {
+        return uapi::H_TOO_HARD;
+    }
+    const auto old = table.exchange(page, {*physical, rights}, caller.faults);
+    if (!old) {
+        region->unmap();
+        return uapi::H_TOO_HARD;
+    }
+    if (old->rights != 0) {
+        let_go(caller, table, page);
+    }
+    table.set_user_address(page, address);
+    return uapi::H_SUCCESS;
+}
+
+// (kvmppc_tce_iommu_map)
+std::int64_t map(const Caller& caller, const GuestTable& guest, HardwareTable& table,
+                 std::uint64_t entry, std::uint64_t address, std::uint64_t rights) {
+    const Subpages pages(guest, table, entry);
+    std::int64_t answer = uapi::H_SUCCESS;
+    for (std::uint64_t at = 0; at < pages.count && answer == uapi::H_SUCCESS; ++at) {
+        answer =
+            map_page(caller, table, pages.first + at, address + (at << table.page_shift()), rights);
+    }
+    return answer;
+}
+
+// (kvmppc_tce_iommu_unmap)
+std::int64_t unmap(const Caller& caller, const GuestTable& guest, HardwareTable& table,
+                   std::uint64_t entry) {
+    const Subpages pages(guest, table, entry);
+    std::int64_t answer = uapi::H_SUCCESS;
+    for (std::uint64_t at = 0; at < pages.count && answer == uapi::H_SUCCESS; ++at) {
+        answer = unmap_page(caller, table, pages.first + at);
+    }
+    return answer;
+}
+
+// (kvmppc_clear_tce)
+void clear(const Caller& caller, const GuestTable& guest, HardwareTable& table,
+           std::uint64_t entry) {
+    const Subpages pages(guest, table, entry);
+    for (std::uint64_t at = 0; at < pages.count; ++at) {
+        [[maybe_unused]] const auto old = table.exchange(pages.first + at, {}, caller.faults);
+    }
+}
+
+// An entry into all hardware tables, then into the guest's. Where it fails, the entry of that
+// hardware table is cleared; those before have the new one.
+std::int64_t put(const Caller& caller, GuestTable& guest, std::uint64_t entry, std::uint64_t value,
+                 std::optional<std::uint64_t> address) {
+    for (const TableLink& link : guest.links()) {
+        const std::int64_t answer =
+            address ? map(caller, guest, *link.table, entry, *address, Tce::of(value).rights)
+                    : unmap(caller, guest, *link.table, entry);
+        if (answer != uapi::H_SUCCESS) {
+            clear(caller, guest, *link.table, entry);
+            return answer;
+        }
+    }
+    guest.put(entry - guest.window().offset, value);
+    return uapi::H_SUCCESS;
+}
+
+}  // namespace
+
+Result<> GuestTables::add(GuestTable& table) {
+    if (find(table.liobn()) != nullptr) {
+        return refuse(EBUSY, "there is a table for bus {:x}", kCreate, table.liobn());
+    }
+    tables_.insert(tables_.begin(), &table);
+    return {};
+}
+
+std::int64_t h_put_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                       std::uint64_t value) {
+    GuestTable* const table = caller.tables.find(liobn);
+    if (table == nullptr) {
+        return uapi::H_TOO_HARD;
+    }
+    if (!in_window(caller, *table, ioba, 1)) {
+        return uapi::H_PARAMETER;
+    }
+    std::optional<std::uint64_t> address;
+    if (Tce::of(value).rights != 0) {
+        address = valid_address(caller, *table, Tce::of(value));
+        if (!address) {
+            return uapi::H_TOO_HARD;
+        }
+    }
+    return put(caller, *table, ioba >> table->page_shift(), value, address);
+}
+
+std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                                std::uint64_t list, std::uint64_t pages) {
+    GuestTable* const table = caller.tables.find(liobn);
+    if (table == nullptr) {
+        return uapi::H_TOO_HARD;
+    }
+    if (pages > kMostEntries || !is_aligned(list, kListAlignment) ||
+        !in_window(caller, *table, ioba, pages)) {
+        return uapi::H_PARAMETER;
+    }
+    const auto entries = caller.memory.user_address(list);
+    if (!entries) {
+        return uapi::H_TOO_HARD;
+    }
+    std::uint64_t values[kMostEntries];
+    if (!caller.mm.copy_in(values, *entries, pages * sizeof values[0])) {
+        return uapi::H_TOO_HARD;
+    }
+    for (std::uint64_t at = 0; at < pages; ++at) {
+        values[at] = std::byteswap(values[at]);
+        if (Tce::of(values[at]).rights != 0 &&
+            !valid_address(caller, *table, Tce::of(values[at]))) {
+            return uapi::H_TOO_HARD;
+        }
+    }
+    const std::uint64_t first = ioba >> table->page_shift();
+    for (std::uint64_t at = 0; at < pages; ++at) {
+        // An entry without rights is taken for one to be mapped as well: it must lead somewhere.
+        auto address = caller.memory.user_address(Tce::of(values[at]).address);
+        if (!address) {
+            return uapi::H_PARAMETER;
+        }
+        if (Tce::of(values[at]).rights == 0 && caller.indirect_clears) {
+            address = std::nullopt;
+        }
+        const std::int64_t answer = put(caller, *table, first + at, values[at], address);
+        if (answer != uapi::H_SUCCESS) {
+            return answer;
+        }
+    }
+    return uapi::H_SUCCESS;
+}
+
+std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                         std::uint64_t value, std::uint64_t pages) {
+    GuestTable* const table = caller.tables.find(liobn);
+    if (table == nullptr) {
+        return uapi::H_TOO_HARD;
+    }
+    if (!in_window(caller, *table, ioba, pages) || Tce::of(value).rights != 0) {
+        return uapi::H_PARAMETER;
+    }
+    const std::uint64_t first = ioba >> table->page_shift();
+    for (const TableLink& link : table->links()) {
+        for (std::uint64_t at = 0; at < pages; ++at) {
+            const std::int64_t answer = unmap(caller, *table, *link.table, first + at);
+            if (answer != uapi::H_SUCCESS) {
+                return answer;
+            }
+        }
+    }
+    for (std::uint64_t at = 0; at < pages; ++at) {
+        table->put(first + at - table->window().offset, value);
+    }
+    return uapi::H_SUCCESS;
+}
+
+std::int64_t h_get_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                       std::uint64_t& tce) {
+    const GuestTable* const table = caller.tables.find(liobn);
+    if (table == nullptr) {
+        return uapi::H_TOO_HARD;
+    }
+    if (!in_window(caller, *table, ioba, 1)) {
+        return uapi::H_PARAMETER;
+    }
+    tce = table->get((ioba >> table->page_shift()) - table->window().offset);
+    return uapi::H_SUCCESS;
+}
+
+}  // namespace kvmiommu::spapr

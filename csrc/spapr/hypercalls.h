@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+//
+// The hypercalls of a guest that concern its TCE tables, as far as the kernel answers them
+// (arch/powerpc/kvm/book3s_64_vio.c). Their bits and numbers: LoPAR, "TCE hypervisor calls".
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/base.h"
+#include "mm/mm.h"
+#include "spapr/guest_table.h"
+
+namespace kvmiommu::spapr {
+
+/// Guest physical memory.
+class GuestMemory {
+  public:
+    virtual ~GuestMemory() = default;
+    /// The user address behind a guest address; nothing: there is no memory.
+    virtual std::optional<std::uint64_t> user_address(std::uint64_t guest) const = 0;
+
+  protected:
+    GuestMemory() = default;
+};
+
+/// The tables of one virtual machine. Its lock guards them.
+class GuestTables {
+  public:
+    /// EBUSY there is one for this bus.
+    Result<> add(GuestTable& table);
+    void remove(GuestTable& table) { std::erase(tables_, &table); }
+    GuestTable* find(std::uint64_t liobn) const {
+        for (GuestTable* const table : tables_) {
+            if (table->liobn() == liobn) {
+                return table;
+            }
+        }
+        return nullptr;
+    }
+    const std::vector<GuestTable*>& tables() const { return tables_; }
+
+  private:
+    std::vector<GuestTable*> tables_;  // the newest first
+};
+
+/// Who makes a hypercall.
+struct Caller {
+    const GuestTables& tables;
+    const GuestMemory& memory;
+    mm::AddressSpace& mm;
+    FaultPoints& faults;
+    // Is an entry of a list without rights one to be cleared? The kernel maps it to nothing and
+    // counts that as a mapping (spapr-indirect-maps-without-rights).
+    bool indirect_clears = false;
+    // Does a range have to lie in the window as a whole (spapr-only-first-page-checked)?
+    bool whole_range = true;
+};
+
+// Each answers what the guest finds in r3. H_TOO_HARD: user space has to answer. H_PARAMETER: the
+// bus address is not aligned, or out of the window; and what each adds.
+
+/// Maps the page at a bus address to a guest address with rights, or without rights unmaps it.
+/// H_TOO_HARD: no such bus, no such guest memory, not registered behind a hardware table.
+std::int64_t h_put_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                       std::uint64_t tce);
+/// The same for the entries of a list in guest memory, big-endian. H_PARAMETER: more than 512, or
+/// the list is not aligned to 4 KiB. All are looked at before one is put.
+std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                                std::uint64_t list, std::uint64_t pages);
+/// Unmaps pages and leaves `value` in their entries. H_PARAMETER: it has rights.
+std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                         std::uint64_t value, std::uint64_t pages);
+/// `tce` becomes the entry, which is r4 for the guest.
+std::int64_t h_get_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
+                       std::uint64_t& tce);
+
+}  // namespace kvmiommu::spapr

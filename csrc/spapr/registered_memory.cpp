@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+
+#include "spapr/registered_memory.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace kvmiommu::spapr {
+
+namespace {
+
+constexpr Source kNew{"arch/powerpc/mm/book3s64/iommu_api.c: mm_iommu_do_alloc"};
+constexpr Source kPut{"arch/powerpc/mm/book3s64/iommu_api.c: mm_iommu_put"};
+constexpr Source kTranslate{"arch/powerpc/mm/book3s64/iommu_api.c: mm_iommu_ua_to_hpa"};
+
+std::uint64_t bytes_of(Range range) {
+    return range.last - range.start + 1;
+}
+
+}  // namespace
+
+MemoryRegion::MemoryRegion(Census& census, mm::PhysicalMemory& memory, std::uint64_t page_size,
+                           Range range, std::vector<mm::PhysicalRun> runs)
+    : RefCounted(census, "mm_iommu_table_group_mem"),
+      memory_(memory),
+      range_(range),
+      // Only pages of hugetlbfs, of which there are none, could be more than the kernel's.
+      page_shift_(static_cast<unsigned>(std::countr_zero(page_size))),
+      runs_(std::move(runs)) {
+    std::uint64_t end = range_.start;
+    for (const mm::PhysicalRun& run : runs_) {
+        end += run.bytes;
+        ends_.push_back(end);
+    }
+}
+
+MemoryRegion::~MemoryRegion() {
+    for (const mm::PhysicalRun& run : runs_) {
+        memory_.unpin(run);
+    }
+}
+
+Result<mm::PhysAddr> MemoryRegion::translate(std::uint64_t address, unsigned page_shift) const {
+    if (page_shift > page_shift_) {
+        return refuse(EFAULT, "pages of 2^{} bytes, memory in pieces of 2^{}", kTranslate,
+                      page_shift, page_shift_);
+    }
+    const auto after = std::upper_bound(ends_.begin(), ends_.end(), address);
+    if (after == ends_.end()) {
+        return refuse(EFAULT, "user address {:x} is past the region", kTranslate, address);
+    }
+    const mm::PhysicalRun& run = runs_[static_cast<std::size_t>(after - ends_.begin())];
+    return run.address + (run.bytes - (*after - address));
+}
+
+Ref<MemoryRegion> RegisteredMemory::get(std::uint64_t address, std::uint64_t bytes) {
+    const Lock lock(mutex_);
+    for (const Ref<MemoryRegion>& region : regions_) {
+        if (region->range_.start == address && bytes_of(region->range_) == bytes) {
+            ++region->used_;
+            return region;
+        }
+    }
+    return nullptr;
+}
+
+Result<Ref<MemoryRegion>> RegisteredMemory::create(fs::Task& task, std::uint64_t address,
+                                                   std::uint64_t bytes) {
+    mm::AddressSpace& mm = task.mm();
+    const std::uint64_t pages = bytes / mm.page_size();
+    TRY(mm.locked_vm().charge(pages, task.limit(fs::Resource::memlock) / mm.page_size(),
+                              task.capable(fs::Capability::ipc_lock)));
+    std::vector<mm::PhysicalRun> runs;
+    const auto undo = [&](const Refusal& refusal) {
+        for (const mm::PhysicalRun& run : runs) {
+            memory_.unpin(run);
+        }
+        mm.locked_vm().uncharge(pages);
+        return std::unexpected(refusal);
+    };
+    if (bytes == 0 || task.faults().fails()) {
+        return undo(
+            refuse(ENOMEM, "a region of {:x} bytes needs an array of as many pages", kNew, bytes)
+                .error());
+    }
+    for (std::uint64_t done = 0; done < bytes;) {
+        const auto run = mm.pin(address + done, bytes - done, mm::Access::write);
+        if (!run) {
+            return undo(run.error());
+        }
+        runs.push_back(*run);
+        done += run->bytes;
+    }
+    const Range range{address, address + (bytes - 1)};
+    {
+        const Lock lock(mutex_);
+        const auto met =
+            std::find_if(regions_.begin(), regions_.end(), [&](const Ref<MemoryRegion>& other) {
+                return other->range_.start <= range.last && range.start <= other->range_.last;
+            });
+        if (met == regions_.end()) {
+            auto region = make<MemoryRegion>(task.kernel().census(), memory_, mm.page_size(), range,
+                                             std::move(runs));
+            regions_.push_back(region);
+            return region;
+        }
+    }
+    return undo(refuse(EINVAL, "[{:x}, {:x}] meets a region that is registered", kNew, range.start,
+                       range.last)
+                    .error());
+}
+
+Result<> RegisteredMemory::put(mm::AddressSpace& mm, const Ref<MemoryRegion>& region) {
+    Ref<MemoryRegion> gone;
+    {
+        const Lock lock(mutex_);
+        if (region->used_ == 0) {
+            return refuse(ENOENT, "the region is not registered", kPut);
+        }
+        if (--region->used_ != 0) {
+            return {};
+        }
+        std::uint64_t unmapped = 1;
+        if (!region->mapped_.compare_exchange_strong(unmapped, 0)) {
+            ++region->used_;
+            return refuse(EBUSY, "{} entries lead to the region", kPut, unmapped - 1);
+        }
+        const auto found = std::find(regions_.begin(), regions_.end(), region);
+        gone = std::move(*found);
+        regions_.erase(found);
+    }
+    mm.locked_vm().uncharge(bytes_of(region->range_) / mm.page_size());
+    return {};
+}
+
+Ref<MemoryRegion> RegisteredMemory::find(std::uint64_t address, std::uint64_t bytes) {
+    const Lock lock(mutex_);
+    for (const Ref<MemoryRegion>& region : regions_) {
+        if (region->holds(address, bytes)) {
+            return region;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace kvmiommu::spapr

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+//
+// Memory of a process that is pinned beforehand, region by region, so that an entry of a table can
+// be made without pinning anything (arch/powerpc/mm/book3s64/iommu_api.c).
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "base/base.h"
+#include "fs/task.h"
+#include "mm/mm.h"
+
+namespace kvmiommu::spapr {
+
+class RegisteredMemory;
+
+/// One region (mm_iommu_table_group_mem_t). It is pinned as long as it is registered, and that as
+/// long as something is mapped from it.
+class MemoryRegion final : public RefCounted {
+  public:
+    MemoryRegion(Census& census, mm::PhysicalMemory& memory, std::uint64_t page_size, Range range,
+                 std::vector<mm::PhysicalRun> runs);
+    ~MemoryRegion() override;
+
+    /// User addresses.
+    Range range() const { return range_; }
+    /// Does it hold all `bytes` bytes from a user address on?
+    bool holds(std::uint64_t address, std::uint64_t bytes) const {
+        return range_.start <= address && address + (bytes - 1) <= range_.last &&
+               bytes - 1 <= range_.last - range_.start;
+    }
+    /// The physical address behind a user address that it holds, for pages of 2^`page_shift`
+    /// bytes. EFAULT: its memory is in smaller pieces than that. (mm_iommu_ua_to_hpa)
+    Result<mm::PhysAddr> translate(std::uint64_t address, unsigned page_shift) const;
+
+    /// One more entry leads to it. False: it is being unregistered. (mm_iommu_mapped_inc)
+    bool map() {
+        std::uint64_t seen = mapped_.load(std::memory_order_relaxed);
+        while (seen != 0) {
+            if (mapped_.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    /// One less. Never below the one that registering it gave. (mm_iommu_mapped_dec)
+    void unmap() {
+        std::uint64_t seen = mapped_.load(std::memory_order_relaxed);
+        while (seen > 1 &&
+               !mapped_.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel)) {
+        }
+    }
+    std::uint64_t mapped() const { return mapped_.load(std::memory_order_relaxed); }
+
+  private:
+    friend class RegisteredMemory;
+
+    mm::PhysicalMemory& memory_;
+    const Range range_;
+    const unsigned page_shift_;  // the largest page of a table that it can be mapped with
+    const std::vector<mm::PhysicalRun> runs_;
+    std::vector<std::uint64_t> ends_;  // user addresses where the runs end, ascending
+    std::atomic<std::uint64_t> mapped_{1};
+    std::uint64_t used_ = 1;  // guarded by RegisteredMemory's lock
+};
+
+/// The regions of one address space.
+class RegisteredMemory final : public mm::MmContext {
+  public:
+    explicit RegisteredMemory(mm::PhysicalMemory& memory) : memory_(memory) {}
+    static RegisteredMemory& of(mm::AddressSpace& mm) { return mm.context<RegisteredMemory>(); }
+
+    /// The region that is exactly this, with one more user; or null. (mm_iommu_get)
+    Ref<MemoryRegion> get(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
+    /// Pins and charges a new region. ENOMEM past the limit of the task, or no bytes; EFAULT what
+    /// cannot be pinned for writing; EINVAL it meets another one. (mm_iommu_new)
+    Result<Ref<MemoryRegion>> create(fs::Task& task, std::uint64_t address, std::uint64_t bytes)
+        EXCLUDES(mutex_);
+    /// One user less. With the last one it goes, unless something is mapped from it: EBUSY. ENOENT
+    /// it has no users. (mm_iommu_put)
+    Result<> put(mm::AddressSpace& mm, const Ref<MemoryRegion>& region) EXCLUDES(mutex_);
+    /// The region that holds all of it, or null. It does not look across two. (mm_iommu_lookup)
+    Ref<MemoryRegion> find(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
+
+  private:
+    mm::PhysicalMemory& memory_;
+    Mutex mutex_;
+    std::vector<Ref<MemoryRegion>> regions_ GUARDED_BY(mutex_);
+};
+
+}  // namespace kvmiommu::spapr

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// spapr: I/O on POWER. Windows of TCEs (translation control entries), the memory that is registered
+// for them, and the tables of guests.
+//
+// Vocabulary
+//   Tce               what an entry says: an address and whether a device may read and write there
+//   HardwareTable     the TCEs of one window, which a host bridge walks (struct iommu_table)
+//   TableGroup        the windows of one partitionable endpoint, which is an IOMMU group
+//                     (struct iommu_table_group): PowernvTableGroup, PseriesTableGroup
+//   PowernvOps, PseriesOps
+//                     the IOMMU driver of bare metal and of a guest of a hypervisor
+//   RegisteredMemory  memory of a process that was pinned beforehand, region by region
+//                     (mm_iommu_table_group_mem_t)
+//   GuestTable        the TCEs that a guest sees for one bus number (liobn), kept by KVM
+//                     (struct kvmppc_spapr_tce_table)
+//   GuestTables       those of one virtual machine, and the hypercalls that use them
+//
+// Owners
+//   A HardwareTable is held by the container that made it, by each group whose window it is and by
+//   each GuestTable that it stands behind; its memory goes with the last of them.
+//   A registered region is held by the containers that registered it, and is pinned until nothing
+//   is mapped from it. The regions of a process belong to its address space.
+//   A GuestTable is held by its descriptor and by the mappings of it.
+//
+// Lock order: TableGroup; RegisteredMemory. GuestTables has none of its own: the virtual machine's
+// guards it. TCEs are exchanged without a lock.
+
+#pragma once
+
+#include "spapr/guest_table.h"
+#include "spapr/hardware_table.h"
+#include "spapr/hypercalls.h"
+#include "spapr/powernv.h"
+#include "spapr/pseries.h"
+#include "spapr/registered_memory.h"
+#include "spapr/table_group.h"
+#include "spapr/tce_ops.h"

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+//
+// The windows of one partitionable endpoint, which is an IOMMU group (arch/powerpc/include/asm/
+// iommu.h: struct iommu_table_group). Platforms differ in how a window is made and in what the
+// hypervisor or the firmware is asked for; their names are those of iommu_table_group_ops.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "base/base.h"
+#include "iommu/iommu.h"
+#include "spapr/hardware_table.h"
+
+namespace kvmiommu::spapr {
+
+/// IOMMU_TABLE_GROUP_MAX_TABLES.
+inline constexpr unsigned kMostWindows = 2;
+
+/// What firmware says of an endpoint.
+struct Windows {
+    std::uint64_t dma32_start = 0;
+    std::uint64_t dma32_size = 0;  // bytes of the default window
+    std::uint64_t page_sizes = 0;  // of any window, a bit each
+    unsigned most = kMostWindows;  // max_dynamic_windows_supported
+    unsigned levels = 1;           // of a table, at most
+};
+
+class TableGroup : public iommu::GroupData {
+  public:
+    const Windows& windows() const { return windows_; }
+    /// The table of window `number`, or null.
+    Ref<HardwareTable> table(unsigned number) const EXCLUDES(mutex_);
+
+    /// Bytes that a table would be charged as; 0: there can be none such.
+    virtual std::uint64_t table_size(unsigned page_shift, std::uint64_t window_size,
+                                     unsigned levels) const = 0;
+    /// A table for window `number`. What the platform says; ENOMEM.
+    virtual Result<Ref<HardwareTable>> create_table(unsigned number, unsigned page_shift,
+                                                    std::uint64_t window_size, unsigned levels,
+                                                    FaultPoints& faults) EXCLUDES(mutex_) = 0;
+    /// Has the bridge walk a table of create_table(), of this group or of another.
+    virtual Result<> set_window(unsigned number, const Ref<HardwareTable>& table)
+        EXCLUDES(mutex_) = 0;
+    /// What fails leaves the window where it is; nobody looks at it (tce_iommu_remove_window).
+    virtual void unset_window(unsigned number) EXCLUDES(mutex_) = 0;
+    /// Somebody takes the endpoint's DMA over from the kernel, or gives it back. Once for each
+    /// device; the first one counts.
+    virtual void take_ownership() EXCLUDES(mutex_) = 0;
+    virtual void release_ownership() EXCLUDES(mutex_) = 0;
+    /// Are two groups of one platform, so that they can share tables?
+    virtual bool like(const TableGroup& other) const = 0;
+
+    /// How a device's access ends; nothing: a fault.
+    std::optional<iommu::Translation> translate(std::uint64_t iova) const EXCLUDES(mutex_);
+
+  protected:
+    TableGroup(Census& census, mm::PhysicalMemory& memory, std::uint64_t page_size,
+               const Windows& windows)
+        : census_(census), memory_(memory), page_size_(page_size), windows_(windows) {}
+
+    Census& census_;
+    mm::PhysicalMemory& memory_;
+    const std::uint64_t page_size_;  // of the kernel
+
+    mutable Mutex mutex_;
+    std::array<Ref<HardwareTable>, kMostWindows> tables_ GUARDED_BY(mutex_);
+
+  private:
+    const Windows windows_;
+};
+
+/// Where a group's devices are while somebody has taken them over: they reach what the windows
+/// lead to.
+class WindowsDomain final : public iommu::Domain {
+  public:
+    WindowsDomain(const iommu::Ops& ops, TableGroup& group)
+        : Domain(ops, iommu::DomainType::platform, 0, {0, ~std::uint64_t{0}}), group_(group) {}
+
+    Result<> attach_device(iommu::Device&) override {
+        group_.take_ownership();
+        return {};
+    }
+    iommu::Mapped map_pages(std::uint64_t, mm::PhysAddr, std::uint64_t, std::uint64_t,
+                            std::uint32_t, FaultPoints&) override {
+        return {};
+    }
+    std::uint64_t unmap_pages(std::uint64_t, std::uint64_t, std::uint64_t) override { return 0; }
+    mm::PhysAddr iova_to_phys(std::uint64_t iova) const override {
+        const auto found = group_.translate(iova);
+        return found ? found->address : 0;
+    }
+    std::optional<iommu::Translation> translate(std::uint64_t iova) const override {
+        return group_.translate(iova);
+    }
+
+  private:
+    TableGroup& group_;
+};
+
+/// Where they are otherwise: the kernel maps for its own drivers, which goes through as it is here.
+class KernelDomain final : public iommu::Domain {
+  public:
+    KernelDomain(const iommu::Ops& ops, TableGroup& group)
+        : Domain(ops, iommu::DomainType::identity, 0, {0, ~std::uint64_t{0}}), group_(group) {}
+
+    Result<> attach_device(iommu::Device&) override {
+        group_.release_ownership();
+        return {};
+    }
+    iommu::Mapped map_pages(std::uint64_t, mm::PhysAddr, std::uint64_t, std::uint64_t,
+                            std::uint32_t, FaultPoints&) override {
+        return {};
+    }
+    std::uint64_t unmap_pages(std::uint64_t, std::uint64_t, std::uint64_t) override { return 0; }
+    mm::PhysAddr iova_to_phys(std::uint64_t iova) const override { return iova; }
+
+  private:
+    TableGroup& group_;
+};
+
+}  // namespace kvmiommu::spapr
