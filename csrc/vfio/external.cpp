@@ -29,4 +29,9 @@ void file_set_kvm(fs::File& file, RefCounted* kvm) {
     }
 }
 
+iommu::Group* file_iommu_group(fs::File& file) {
+    auto* const group = dynamic_cast<GroupFile*>(&file);
+    return group != nullptr ? &group->group().iommu_group() : nullptr;
+}
+
 }  // namespace kvmiommu::vfio

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // What others may ask of a VFIO file without knowing VFIO (drivers/vfio/vfio_main.c:
-// vfio_file_is_valid, vfio_file_enforced_coherent, vfio_file_set_kvm). Any file may be asked; one
-// that is not VFIO's gets the neutral answer.
+// vfio_file_is_valid, vfio_file_enforced_coherent, vfio_file_set_kvm, vfio_file_iommu_group). Any
+// file may be asked; one that is not VFIO's gets the neutral answer.
 
 #pragma once
 
 #include "fs/file.h"
+#include "iommu/group.h"
 
 namespace kvmiommu::vfio {
 
@@ -17,5 +18,8 @@ bool file_enforced_coherent(fs::File& file);
 /// The virtual machine that its devices are to serve from their next open on; null: none. The
 /// caller keeps `kvm` alive until it says null.
 void file_set_kvm(fs::File& file, RefCounted* kvm);
+
+/// The IOMMU group that it opens; null for everything but a group (vfio_file_iommu_group).
+iommu::Group* file_iommu_group(fs::File& file);
 
 }  // namespace kvmiommu::vfio

@@ -8,12 +8,18 @@
 #include "vfio/noiommu.h"
 #include "vfio/pci_device.h"
 #include "vfio/probe_device.h"
+#include "vfio/tce_container.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
 
 Module::Module(fs::Kernel& kernel, const Options& options) : kernel_(kernel), options_(options) {
-    drivers_.push_back(std::make_unique<Type1Driver>(kernel, options_));
+    // Which one the kernel was built with.
+    if (kernel.abi() == uapi::Abi::power) {
+        drivers_.push_back(std::make_unique<TceDriver>(kernel, options_.eeh));
+    } else {
+        drivers_.push_back(std::make_unique<Type1Driver>(kernel, options_));
+    }
     // Registered when VFIO itself is loaded, so it is the oldest.
     drivers_.push_back(std::make_unique<NoiommuDriver>(kernel, options_));
     kernel_.nodes().add("/dev/vfio/vfio", 0666,

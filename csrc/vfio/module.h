@@ -16,12 +16,13 @@
 
 namespace kvmiommu::vfio {
 
-/// Module parameters, by the kernel's names.
+/// Module parameters, by the kernel's names, and what the platform has.
 struct Options {
     std::uint32_t dma_entry_limit = 65535;    // vfio_iommu_type1: mappings of one container
     bool disable_hugepages = false;           // vfio_iommu_type1: map page by page
     bool allow_unsafe_interrupts = false;     // vfio_iommu_type1: without isolated interrupts
     bool enable_unsafe_noiommu_mode = false;  // vfio
+    bool eeh = false;                         // the platform handles errors of endpoints (EEH)
 };
 
 class Module {

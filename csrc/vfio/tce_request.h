@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+//
+// The structs of sPAPR's requests. They are copied in by each request itself, which has looked at
+// the container before.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/base.h"
+#include "fs/task.h"
+
+namespace kvmiommu::vfio {
+
+/// The first `smallest` bytes of a struct that begins with argsz; what comes behind is 0. EFAULT,
+/// then EINVAL for a smaller argsz.
+template <class T>
+Result<T> take_request(fs::Task& task, std::uint64_t argument, std::size_t smallest = sizeof(T)) {
+    constexpr Source kSource{"drivers/vfio/vfio_iommu_spapr_tce.c: tce_iommu_ioctl"};
+    T request{};
+    TRY(task.mm().copy_in(&request, argument, smallest));
+    if (request.argsz < smallest) {
+        return refuse(EINVAL, "argsz {} is below {}, the smallest struct of this request", kSource,
+                      request.argsz, smallest);
+    }
+    return request;
+}
+
+/// As take_request(), of a struct whose flags must be 0.
+template <class T>
+Result<T> take_without_flags(fs::Task& task, std::uint64_t argument) {
+    constexpr Source kSource{"drivers/vfio/vfio_iommu_spapr_tce.c: tce_iommu_ioctl"};
+    const T request = TRY(take_request<T>(task, argument));
+    if (request.flags != 0) {
+        return refuse(EINVAL, "flags {:x}: the request has none", kSource, request.flags);
+    }
+    return request;
+}
+
+}  // namespace kvmiommu::vfio
