@@ -22,8 +22,8 @@ Result<> MemorySlots::check(const uapi::kvm_userspace_memory_region& region) con
     }
     // The number of the address space is in the upper half; a machine without system management
     // mode has one.
-    if ((region.slot & 0xffff) >= kUserMemorySlots || region.slot >> 16 != 0) {
-        return refuse(EINVAL, "slot {:x}: there are {}", kIoctl, region.slot, kUserMemorySlots);
+    if ((region.slot & 0xffff) >= most_ || region.slot >> 16 != 0) {
+        return refuse(EINVAL, "slot {:x}: there are {}", kIoctl, region.slot, most_);
     }
     if (!is_aligned(region.memory_size | region.guest_phys_addr | region.userspace_addr,
                     page_size_)) {

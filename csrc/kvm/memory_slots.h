@@ -6,14 +6,17 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "base/base.h"
 #include "uapi/kvm.h"
 
 namespace kvmiommu::kvm {
 
-/// Slots that user space can have (KVM_CAP_NR_MEMSLOTS).
-inline constexpr std::uint32_t kUserMemorySlots = 32764;
+/// Slots that user space can have (KVM_CAP_NR_MEMSLOTS): x86 keeps three for itself.
+constexpr std::uint32_t user_memory_slots(uapi::Abi abi) {
+    return abi == uapi::Abi::power ? 32767 : 32764;
+}
 
 struct MemorySlot {
     Range guest;          // guest physical addresses
@@ -23,17 +26,27 @@ struct MemorySlot {
 
 class MemorySlots {
   public:
-    explicit MemorySlots(std::uint64_t page_size) : page_size_(page_size) {}
+    MemorySlots(std::uint64_t page_size, std::uint32_t most) : page_size_(page_size), most_(most) {}
 
     /// Makes, moves, changes or, with size 0, deletes a slot. EINVAL: flags or slot unknown, not
     /// page aligned, past the end, deleting nothing, changing what must stay; EEXIST: overlaps.
     Result<> set(const uapi::kvm_userspace_memory_region& region);
     const std::map<std::uint32_t, MemorySlot>& slots() const { return slots_; }
+    /// The user address behind a guest address; nothing: no slot has it.
+    std::optional<std::uint64_t> user_address(std::uint64_t guest) const {
+        for (const auto& [number, slot] : slots_) {
+            if (slot.guest.start <= guest && guest <= slot.guest.last) {
+                return slot.vaddr + (guest - slot.guest.start);
+            }
+        }
+        return std::nullopt;
+    }
 
   private:
     Result<> check(const uapi::kvm_userspace_memory_region& region) const;
 
     const std::uint64_t page_size_;
+    const std::uint32_t most_;
     std::map<std::uint32_t, MemorySlot> slots_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "fs/ioctl.h"
 #include "kvm/memory_slots.h"
+#include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "uapi/kvm.h"
 
@@ -18,6 +19,7 @@ constexpr fs::IoctlRow<Module> kRows[] = {
     fs::value_row<&Module::get_api_version>(uapi::KVM_GET_API_VERSION),
     fs::value_row<&Module::check_extension>(uapi::KVM_CHECK_EXTENSION),
     fs::value_row<&Module::create_vm>(uapi::KVM_CREATE_VM),
+    fs::value_row<&Module::get_vcpu_mmap_size>(uapi::KVM_GET_VCPU_MMAP_SIZE),
 };
 
 }  // namespace
@@ -40,21 +42,48 @@ Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability
         case uapi::KVM_CAP_USER_MEMORY:
         case uapi::KVM_CAP_DESTROY_MEMORY_REGION_WORKS:
         case uapi::KVM_CAP_JOIN_MEMORY_REGIONS_WORKS:
-        case uapi::KVM_CAP_SET_BOOT_CPU_ID:
-        case uapi::KVM_CAP_READONLY_MEM:
         case uapi::KVM_CAP_DEVICE_CTRL:
         case uapi::KVM_CAP_CHECK_EXTENSION_VM:
             return 1;
+        case uapi::KVM_CAP_SET_BOOT_CPU_ID:
+        case uapi::KVM_CAP_READONLY_MEM:
+            return kernel_.abi() != uapi::Abi::power;
+        case uapi::KVM_CAP_PPC_PAPR:
+        case uapi::KVM_CAP_PPC_ENABLE_HCALL:
+        case uapi::KVM_CAP_SPAPR_TCE:
+        case uapi::KVM_CAP_SPAPR_TCE_64:
+        case uapi::KVM_CAP_SPAPR_TCE_VFIO:
+        case uapi::KVM_CAP_SPAPR_MULTITCE:
+        case uapi::KVM_CAP_ENABLE_CAP:
+        case uapi::KVM_CAP_ENABLE_CAP_VM:
+        case uapi::KVM_CAP_IMMEDIATE_EXIT:
+            return kernel_.abi() == uapi::Abi::power;
         case uapi::KVM_CAP_NR_MEMSLOTS:
-            return kUserMemorySlots;
+            return user_memory_slots(kernel_.abi());
+        case uapi::KVM_CAP_MAX_VCPUS:
+            return kernel_.abi() == uapi::Abi::power ? kMostVcpus : 0;
+        case uapi::KVM_CAP_MAX_VCPU_ID:
+            return kernel_.abi() == uapi::Abi::power ? kVcpuIds : 0;
+        case uapi::KVM_CAP_NR_VCPUS:
+            return kernel_.abi() == uapi::Abi::power ? 1 : 0;
         default:
             return 0;
     }
 }
 
+Result<std::int64_t> Module::get_vcpu_mmap_size(fs::Task&, std::uint64_t argument) {
+    if (argument != 0) {
+        return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
+    }
+    // x86 has two more: for port I/O and for coalesced stores.
+    return static_cast<std::int64_t>((kernel_.abi() == uapi::Abi::power ? 1 : 3) *
+                                     kernel_.page_size());
+}
+
 Result<std::int64_t> Module::create_vm(fs::Task& task, std::uint64_t type) {
     const int fd = TRY(task.files().get_unused_fd(task.limit(fs::Resource::nofile)));
-    if (type != 0) {
+    // On POWER, 1 asks for the kind that 0 gives as well.
+    if (type != 0 && (type != 1 || kernel_.abi() != uapi::Abi::power)) {
         task.files().put_unused_fd(fd);
         return refuse(EINVAL, "type {:x} is not known, 0 is", kCreateVm, type);
     }

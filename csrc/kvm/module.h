@@ -29,6 +29,8 @@ class Module {
     Result<std::int64_t> get_api_version(fs::Task& task, std::uint64_t argument);
     /// What is modelled says 1 or how many; everything else 0.
     Result<std::int64_t> check_extension(fs::Task& task, std::uint64_t capability);
+    /// Bytes of the page that a vcpu shares. EINVAL an argument.
+    Result<std::int64_t> get_vcpu_mmap_size(fs::Task& task, std::uint64_t argument);
     /// A descriptor. EINVAL another type than 0, EMFILE.
     Result<std::int64_t> create_vm(fs::Task& task, std::uint64_t type);
 

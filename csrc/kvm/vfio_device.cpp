@@ -11,6 +11,7 @@ namespace kvmiommu::kvm {
 namespace {
 constexpr Source kSet{"virt/kvm/vfio.c: kvm_vfio_set_attr"};
 constexpr Source kAdd{"virt/kvm/vfio.c: kvm_vfio_file_add"};
+constexpr Source kSpapr{"virt/kvm/vfio.c: kvm_vfio_file_set_spapr_tce"};
 constexpr Source kRemove{"virt/kvm/vfio.c: kvm_vfio_file_del"};
 
 std::unexpected<Refusal> no_attribute(const Device::Attribute& attribute) {
@@ -22,11 +23,11 @@ std::unexpected<Refusal> no_attribute(const Device::Attribute& attribute) {
 VfioDevice::VfioDevice(Vm& vm) : vm_(vm) {}
 
 VfioDevice::~VfioDevice() {
-    std::vector<Ref<fs::File>> files;
+    std::vector<Served> files;
     const Lock lock(mutex_);
     files.swap(files_);
-    for (const Ref<fs::File>& file : files) {
-        let_go(*file);
+    for (const Served& served : files) {
+        let_go(served);
     }
     update_coherency();
 }
@@ -34,7 +35,9 @@ VfioDevice::~VfioDevice() {
 Result<std::int64_t> VfioDevice::has_attribute(fs::Task&, const Attribute& attribute) {
     if (attribute.group == uapi::KVM_DEV_VFIO_FILE &&
         (attribute.attr == uapi::KVM_DEV_VFIO_FILE_ADD ||
-         attribute.attr == uapi::KVM_DEV_VFIO_FILE_DEL)) {
+         attribute.attr == uapi::KVM_DEV_VFIO_FILE_DEL ||
+         (attribute.attr == uapi::KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE &&
+          vm_.kernel().abi() == uapi::Abi::power))) {
         return 0;
     }
     return no_attribute(attribute);
@@ -42,6 +45,10 @@ Result<std::int64_t> VfioDevice::has_attribute(fs::Task&, const Attribute& attri
 
 Result<std::int64_t> VfioDevice::set_attribute(fs::Task& task, const Attribute& attribute) {
     TRY(has_attribute(task, attribute));
+    if (attribute.attr == uapi::KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE) {
+        TRY(set_spapr_tce(task, attribute.addr));
+        return 0;
+    }
     const std::int32_t fd = TRY(mm::UserPtr<std::int32_t>(attribute.addr).read(task.mm()));
     if (attribute.attr == uapi::KVM_DEV_VFIO_FILE_ADD) {
         TRY(add(task, fd));
@@ -58,13 +65,13 @@ Result<> VfioDevice::add(fs::Task& task, int fd) {
         return refuse(EINVAL, "descriptor {} is not VFIO's, or VFIO is not loaded", kAdd, fd);
     }
     const Lock lock(mutex_);
-    if (std::find(files_.begin(), files_.end(), file) != files_.end()) {
+    if (find(*file) != files_.end()) {
         return refuse(EEXIST, "the file of descriptor {} was added already", kAdd, fd);
     }
     if (task.faults().fails()) {
         return refuse(ENOMEM, "told to fail", kAdd);
     }
-    files_.push_back(file);
+    files_.push_back({file});
     vm_.start_assignment();
     vfio->file_set_kvm(*file, &vm_);
     update_coherency();
@@ -74,28 +81,56 @@ Result<> VfioDevice::add(fs::Task& task, int fd) {
 Result<> VfioDevice::remove(fs::Task& task, int fd) {
     const Ref<fs::File> file = TRY(task.files().get(fd));
     const Lock lock(mutex_);
-    const auto found = std::find(files_.begin(), files_.end(), file);
+    const auto found = find(*file);
     if (found == files_.end()) {
         return refuse(ENOENT, "the file of descriptor {} was never added", kRemove, fd);
     }
+    const Served served = std::move(*found);
     files_.erase(found);
-    let_go(*file);
+    let_go(served);
     update_coherency();
     return {};
 }
 
-void VfioDevice::let_go(fs::File& file) {
+Result<> VfioDevice::set_spapr_tce(fs::Task& task, std::uint64_t address) {
+    const auto request = TRY(mm::UserPtr<uapi::kvm_vfio_spapr_tce>(address).read(task.mm()));
+    const Ref<fs::File> file = TRY(task.files().get(request.groupfd));
+    const Lock lock(mutex_);
+    const auto found = find(*file);
+    if (found == files_.end()) {
+        return refuse(ENOENT, "the file of descriptor {} was never added", kSpapr, request.groupfd);
+    }
+    if (found->group == nullptr) {
+        const VfioSymbols* const vfio = vm_.module().vfio();
+        found->group = vfio != nullptr ? vfio->file_iommu_group(*file) : nullptr;
+    }
+    if (found->group == nullptr) {
+        return refuse(EIO, "the file of descriptor {} is no group", kSpapr, request.groupfd);
+    }
+    const Ref<fs::File> table = TRY(task.files().get(request.tablefd));
+    return vm_.attach_tables(*table, *found->group);
+}
+
+std::vector<VfioDevice::Served>::iterator VfioDevice::find(const fs::File& file) {
+    return std::find_if(files_.begin(), files_.end(),
+                        [&](const Served& served) { return served.file.get() == &file; });
+}
+
+void VfioDevice::let_go(const Served& served) {
     vm_.end_assignment();
+    if (served.group != nullptr) {
+        vm_.release_tables(*served.group);
+    }
     if (const VfioSymbols* const vfio = vm_.module().vfio()) {
-        vfio->file_set_kvm(file, nullptr);
+        vfio->file_set_kvm(*served.file, nullptr);
     }
 }
 
 void VfioDevice::update_coherency() {
     const VfioSymbols* const vfio = vm_.module().vfio();
     const bool noncoherent =
-        std::any_of(files_.begin(), files_.end(), [vfio](const Ref<fs::File>& file) {
-            return vfio != nullptr && !vfio->file_enforced_coherent(*file);
+        std::any_of(files_.begin(), files_.end(), [vfio](const Served& served) {
+            return vfio != nullptr && !vfio->file_enforced_coherent(*served.file);
         });
     if (noncoherent == noncoherent_) {
         return;

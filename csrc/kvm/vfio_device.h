@@ -22,7 +22,8 @@ class VfioDevice final : public Device {
     bool sets() const override { return true; }
     bool has() const override { return true; }
     /// ENXIO no such attribute. ADD and DEL, with a descriptor at the attribute's address: EFAULT,
-    /// EBADF; ADD: EINVAL not a VFIO file, EEXIST; DEL: ENOENT.
+    /// EBADF; ADD: EINVAL not a VFIO file, EEXIST; DEL: ENOENT. SET_SPAPR_TCE, on POWER: EFAULT,
+    /// EBADF, ENOENT a group that was never added, EIO a device; then as Vm::attach_tables().
     Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
     /// 0 or ENXIO; the address is not looked at.
@@ -31,13 +32,19 @@ class VfioDevice final : public Device {
   private:
     Result<> add(fs::Task& task, int fd) EXCLUDES(mutex_);
     Result<> remove(fs::Task& task, int fd) EXCLUDES(mutex_);
+    Result<> set_spapr_tce(fs::Task& task, std::uint64_t address) EXCLUDES(mutex_);
+    struct Served {
+        Ref<fs::File> file;
+        iommu::Group* group = nullptr;  // once its tables stand behind the guest's
+    };
+    std::vector<Served>::iterator find(const fs::File& file) REQUIRES(mutex_);
     // What letting one file go does, but for the list.
-    void let_go(fs::File& file) REQUIRES(mutex_);
+    void let_go(const Served& served) REQUIRES(mutex_);
     void update_coherency() REQUIRES(mutex_);
 
     Vm& vm_;
     Mutex mutex_;
-    std::vector<Ref<fs::File>> files_ GUARDED_BY(mutex_);
+    std::vector<Served> files_ GUARDED_BY(mutex_);
     bool noncoherent_ GUARDED_BY(mutex_) = false;
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "fs/file.h"
+#include "iommu/group.h"
 
 namespace kvmiommu::kvm {
 
@@ -13,6 +14,7 @@ struct VfioSymbols {
     bool (*file_is_valid)(fs::File& file);
     bool (*file_enforced_coherent)(fs::File& file);
     void (*file_set_kvm)(fs::File& file, RefCounted* kvm);
+    iommu::Group* (*file_iommu_group)(fs::File& file);
 };
 
 }  // namespace kvmiommu::kvm

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "kvm/hypercalls.h"
 #include "kvm/vfio_device.h"
 
 namespace kvmiommu::kvm {
@@ -24,13 +25,27 @@ constexpr fs::IoctlRow<Vm> kRows[] = {
     fs::value_row<&Vm::set_boot_cpu_id>(uapi::KVM_SET_BOOT_CPU_ID),
 };
 
+constexpr fs::IoctlRow<Vm> kPowerRows[] = {
+    fs::value_row<&Vm::check_extension>(uapi::KVM_CHECK_EXTENSION),
+    fs::kvm_row<&Vm::set_user_memory_region>(uapi::KVM_SET_USER_MEMORY_REGION),
+    fs::kvm_row<&Vm::create_device>(uapi::KVM_CREATE_DEVICE, fs::Reply::success),
+    fs::value_row<&Vm::create_vcpu>(uapi::KVM_CREATE_VCPU),
+    fs::kvm_row<&Vm::enable_cap>(uapi::KVM_ENABLE_CAP),
+    fs::kvm_row<&Vm::create_spapr_tce>(uapi::KVM_CREATE_SPAPR_TCE),
+    fs::kvm_row<&Vm::create_spapr_tce_64>(uapi::KVM_CREATE_SPAPR_TCE_64),
+};
+
 }  // namespace
 
 Vm::Vm(Module& module, Ref<mm::AddressSpace> mm)
-    : RefCounted(module.kernel().census(), "kvm"),
+    : GuestTableOwner(module.kernel().census(), "kvm"),
       module_(module),
-      slots_(module.kernel().page_size()) {
+      slots_(module.kernel().page_size(), user_memory_slots(module.kernel().abi())) {
     mm_ = std::move(mm);
+    const Lock lock(mutex_);
+    for (const std::uint32_t call : kEnabledHypercalls) {
+        enabled_hypercalls_.set(call / 4);
+    }
 }
 
 Result<> Vm::check_mm(fs::Task& task) const {
@@ -129,7 +144,10 @@ VmFile::VmFile(Ref<Vm> vm) : File(vm->kernel(), "kvm-vm", O_RDWR, false) {
 
 Result<std::int64_t> VmFile::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
     TRY(vm_->check_mm(task));
-    if (auto answer = fs::answer_ioctl<Vm>(kRows, *vm_, task, command, argument)) {
+    const bool power = vm_->kernel().abi() == uapi::Abi::power;
+    const std::span<const fs::IoctlRow<Vm>> rows =
+        power ? std::span<const fs::IoctlRow<Vm>>(kPowerRows) : kRows;
+    if (auto answer = fs::answer_ioctl<Vm>(rows, *vm_, task, command, argument)) {
         return *std::move(answer);
     }
     return refuse(ENOTTY, "request {:x} means nothing to a virtual machine", kIoctl, command);

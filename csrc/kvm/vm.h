@@ -4,7 +4,9 @@
 
 #pragma once
 
+#include <bitset>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/base.h"
@@ -13,12 +15,17 @@
 #include "kvm/device.h"
 #include "kvm/memory_slots.h"
 #include "kvm/module.h"
+#include "kvm/vcpu.h"
 #include "mm/mm.h"
+#include "spapr/spapr.h"
 #include "uapi/kvm.h"
 
 namespace kvmiommu::kvm {
 
-class Vm final : public RefCounted {
+/// Hypercalls of PAPR, whose numbers are multiples of four (MAX_HCALL_OPCODE).
+inline constexpr std::size_t kHypercalls = 0x488 / 4 + 1;
+
+class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
   public:
     Vm(Module& module, Ref<mm::AddressSpace> mm);
 
@@ -37,7 +44,33 @@ class Vm final : public RefCounted {
     Result<std::int64_t> create_device(fs::Block<uapi::kvm_create_device> create) EXCLUDES(mutex_);
     Result<std::int64_t> set_boot_cpu_id(fs::Task& task, std::uint64_t id) EXCLUDES(mutex_);
 
+    // --- requests on POWER ---
+
+    /// EINVAL an id that is too large, or there already; EMFILE.
+    Result<std::int64_t> create_vcpu(fs::Task& task, std::uint64_t id) EXCLUDES(mutex_);
+    /// KVM_CAP_PPC_ENABLE_HCALL. EINVAL flags, another capability, a hypercall that the kernel does
+    /// not answer, neither off nor on.
+    Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap) EXCLUDES(mutex_);
+    /// A descriptor of a new table. As GuestTable::create(); EBUSY a bus that has one; EMFILE.
+    Result<std::int64_t> create_spapr_tce(fs::Block<uapi::kvm_create_spapr_tce> create)
+        EXCLUDES(mutex_);
+    /// As create_spapr_tce(); EINVAL flags.
+    Result<std::int64_t> create_spapr_tce_64(fs::Block<uapi::kvm_create_spapr_tce_64> create)
+        EXCLUDES(mutex_);
+
+    // --- for vcpus ---
+
+    /// Answers r3, or H_TOO_HARD where user space is to answer; r4 changes with some.
+    std::int64_t hypercall(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
+        EXCLUDES(mutex_);
+
     // --- for devices ---
+
+    /// Puts the hardware table that fits behind a guest's: EINVAL not a table of this machine, or
+    /// none fits. (kvm_spapr_tce_attach_iommu_group)
+    Result<> attach_tables(fs::File& table, const iommu::Group& group) EXCLUDES(mutex_);
+    /// Takes the tables of a group from behind all. (kvm_spapr_tce_release_iommu_group)
+    void release_tables(const iommu::Group& group) EXCLUDES(mutex_);
 
     void forget(const Device& device) EXCLUDES(mutex_);
     /// A device that does DMA through an IOMMU serves the machine, or no longer does
@@ -52,11 +85,27 @@ class Vm final : public RefCounted {
     void unregister_noncoherent_dma() EXCLUDES(mutex_);
     bool has_noncoherent_dma() const EXCLUDES(mutex_);
 
+    // --- for tables ---
+
+    void forget(spapr::GuestTable& table) override EXCLUDES(mutex_);
+    mm::AddressSpace& mm() override { return *mm_; }
+
   private:
+    // Only while a hypercall is answered, which holds the lock.
+    std::optional<std::uint64_t> user_address(std::uint64_t guest) const override {
+        mutex_.assert_held();
+        return slots_.user_address(guest);
+    }
+    Result<std::int64_t> add_table(fs::Task& task, const spapr::GuestTable::Window& window)
+        EXCLUDES(mutex_);
+
     Module& module_;
     Ref<mm::AddressSpace> mm_{"kvm.mm"};
     mutable Mutex mutex_;
     MemorySlots slots_ GUARDED_BY(mutex_);
+    spapr::GuestTables tables_ GUARDED_BY(mutex_);
+    std::bitset<kHypercalls> enabled_hypercalls_ GUARDED_BY(mutex_);
+    std::vector<std::uint32_t> vcpu_ids_ GUARDED_BY(mutex_);
     std::vector<const Device*> devices_ GUARDED_BY(mutex_);
     std::uint64_t boot_cpu_id_ GUARDED_BY(mutex_) = 0;
     std::uint32_t assigned_devices_ GUARDED_BY(mutex_) = 0;

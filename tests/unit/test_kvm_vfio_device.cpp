@@ -37,6 +37,7 @@ constexpr VfioSymbols kFake{
         [](fs::File& file) { return dynamic_cast<FakeGroup&>(file).coherent; },
     .file_set_kvm = [](fs::File& file,
                        RefCounted* kvm) { dynamic_cast<FakeGroup&>(file).told.push_back(kvm); },
+    .file_iommu_group = [](fs::File&) -> iommu::Group* { return nullptr; },
 };
 
 struct Scene {

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+
+#include "kvm/vcpu.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kvm/vm.h"
+#include "uapi/papr.h"
+
+namespace kvmiommu::kvm {
+
+namespace {
+
+constexpr Source kIoctl{"virt/kvm/kvm_main.c: kvm_vcpu_ioctl"};
+constexpr Source kRun{"arch/powerpc/kvm/powerpc.c: kvm_arch_vcpu_ioctl_run"};
+constexpr Source kEnableCap{"arch/powerpc/kvm/powerpc.c: kvm_vcpu_ioctl_enable_cap"};
+
+constexpr fs::IoctlRow<Vcpu> kRows[] = {
+    fs::value_row<&Vcpu::run>(uapi::KVM_RUN),
+    fs::kvm_row<&Vcpu::enable_cap>(uapi::KVM_ENABLE_CAP),
+};
+
+}  // namespace
+
+Result<Ref<Vcpu>> Vcpu::create(Vm& vm, std::uint32_t id) {
+    fs::Kernel& kernel = vm.kernel();
+    auto page = make<mm::KernelPages>(kernel.census(), "kvm_run", kernel.memory(),
+                                      kernel.page_size(), std::uint64_t{1});
+    TRY(page->make_page(0));
+    return make<Vcpu>(vm, id, std::move(page));
+}
+
+Vcpu::Vcpu(Vm& vm, std::uint32_t id, Ref<mm::KernelPages> page)
+    : RefCounted(vm.kernel().census(), "kvm_vcpu"), id_(id), page_(std::move(page)) {
+    vm_ = Ref<Vm>(vm);
+}
+
+void Vcpu::queue(std::vector<Hypercall> calls) {
+    const Lock lock(queue_mutex_);
+    calls_.insert(calls_.end(), calls.begin(), calls.end());
+}
+
+std::vector<HypercallAnswer> Vcpu::take_answers() {
+    const Lock lock(queue_mutex_);
+    return std::exchange(answers_, {});
+}
+
+HypercallFigures Vcpu::figures() const {
+    const Lock lock(queue_mutex_);
+    return figures_;
+}
+
+bool Vcpu::next(Hypercall& call) {
+    const Lock lock(queue_mutex_);
+    if (calls_.empty()) {
+        return false;
+    }
+    call = calls_.front();
+    calls_.pop_front();
+    return true;
+}
+
+void Vcpu::answer(const HypercallAnswer& answer, std::uint64_t HypercallFigures::* who) {
+    const Lock lock(queue_mutex_);
+    answers_.push_back(answer);
+    ++(figures_.*who);
+}
+
+Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
+    if (argument != 0) {
+        return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
+    }
+    const Lock lock(mutex_);
+    uapi::kvm_run& shared = this->shared();
+    if (waits_for_user_) {
+        waits_for_user_ = false;
+        answer({shared.papr_hcall.nr, shared.papr_hcall.ret, shared.papr_hcall.args[0]},
+               &HypercallFigures::user);
+    }
+    for (Hypercall call{}; shared.immediate_exit == 0 && next(call);) {
+        HypercallAnswer answer{call.number, 0, call.arguments[0]};
+        const std::int64_t r3 = vm_->hypercall(task, call, answer.r4);
+        if (r3 == uapi::H_TOO_HARD) {
+            shared.exit_reason = uapi::KVM_EXIT_PAPR_HCALL;
+            shared.papr_hcall.nr = call.number;
+            shared.papr_hcall.ret = 0;
+            std::copy(call.arguments.begin(), call.arguments.end(), shared.papr_hcall.args);
+            waits_for_user_ = true;
+            return 0;
+        }
+        answer.r3 = static_cast<std::uint64_t>(r3);
+        this->answer(answer, &HypercallFigures::kernel);
+    }
+    shared.exit_reason = uapi::KVM_EXIT_INTR;
+    return refuse(EINTR, "the guest has nothing left to do, or is to leave at once", kRun);
+}
+
+Result<std::int64_t> Vcpu::enable_cap(fs::Block<uapi::kvm_enable_cap> cap) {
+    if (cap->flags != 0 || cap->cap != uapi::KVM_CAP_PPC_PAPR) {
+        return refuse(EINVAL, "capability {} with flags {:x} cannot be enabled", kEnableCap,
+                      cap->cap, cap->flags);
+    }
+    // Every hypercall is one of PAPR's here.
+    return 0;
+}
+
+VcpuFile::VcpuFile(Ref<Vcpu> vcpu) : File(vcpu->vm().kernel(), "kvm-vcpu", O_RDWR, false) {
+    vcpu_ = std::move(vcpu);
+}
+
+Result<std::int64_t> VcpuFile::ioctl(fs::Task& task, std::uint32_t command,
+                                     std::uint64_t argument) {
+    TRY(vcpu_->vm().check_mm(task));
+    if (auto answer = fs::answer_ioctl<Vcpu>(kRows, *vcpu_, task, command, argument)) {
+        return *std::move(answer);
+    }
+    return refuse(EINVAL, "request {:x} means nothing to a vcpu", kIoctl, command);
+}
+
+Result<fs::FileMapping> VcpuFile::mmap(fs::Task&, const fs::FileMapRequest& request) {
+    return fs::FileMapping{vcpu_->page(), request.offset};
+}
+
+}  // namespace kvmiommu::kvm

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+//
+// A virtual processor without a processor: a queue of the hypercalls that the guest makes
+// (arch/powerpc/kvm/book3s_hv.c: kvmppc_pseries_do_hcall). KVM_RUN makes them until one needs user
+// space, and then leaves by the page that it shares, as the kernel does.
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "base/base.h"
+#include "fs/file.h"
+#include "fs/ioctl.h"
+#include "mm/kernel_pages.h"
+#include "uapi/kvm.h"
+
+namespace kvmiommu::kvm {
+
+class Vm;
+
+inline constexpr std::uint32_t kMostVcpus = 2048;          // KVM_MAX_VCPUS
+inline constexpr std::uint32_t kVcpuIds = kMostVcpus * 8;  // KVM_MAX_VCPU_IDS
+
+struct Hypercall {
+    std::uint64_t number;                      // r3
+    std::array<std::uint64_t, 9> arguments{};  // r4 to r12
+};
+
+/// What the guest found when a hypercall came back.
+struct HypercallAnswer {
+    std::uint64_t number;
+    std::uint64_t r3;
+    std::uint64_t r4;
+};
+
+/// Who answered the hypercalls so far.
+struct HypercallFigures {
+    std::uint64_t kernel = 0;
+    std::uint64_t user = 0;
+};
+
+class Vcpu final : public RefCounted {
+  public:
+    static Result<Ref<Vcpu>> create(Vm& vm, std::uint32_t id);
+    /// For create().
+    Vcpu(Vm& vm, std::uint32_t id, Ref<mm::KernelPages> page);
+
+    Vm& vm() { return *vm_; }
+    std::uint32_t id() const { return id_; }
+    const Ref<mm::KernelPages>& page() const { return page_; }
+
+    // --- the guest ---
+
+    /// The guest makes these, after what it is to make already.
+    void queue(std::vector<Hypercall> calls) EXCLUDES(queue_mutex_);
+    /// What came back since this was asked last, the oldest first.
+    std::vector<HypercallAnswer> take_answers() EXCLUDES(queue_mutex_);
+    HypercallFigures figures() const EXCLUDES(queue_mutex_);
+
+    // --- requests ---
+
+    /// 0: a hypercall is user space's, see kvm_run. EINTR: nothing is left to be done, or user
+    /// space wants to have it so (immediate_exit); EINVAL an argument.
+    Result<std::int64_t> run(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// KVM_CAP_PPC_PAPR. EINVAL flags, another capability.
+    Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap) EXCLUDES(mutex_);
+
+  private:
+    uapi::kvm_run& shared() const { return *reinterpret_cast<uapi::kvm_run*>(page_->page(0)); }
+    bool next(Hypercall& call) EXCLUDES(queue_mutex_);
+    void answer(const HypercallAnswer& answer, std::uint64_t HypercallFigures::* who)
+        EXCLUDES(queue_mutex_);
+
+    Ref<Vm> vm_{"kvm_vcpu.kvm"};
+    const std::uint32_t id_;
+    const Ref<mm::KernelPages> page_;
+
+    Mutex mutex_;  // one KVM_RUN at a time
+    bool waits_for_user_ GUARDED_BY(mutex_) = false;
+
+    mutable Mutex queue_mutex_ ACQUIRED_AFTER(mutex_);
+    std::deque<Hypercall> calls_ GUARDED_BY(queue_mutex_);
+    std::vector<HypercallAnswer> answers_ GUARDED_BY(queue_mutex_);
+    HypercallFigures figures_ GUARDED_BY(queue_mutex_);
+};
+
+class VcpuFile final : public fs::File {
+  public:
+    explicit VcpuFile(Ref<Vcpu> vcpu);
+
+    Vcpu& vcpu() { return *vcpu_; }
+    Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
+                               std::uint64_t argument) override;
+    Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override;
+
+  private:
+    Ref<Vcpu> vcpu_{"kvm-vcpu"};
+};
+
+}  // namespace kvmiommu::kvm
