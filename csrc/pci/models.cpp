@@ -4,6 +4,7 @@
 
 #include "pci/models/e1000e.h"
 #include "pci/models/edu.h"
+#include "pci/models/nec_usb_xhci.h"
 #include "pci/models/pci_testdev.h"
 
 namespace kvmiommu::pci {
@@ -17,6 +18,9 @@ std::unique_ptr<DeviceModel> make_model(std::string_view name) {
     }
     if (name == "e1000e") {
         return std::make_unique<E1000e>();
+    }
+    if (name == "nec-usb-xhci") {
+        return std::make_unique<NecUsbXhci>();
     }
     return nullptr;
 }

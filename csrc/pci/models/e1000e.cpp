@@ -83,7 +83,6 @@ E1000e::E1000e() : DeviceModel(kExpressConfigBytes) {
     // 52:54:00:12:34:56, as QEMU numbers its first card.
     space.set(kSerialAt + 4, 4, 0xff123456);
     space.set(kSerialAt + 8, 4, 0x525400ff);
-    reset_registers();
 }
 
 std::uint64_t E1000e::read(unsigned bar, std::uint64_t offset, unsigned bytes) {
@@ -93,41 +92,18 @@ std::uint64_t E1000e::read(unsigned bar, std::uint64_t offset, unsigned bytes) {
     if (bar != kMsixBar) {
         return 0;
     }
-    std::uint64_t value = 0;
-    if (offset >= kPbaOffset) {
-        for (std::uint32_t vector = 0; offset == kPbaOffset && vector < kVectors; ++vector) {
-            value |= std::uint64_t{interrupts().pending(vector)} << vector;
-        }
-        return value;
-    }
-    const Lock lock(mutex_);
-    for (unsigned at = 0; at < bytes; at += 4) {
-        const auto found = table_.find(align_down(offset, 4) + at);
-        value |= std::uint64_t{found == table_.end() ? 0 : found->second} << (8 * at);
-    }
-    return value;
+    return offset >= kPbaOffset ? table_.pending(interrupts(), offset - kPbaOffset)
+                                : table_.read(offset - kTableOffset, bytes);
 }
 
 void E1000e::write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) {
-    if (bar != kMsixBar || bytes < 4) {
-        return;
-    }
-    const Lock lock(mutex_);
-    for (unsigned at = 0; at < bytes; at += 4) {
-        if (const auto found = table_.find(offset + at); found != table_.end()) {
-            found->second = static_cast<std::uint32_t>(value >> (8 * at));
-        }
+    if (bar == kMsixBar) {
+        table_.write(offset - kTableOffset, bytes, value);
     }
 }
 
 void E1000e::reset_registers() {
-    constexpr std::uint32_t kMasked = 1;
-    const Lock lock(mutex_);
-    for (std::uint32_t vector = 0; vector < kVectors; ++vector) {
-        const std::uint64_t entry = kTableOffset + std::uint64_t{vector} * kMsixEntryBytes;
-        table_[entry] = table_[entry + 4] = table_[entry + 8] = 0;
-        table_[entry + 12] = kMasked;
-    }
+    table_.reset();
 }
 
 }  // namespace kvmiommu::pci

@@ -6,9 +6,8 @@
 
 #pragma once
 
-#include <map>
-
 #include "pci/device_model.h"
+#include "pci/models/msix_table.h"
 
 namespace kvmiommu::pci {
 
@@ -18,17 +17,13 @@ class E1000e final : public DeviceModel {
 
     E1000e();
 
-    std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) override
-        EXCLUDES(mutex_);
-    void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) override
-        EXCLUDES(mutex_);
+    std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) override;
+    void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) override;
 
   private:
-    void reset_registers() override EXCLUDES(mutex_);
+    void reset_registers() override;
 
-    Mutex mutex_;
-    // The MSI-X table, 32 bits a register; masked entries at first.
-    std::map<std::uint64_t, std::uint32_t> table_ GUARDED_BY(mutex_);
+    MsixTable table_{kVectors};
 };
 
 }  // namespace kvmiommu::pci
