@@ -41,7 +41,8 @@ iommu::ReservedType reserved_type(const std::string& name) {
 
 void add_iommu(Description& description, const std::string& name, const std::string& driver,
                unsigned address_width, std::uint64_t page_sizes, bool enforces_cache_coherency,
-               bool isolated_msi, bool dirty_tracking, unsigned stage) {
+               bool isolated_msi, bool dirty_tracking, unsigned stage, std::uint64_t window_size,
+               unsigned table_levels, bool eeh) {
     description.iommus.push_back({driver,
                                   {.name = name,
                                    .address_width = address_width,
@@ -50,6 +51,9 @@ void add_iommu(Description& description, const std::string& name, const std::str
                                    .isolated_msi = isolated_msi,
                                    .dirty_tracking = dirty_tracking,
                                    .stage = stage,
+                                   .window_size = window_size,
+                                   .table_levels = table_levels,
+                                   .eeh = eeh,
                                    .reserved = {}}});
 }
 
@@ -124,10 +128,10 @@ constexpr char kSetVfioOptions[] =
 Parameters of the modules vfio and vfio_iommu_type1.)";
 
 constexpr char kAddIommu[] =
-    R"(add_iommu(self, *, name, driver, address_width, page_sizes, enforces_cache_coherency, isolated_msi, dirty_tracking, stage)
+    R"(add_iommu(self, *, name, driver, address_width, page_sizes, enforces_cache_coherency, isolated_msi, dirty_tracking, stage, window_size=0, table_levels=1, eeh=False)
 --
 
-An IOMMU: bits of an iova, page sizes as a bit each.)";
+An IOMMU: bits of an iova, page sizes as a bit each. The last three are those of POWER.)";
 
 constexpr char kSetSemantics[] = R"(set_semantics(self, semantics, after_map)
 --
@@ -175,7 +179,8 @@ void register_description(py::module_& core) {
              arg("enable_unsafe_noiommu_mode"), kSetVfioOptions)
         .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
              arg("address_width"), arg("page_sizes"), arg("enforces_cache_coherency"),
-             arg("isolated_msi"), arg("dirty_tracking"), arg("stage"), kAddIommu)
+             arg("isolated_msi"), arg("dirty_tracking"), arg("stage"), arg("window_size") = 0,
+             arg("table_levels") = 1, arg("eeh") = false, kAddIommu)
         .def("add_reserved", &add_reserved, py::kw_only(), arg("start"), arg("last"), arg("type"),
              kAddReserved)
         .def(

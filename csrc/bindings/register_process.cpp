@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/guest_calls.h"
 #include "bindings/process.h"
 #include "bindings/process_docs.h"
 #include "bindings/register.h"
@@ -122,6 +123,12 @@ void register_process(py::module_& core) {
         .def("_peek", &Process::peek, arg("address"), arg("length"), docs::kPeek)
         .def("_poke", &Process::poke, arg("address"), arg("data"), docs::kPoke)
         .def("_view", &view, arg("address"), arg("length"), docs::kViewOf);
+
+    // the guest on a vcpu
+    process
+        .def("_queue_hypercalls", &guest::queue_hypercalls, arg("fd"), arg("calls"), guest::kQueue)
+        .def("_take_hypercall_answers", &guest::take_hypercall_answers, arg("fd"), guest::kAnswers)
+        .def("_hypercall_figures", &guest::hypercall_figures, arg("fd"), guest::kFigures);
 
     // the task itself
     process.def("interrupt", &Process::interrupt, docs::kInterrupt)

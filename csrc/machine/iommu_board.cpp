@@ -28,7 +28,7 @@ Result<> IommuBoard::add_iommu(const std::string& driver, const iommu::Instance&
     }
     auto& ops = drivers_[driver];
     if (!ops) {
-        ops = make_iommu_driver(driver, *memory_, kPage);
+        ops = make_iommu_driver(driver, census_, *memory_, kPage);
     }
     if (!ops) {
         return refuse(EINVAL, "the driver is not known", kSource);

@@ -55,6 +55,7 @@ class IommuBoard {
     };
 
     const iommu::Rules rules_;
+    Census census_;
     const std::unique_ptr<mm::PhysicalMemory> memory_;
     std::map<std::string, std::unique_ptr<iommu::Ops>> drivers_;
     std::map<std::string, Unit> units_;

@@ -7,11 +7,12 @@
 #include "iommu/drivers/riscv.h"
 #include "iommu/drivers/smmu_v3.h"
 #include "iommu/drivers/virtio.h"
+#include "spapr/tce_ops.h"
 
 namespace kvmiommu::machine {
 
-std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, mm::PhysicalMemory& memory,
-                                              std::uint64_t page_size) {
+std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, Census& census,
+                                              mm::PhysicalMemory& memory, std::uint64_t page_size) {
     if (name == "intel") {
         return std::make_unique<iommu::IntelOps>(memory);
     }
@@ -26,6 +27,11 @@ std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, mm::Physi
     }
     if (name == "riscv") {
         return std::make_unique<iommu::RiscVOps>(memory);
+    }
+    if (name == "powernv" || name == "pseries") {
+        return std::make_unique<spapr::TceOps>(
+            name == "powernv" ? spapr::Platform::powernv : spapr::Platform::pseries, census, memory,
+            page_size);
     }
     return nullptr;
 }

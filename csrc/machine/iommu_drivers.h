@@ -15,7 +15,7 @@ namespace kvmiommu::machine {
 
 /// A driver whose tables lie in `memory`, for a kernel with pages of `page_size` bytes; null: there
 /// is none of that name.
-std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, mm::PhysicalMemory& memory,
-                                              std::uint64_t page_size);
+std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, Census& census,
+                                              mm::PhysicalMemory& memory, std::uint64_t page_size);
 
 }  // namespace kvmiommu::machine

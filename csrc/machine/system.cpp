@@ -34,6 +34,13 @@ System::~System() {
 
 Result<std::unique_ptr<System>> System::create(const Description& description) {
     const std::uint64_t page_size = description.page_size;
+    for (const IommuDescription& each : description.iommus) {
+        // Who has windows has no other tables, and the other way round.
+        const bool power = each.driver == "powernv" || each.driver == "pseries";
+        if (power != (description.abi == uapi::Abi::power)) {
+            return refuse(EINVAL, "an IOMMU of another architecture than the kernel", kSource);
+        }
+    }
     if (!is_power_of_two(page_size) || page_size < mm::kFrameSize || page_size > 64 << 10) {
         return refuse(EINVAL, "pages of {:x} bytes: must be a power of two from 4 KiB to 64 KiB",
                       kSource, page_size);
@@ -46,7 +53,10 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
                                                  description.memory_start));
     std::unique_ptr<System> system(new System(description, std::move(memory)));
     if (description.has_vfio) {
-        system->vfio_.emplace(system->kernel_, description.vfio);
+        vfio::Options options = description.vfio;
+        options.eeh = std::any_of(description.iommus.begin(), description.iommus.end(),
+                                  [](const auto& each) { return each.instance.eeh; });
+        system->vfio_.emplace(system->kernel_, options);
     }
     TRY(system->add_iommus(description.iommus, description.rules));
     TRY(system->add_functions(description.pci));
@@ -64,7 +74,8 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     if (description.has_kvm) {
         std::optional<kvm::VfioSymbols> symbols;
         if (description.has_vfio) {
-            symbols = {&vfio::file_is_valid, &vfio::file_enforced_coherent, &vfio::file_set_kvm};
+            symbols = {&vfio::file_is_valid, &vfio::file_enforced_coherent, &vfio::file_set_kvm,
+                       &vfio::file_iommu_group};
         }
         system->kvm_.emplace(system->kernel_, symbols);
     }
@@ -76,7 +87,8 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus, iommu::
         const IommuDescription& description = iommus[index];
         auto& ops = drivers_[description.driver];
         if (!ops) {
-            ops = make_iommu_driver(description.driver, kernel_.memory(), kernel_.page_size());
+            ops = make_iommu_driver(description.driver, kernel_.census(), kernel_.memory(),
+                                    kernel_.page_size());
         }
         if (!ops) {
             return refuse(EINVAL, "the driver of IOMMU {} is not known", kSource, index);
@@ -216,6 +228,11 @@ std::vector<std::string> System::close() {
     for (const auto& weak : processes) {
         if (auto process = weak.lock()) {
             process->exit();
+            // Memory that stays registered, because the kernel forgets to give it up, goes with the
+            // address space, which Python may still have.
+            if (process->mm().references() == kOwnReferences) {
+                process->mm().drop_context();
+            }
             kept.push_back(std::move(process));
         }
     }

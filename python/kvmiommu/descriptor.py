@@ -7,10 +7,9 @@ import ctypes
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .process import Process
-
 if TYPE_CHECKING:
     from ._core import WriteableBuffer
+    from .process import Process
     from .uapi.ioctl import Request
 
 __all__ = ["Descriptor"]

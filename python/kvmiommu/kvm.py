@@ -10,15 +10,32 @@ Each method is one ioctl and raises the `OSError` that the kernel answers with.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import uapi
 from .descriptor import Descriptor
-from .process import Process
 
-__all__ = ["VM", "Device", "Kvm"]
+if TYPE_CHECKING:
+    from .process import Process
+
+__all__ = [
+    "VM",
+    "Device",
+    "Guest",
+    "HypercallAnswer",
+    "HypercallFigures",
+    "Kvm",
+    "TceTable",
+    "Vcpu",
+]
 
 _k = uapi.kvm
+papr = uapi.papr
+_MAP_SHARED = 1
 
 
 class Kvm(Descriptor):
@@ -73,6 +90,29 @@ class VM(Descriptor):
         self.ioctl(_k.KVM_CREATE_DEVICE, create)
         return Device(self.process, int(create.fd))
 
+    def create_vcpu(self, id: int = 0) -> Vcpu:
+        """A virtual processor, on POWER. OSError EINVAL: an id that is too large, or taken."""
+        return Vcpu(self.process, self.ioctl(_k.KVM_CREATE_VCPU, id))
+
+    def enable_hcall(self, number: int, enable: bool = True) -> None:
+        """Has the kernel answer a hypercall, or user space. OSError EINVAL: the kernel cannot."""
+        self.ioctl(
+            _k.KVM_ENABLE_CAP,
+            _k.kvm_enable_cap(cap=_k.KVM_CAP_PPC_ENABLE_HCALL, args=(number, int(enable), 0, 0)),
+        )
+
+    def create_spapr_tce(
+        self, liobn: int, *, page_shift: int = 12, offset: int = 0, size: int
+    ) -> TceTable:
+        """The TCE table of a bus; `offset` and `size` in pages of 2**page_shift bytes.
+
+        OSError: EBUSY the bus has one; EINVAL no such window; ENOMEM past RLIMIT_MEMLOCK.
+        """
+        create = _k.kvm_create_spapr_tce_64(
+            liobn=liobn, page_shift=page_shift, offset=offset, size=size
+        )
+        return TceTable(self.process, self.ioctl(_k.KVM_CREATE_SPAPR_TCE_64, create), create)
+
     def can_create_device(self, type: int) -> bool:
         """Whether KVM knows the type: KVM_CREATE_DEVICE_TEST, which makes nothing."""
         create = _k.kvm_create_device(type=type, flags=_k.KVM_CREATE_DEVICE_TEST)
@@ -113,10 +153,128 @@ class Device(Descriptor):
         """Takes it back. OSError: EBADF; ENOENT it was never added."""
         self._file(_k.KVM_DEV_VFIO_FILE_DEL, fd)
 
+    def set_spapr_tce(self, group_fd: int, table_fd: int) -> None:
+        """Puts the group's hardware table that fits behind a guest's table, on POWER.
+
+        OSError: EBADF; ENOENT the group was never added; EINVAL no window of the group fits.
+        """
+        both = group_fd.to_bytes(4, "little", signed=True) + table_fd.to_bytes(
+            4, "little", signed=True
+        )
+        self._with(_k.KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, both)
+
     def _file(self, attr: int, fd: int) -> None:
-        address = self.process.mmap(4, 3, 0x22)  # private, anonymous, readable and writable
+        self._with(attr, fd.to_bytes(4, "little", signed=True))
+
+    def _with(self, attr: int, argument: bytes) -> None:
+        address = self.process.mmap(
+            len(argument), 3, 0x22
+        )  # private, anonymous, readable and writable
         try:
-            self.process.poke(address, fd.to_bytes(4, "little", signed=True))
+            self.process.poke(address, argument)
             self.set_attr(_k.KVM_DEV_VFIO_FILE, attr, address)
         finally:
-            self.process.munmap(address, 4)
+            self.process.munmap(address, len(argument))
+
+
+class TceTable(Descriptor):
+    """The TCEs that a guest sees for one bus: its descriptor can be mapped, and nothing else."""
+
+    def __init__(self, process: Process, fd: int, window: _k.kvm_create_spapr_tce_64) -> None:
+        super().__init__(process, fd)
+        self.liobn = int(window.liobn)
+        self.page_shift = int(window.page_shift)
+        self.offset = int(window.offset)
+        self.size = int(window.size)
+
+    def entries(self) -> tuple[int, ...]:
+        """All entries, as the guest wrote them: a guest address and rights."""
+        length = 8 * self.size
+        address = self.process.mmap(length, 1, _MAP_SHARED, self.fd)
+        try:
+            return struct.unpack(f"<{self.size}Q", self.process.peek(address, length))
+        finally:
+            self.process.munmap(address, length)
+
+
+class HypercallAnswer(NamedTuple):
+    """What the guest found when a hypercall came back: r3 is signed."""
+
+    number: int
+    r3: int
+    r4: int
+
+
+class HypercallFigures(NamedTuple):
+    """How many hypercalls the kernel answered, and how many were left to user space."""
+
+    kernel: int
+    user: int
+
+
+class Vcpu(Descriptor):
+    """A virtual processor, which is a queue of the hypercalls that its guest makes."""
+
+    def __init__(self, process: Process, fd: int) -> None:
+        super().__init__(process, fd)
+        self._run = process.mmap(process.page_size, 3, _MAP_SHARED, fd)
+
+    def queue(self, calls: Iterable[Sequence[int]]) -> None:
+        """The guest makes these next: each a number and up to nine arguments."""
+        self.process._queue_hypercalls(self.fd, [list(call) for call in calls])
+
+    def run(self) -> _k.kvm_run | None:
+        """KVM_RUN: what user space is to answer, or None when the guest has nothing left to do."""
+        try:
+            self.ioctl(_k.KVM_RUN)
+        except InterruptedError:
+            return None
+        return self.shared()
+
+    def shared(self) -> _k.kvm_run:
+        """A copy of the page that the kernel shares."""
+        return _k.kvm_run.from_buffer_copy(self.process.peek(self._run, ctypes.sizeof(_k.kvm_run)))
+
+    def answer(self, r3: int, *registers: int) -> None:
+        """Answers the hypercall that run() gave: r3, then r4 and so on."""
+        call = _k.kvm_run.papr_hcall.offset
+        data = struct.pack("<q", r3) + struct.pack(f"<{len(registers)}Q", *registers)
+        ret = ctypes.sizeof(ctypes.c_uint64)
+        self.process.poke(self._run + call + ret, data)
+
+    def answers(self) -> list[HypercallAnswer]:
+        """What came back to the guest since this was asked last."""
+        return [
+            HypercallAnswer(*answer) for answer in self.process._take_hypercall_answers(self.fd)
+        ]
+
+    @property
+    def figures(self) -> HypercallFigures:
+        return HypercallFigures(*self.process._hypercall_figures(self.fd))
+
+    def close(self) -> None:
+        if self._open:
+            self.process.munmap(self._run, self.process.page_size)
+        super().close()
+
+
+class Guest:
+    """A POWER guest of one vcpu that makes one hypercall after the other.
+
+    Nobody answers those that are left to user space: they come back as H_TOO_HARD.
+    """
+
+    def __init__(self, process: Process, vm: int, address: int, size: int) -> None:
+        machine = VM(process, vm)
+        machine.set_user_memory_region(0, 0, address, size)
+        self._vcpu = machine.create_vcpu()
+        self._vcpu.ioctl(_k.KVM_ENABLE_CAP, _k.kvm_enable_cap(cap=_k.KVM_CAP_PPC_PAPR))
+
+    def hcall(self, number: int, arguments: Sequence[int]) -> tuple[int, int] | None:
+        """r3 and r4, or None: the kernel left it to user space."""
+        self._vcpu.queue([(number, *arguments)])
+        if self._vcpu.run() is not None:
+            self._vcpu.answer(papr.H_TOO_HARD)
+            return None
+        answer = self._vcpu.answers()[-1]
+        return answer.r3, answer.r4

@@ -54,9 +54,21 @@ SEMANTICS = ("operations", "domain", "common", "tables", "instance", "legacy", "
 ATTACH_AFTER_MAP = ("refuse", "rebuild", "second-table")
 _PROPOSALS: tuple[str, ...] = ()
 #: Bugs of the real kernel that can be left out: docs/reference/kernel-bugs.md.
-_FIXED = ("type1-dirty-stale-bits", "type1-unmap-to-the-last-byte")
+_FIXED = (
+    "type1-dirty-stale-bits",
+    "type1-unmap-to-the-last-byte",
+    "spapr-check-answers-one",
+    "spapr-unregister-while-mapped",
+    "spapr-failed-window-stays-charged",
+    "spapr-indirect-maps-without-rights",
+    "spapr-only-first-page-checked",
+)
+#: Those that a release does without: it, and what came later.
+_FIXED_SINCE: Mapping[str, tuple[int, ...]] = {"spapr-only-first-page-checked": (6, 12, 117)}
 #: The IOMMU drivers.
-IOMMU_DRIVERS = ("intel", "amd", "virtio", "smmu_v3", "riscv")
+IOMMU_DRIVERS = ("intel", "amd", "virtio", "smmu_v3", "riscv", "powernv", "pseries")
+#: Those of POWER, which keep windows and not page tables.
+_WINDOWS = ("powernv", "pseries")
 #: Whether all DMA can be made to snoop the caches; None where the IOMMU's registers say so.
 _COHERENCY: Mapping[str, bool | None] = {
     "intel": None,
@@ -64,20 +76,25 @@ _COHERENCY: Mapping[str, bool | None] = {
     "virtio": False,
     "smmu_v3": False,
     "riscv": False,
+    "powernv": False,
+    "pseries": False,
 }
 #: Widths of an iova that the driver has tables for, where not every width will do.
 _WIDTHS: Mapping[str, range | tuple[int, ...]] = {
     "intel": (39, 48, 57),
     "smmu_v3": range(32, 53),
     "riscv": (39, 48, 57),
+    "powernv": (64,),
+    "pseries": (64,),
 }
 #: Page sizes that the tables have a level for, where the driver does not pick those itself.
 _PAGES: Mapping[str, tuple[int, ...]] = {
     "intel": (4 << 10, 2 << 20, 1 << 30),
     "riscv": (4 << 10, 2 << 20, 1 << 30, 512 << 30),
 }
+_SMALLEST_WINDOW, _LARGEST_WINDOW = 64 << 10, 2 << 30
 _RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
-_MODELS = ("edu", "pci-testdev", "e1000e", "host")
+_MODELS = ("edu", "pci-testdev", "e1000e", "nec-usb-xhci", "host")
 _MOST_MEMORY = 32 << 30
 _MEMORY_START, _LAST_MEMORY_START = 4 << 30, 8 << 40
 _VFIO_PCI = "vfio-pci"
@@ -139,7 +156,8 @@ class Iommu:
     """One IOMMU. `page_sizes` in bytes, ascending; `address_width` in bits of the IOVA.
 
     `dirty_tracking` says whether it marks pages that devices write to, `stage` which stage of
-    translation an SMMU has.
+    translation an SMMU has. On POWER `window_size` is that of the default window, in bytes,
+    `table_levels` how many levels a table can have, `eeh` whether errors of endpoints are handled.
     """
 
     name: str
@@ -150,6 +168,9 @@ class Iommu:
     isolated_msi: bool = False
     dirty_tracking: bool = False
     stage: int = 1
+    window_size: int = 0
+    table_levels: int = 1
+    eeh: bool = False
     reserved: tuple[Reserved, ...] = ()
 
     @property
@@ -207,6 +228,12 @@ class Machine:
     iommus: tuple[Iommu, ...] = ()
     pci: tuple[PciFunction, ...] = ()
     emulated: tuple[EmulatedDevice, ...] = ()
+
+    def does_without(self) -> tuple[str, ...]:
+        """The bugs of the real kernel that this machine's does not have."""
+        release = tuple(int(part) for part in re.findall(r"[0-9]+", self.kernel))
+        mended = (bug for bug, since in _FIXED_SINCE.items() if release >= since)
+        return tuple(dict.fromkeys((*self.fixed, *mended)))
 
     def groups(self) -> dict[int, tuple[PciFunction, ...]]:
         """The IOMMU groups by number, each with its functions in the order of the description."""
@@ -569,6 +596,9 @@ def _iommu(table: _Table) -> Iommu:
         isolated_msi=table.boolean("isolated_msi", False),
         dirty_tracking=table.boolean("dirty_tracking", False),
         stage=table.integer("stage", 1, 2 if driver == "smmu_v3" else 1, 1),
+        window_size=_window_size(table, driver),
+        table_levels=table.integer("table_levels", 1, 5 if driver == "powernv" else 1, 1),
+        eeh=table.boolean("eeh", False),
         reserved=tuple(_reserved(each) for each in table.tables("reserved")),
     )
     table.done()
@@ -576,6 +606,8 @@ def _iommu(table: _Table) -> Iommu:
     if widths is not None and iommu.address_width not in widths:
         some = ", ".join(map(str, widths)) if isinstance(widths, tuple) else "32 to 52"
         raise table.wrong("address_width", f"a width of {driver}: {some}")
+    if iommu.eeh and driver not in _WINDOWS:
+        raise table.wrong("eeh", f"false, as ever with {driver}")
     if iommu.dirty_tracking and driver not in ("intel", "amd", "smmu_v3"):
         raise table.wrong("dirty_tracking", f"false, as ever with {driver}")
     if iommu.page_sizes[-1] >> iommu.address_width:
@@ -587,6 +619,18 @@ def _iommu(table: _Table) -> Iommu:
     if coherency is not None and iommu.enforce_cache_coherency is not coherency:
         raise table.wrong("enforce_cache_coherency", f"{_shown(coherency)}, as ever with {driver}")
     return iommu
+
+
+def _window_size(table: _Table, driver: str) -> int:
+    """Of POWER's default window: a power of two that VFIO can say in 32 bits."""
+    if driver not in _WINDOWS:
+        if table.has("window_size"):
+            raise table.wrong("window_size", f"no such key, for {driver} has no windows")
+        return 0
+    size = table.size("window_size")
+    if size & (size - 1) or not _SMALLEST_WINDOW <= size <= _LARGEST_WINDOW:
+        raise table.wrong("window_size", "a power of two from '64K' to '2G'")
+    return size
 
 
 def _reserved(table: _Table) -> Reserved:
@@ -752,6 +796,7 @@ def _write(machine: Machine) -> str:
     ]
     for iommu in machine.iommus:
         keys = _fields(iommu) | {"page_sizes": tuple(map(size, iommu.page_sizes))}
+        keys["window_size"] = size(iommu.window_size) if iommu.window_size else None
         sections.append(_section("[[iommu]]", keys))
     sections += [_section("[[pci]]", _fields(function)) for function in machine.pci]
     sections += [_section("[[emulated]]", _fields(device)) for device in machine.emulated]

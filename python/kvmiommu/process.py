@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _core
+from . import _core, uapi
 from .errors import MemoryFault
+from .kvm import Guest
 
 if TYPE_CHECKING:
     from ._core import ReadableBuffer
@@ -79,6 +80,12 @@ class Process(_core.Process):
                 return self.pinned_vm // 1024
             case _:
                 raise ValueError(f"status() knows VmLck and VmPin, not {key!r}")
+
+    def guest(self, kvm: int, vm: int, address: int, size: int) -> Guest:
+        """Makes a POWER guest of one vcpu in the virtual machine `vm`: memory slot 0 at guest
+        address 0 is [address, address + size). `kvm` is the descriptor of /dev/kvm."""
+        self.ioctl(kvm, uapi.kvm.KVM_GET_VCPU_MMAP_SIZE.number(self.abi))
+        return Guest(self, vm, address, size)
 
     def __repr__(self) -> str:
         return f"<Process of user {self.uid}, {self.mapped_bytes >> 10} KiB mapped>"

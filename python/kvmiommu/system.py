@@ -185,7 +185,7 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
         machines.ATTACH_AFTER_MAP.index(machine.attach_after_map),
     )
     description.iommu_strict = bool(machine.options["iommu.strict"])
-    for bug in machine.fixed:
+    for bug in machine.does_without():
         description.add_fixed(bug)
     options = machine.options
     description.set_vfio_options(
@@ -204,6 +204,9 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
             isolated_msi=iommu.isolated_msi,
             dirty_tracking=iommu.dirty_tracking,
             stage=iommu.stage,
+            window_size=iommu.window_size,
+            table_levels=iommu.table_levels,
+            eeh=iommu.eeh,
         )
         for region in iommu.reserved:
             description.add_reserved(start=region.start, last=region.last, type=region.type)
