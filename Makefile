@@ -16,7 +16,8 @@ FREE_THREADED ?=
 # More for pytest: make test PYTEST_ARGS='-x tests/api'
 PYTEST_ARGS ?=
 # What the extension is put to under sanitizers.
-HOSTILE ?= tests/property/test_hostile_calls.py tests/property/test_hostile_page_tables.py
+HOSTILE ?= tests/property/test_hostile_calls.py tests/property/test_hostile_page_tables.py \
+    tests/property/test_hostile_power.py
 TRANSCRIPTS := tests/conformance/transcripts
 
 SHELL := /bin/bash

@@ -136,6 +136,46 @@ py::list stale_uses(System& system) {
     return uses;
 }
 
+constexpr char kWindows[] = R"(windows(self, group)
+--
+
+The windows of an IOMMU group on POWER, by their numbers: None, or start, page shift, pages, levels.)";
+
+py::list windows(System& system, std::uint32_t group) {
+    py::list windows;
+    for (const auto& table : system.windows(group)) {
+        if (table) {
+            windows.append(py::make_tuple(table->start(), table->page_shift(), table->size(),
+                                          table->levels()));
+        } else {
+            windows.append(py::none());
+        }
+    }
+    return windows;
+}
+
+constexpr char kTces[] = R"(tces(self, group, window, first, count)
+--
+
+Entries of a window from page `first` of it on, as the hardware has them: an address and rights.
+
+Raises ValueError for a window that is not there.)";
+
+py::list tces(System& system, std::uint32_t group, std::size_t window, std::uint64_t first,
+              std::uint64_t count) {
+    const auto windows = system.windows(group);
+    if (window >= windows.size() || !windows[window]) {
+        throw py::value_error("group " + std::to_string(group) + " has no window " +
+                              std::to_string(window));
+    }
+    const spapr::HardwareTable& table = *windows[window];
+    py::list entries;
+    for (std::uint64_t page = first; page < table.size() && page - first < count; ++page) {
+        entries.append(table.get(table.offset() + page).entry());
+    }
+    return entries;
+}
+
 }  // namespace
 
 void register_system(py::module_& core) {
@@ -150,6 +190,8 @@ void register_system(py::module_& core) {
         .def("iotlb", &iotlb, kIotlb)
         .def("flush_iotlb", &flush_iotlb, kFlushIotlb)
         .def("stale_uses", &stale_uses, kStaleUses)
+        .def("windows", &windows, arg("group"), kWindows)
+        .def("tces", &tces, arg("group"), arg("window"), arg("first"), arg("count"), kTces)
         .def_property_readonly("alive", &alive, kAlive)
         .def_property_readonly("used_frames", &used_frames, kUsedFrames)
         .def_property_readonly("pinned_frames", &pinned_frames, kPinnedFrames)

@@ -204,6 +204,17 @@ Result<> System::bind_driver(pci::Function& function) {
     return {};
 }
 
+std::vector<Ref<spapr::HardwareTable>> System::windows(std::uint32_t group) const {
+    const auto found = groups_.find(group);
+    const spapr::TableGroup* const tables =
+        found == groups_.end() ? nullptr : spapr::table_group_of(*found->second);
+    std::vector<Ref<spapr::HardwareTable>> windows;
+    for (unsigned number = 0; tables != nullptr && number < spapr::kMostWindows; ++number) {
+        windows.push_back(tables->table(number));
+    }
+    return windows;
+}
+
 Result<std::shared_ptr<Process>> System::create_process() {
     auto process = std::make_shared<Process>(kernel_);
     const Lock lock(mutex_);

@@ -17,6 +17,7 @@
 #include "machine/description.h"
 #include "machine/process.h"
 #include "pci/function.h"
+#include "spapr/spapr.h"
 #include "vfio/module.h"
 
 namespace kvmiommu::machine {
@@ -34,6 +35,10 @@ class System {
     /// What devices tried to reach and could not.
     const iommu::FaultLog& dma_faults() const { return dma_faults_; }
     iommu::IotlbControl& iotlb() { return iotlb_; }
+
+    /// The windows of an IOMMU group, by their numbers; null where there is none. Nothing for a
+    /// group that has no windows.
+    std::vector<Ref<spapr::HardwareTable>> windows(std::uint32_t group) const;
 
     /// A new process of user 0. EBADF after close().
     Result<std::shared_ptr<Process>> create_process() EXCLUDES(mutex_);

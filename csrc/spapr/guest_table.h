@@ -61,6 +61,8 @@ class GuestTable final : public mm::KernelPages {
     std::uint64_t liobn() const { return window_.liobn; }
     unsigned page_shift() const { return window_.page_shift; }
 
+    /// As many as its pages have room for: the window's, or a few more.
+    std::uint64_t entries() const { return count() * entries_in_page_; }
     /// The entry of page `index` of the window.
     std::uint64_t get(std::uint64_t index) const;
     /// Nothing happens past the pages' end, or when there is no memory for it.

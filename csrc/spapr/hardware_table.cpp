@@ -13,8 +13,8 @@ constexpr Source kExchange{"arch/powerpc/kernel/iommu.c: iommu_tce_xchg_no_kill"
 Result<Ref<HardwareTable>> HardwareTable::create(Census& census, mm::PhysicalMemory& memory,
                                                  const Shape& shape, FaultPoints& faults) {
     const iommu::pgtable::Shape<iommu::pgtable::Tce> tree{
-        .levels = shape.levels,
-        .most_levels = shape.levels,
+        .levels = shape.tree_levels,
+        .most_levels = shape.tree_levels,
         .geometry = {shape.page_shift, shape.index_bits, low_mask(shape.index_bits)}};
     Tree tces = TRY(Tree::create(memory, tree, faults));
     Tree users = TRY(Tree::create(memory, tree, faults));

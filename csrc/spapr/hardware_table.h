@@ -35,8 +35,9 @@ class HardwareTable final : public RefCounted {
         std::uint64_t offset;     // of its first page, in pages
         std::uint64_t size;       // pages
         std::uint64_t allocated;  // bytes that are charged for it
-        unsigned levels;
-        unsigned index_bits;      // of each level
+        unsigned levels;          // as the hardware walks them
+        unsigned tree_levels;     // as they are kept here
+        unsigned index_bits;      // of each of these
         std::uint64_t reach;      // pages that the tables have entries for; `size` at least
         bool write_implies_read;  // in the entries
         int beyond;               // errno for a page beyond reach
@@ -53,6 +54,7 @@ class HardwareTable final : public RefCounted {
     std::uint64_t start() const { return shape_.offset << shape_.page_shift; }
     std::uint64_t bytes() const { return shape_.size << shape_.page_shift; }
     std::uint64_t allocated() const { return shape_.allocated; }
+    unsigned levels() const { return shape_.levels; }
     bool holds(std::uint64_t page) const { return page - shape_.offset < shape_.size; }
 
     /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the

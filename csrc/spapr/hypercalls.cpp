@@ -2,6 +2,7 @@
 
 #include "spapr/hypercalls.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "spapr/registered_memory.h"
@@ -251,8 +252,10 @@ std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_
             }
         }
     }
-    for (std::uint64_t at = 0; at < pages; ++at) {
-        table->put(first + at - table->window().offset, value);
+    const std::uint64_t index = first - table->window().offset;
+    const std::uint64_t there = std::min(pages, table->entries() - index);
+    for (std::uint64_t at = 0; at < there; ++at) {
+        table->put(index + at, value);
     }
     return uapi::H_SUCCESS;
 }

@@ -89,6 +89,7 @@ Result<Ref<HardwareTable>> PowernvTableGroup::create_table(unsigned number, unsi
          .size = (std::uint64_t{1} << std::max(shifts.whole, page)) >> kEntryShift,
          .allocated = table_size(page_shift, window_size, levels),
          .levels = levels,
+         .tree_levels = levels,
          .index_bits = index_bits,
          .reach = std::uint64_t{1} << (index_bits * levels),
          .write_implies_read = true,

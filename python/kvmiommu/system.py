@@ -14,6 +14,7 @@ from .errors import LeakError
 from .machine import Machine
 from .pci import DeviceModel, check
 from .process import Process
+from .spapr import Window
 
 __all__ = ["DmaFault", "IotlbFigures", "StaleUse", "System", "TraceRecord"]
 
@@ -165,6 +166,10 @@ class System(_core.System):
 
     def __repr__(self) -> str:
         return f"<System {self.machine.name}>"
+
+    def windows(self, group: int) -> list[Window | None]:  # type: ignore[override]
+        """The windows of an IOMMU group on POWER, by their numbers; none for other groups."""
+        return [each and Window(*each) for each in super().windows(group)]
 
 
 def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.Description:
