@@ -15,6 +15,7 @@ PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
     kvmiommu::register_description(core);
     kvmiommu::register_iommu(core);
     kvmiommu::register_semantics(core);
+    kvmiommu::register_pamu(core);
     kvmiommu::register_system(core);
     kvmiommu::register_process(core);
 }

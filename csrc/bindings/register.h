@@ -17,6 +17,7 @@ void register_uapi(pybind11::module_& core);
 void register_description(pybind11::module_& core);
 void register_pci(pybind11::module_& core);
 void register_iommu(pybind11::module_& core);
+void register_pamu(pybind11::module_& core);
 void register_semantics(pybind11::module_& core);
 void register_system(pybind11::module_& core);
 void register_process(pybind11::module_& core);

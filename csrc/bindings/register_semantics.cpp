@@ -14,6 +14,7 @@
 
 #include "bindings/register.h"
 #include "machine/iommu_board.h"
+#include "spapr/paging_domain.h"
 
 namespace py = pybind11;
 
@@ -92,6 +93,23 @@ std::vector<std::uint64_t> tables_of(const iommu::Domain& domain) {
         return shared->tables();
     }
     return {domain.table_bytes()};
+}
+
+spapr::PagingDomain& windows_of(iommu::Domain& domain) {
+    auto* const windows = dynamic_cast<spapr::PagingDomain*>(&domain);
+    if (windows == nullptr) {
+        throw py::value_error("the domain has page tables, not windows");
+    }
+    return *windows;
+}
+
+std::vector<std::uint64_t> tces(BoardDomain& self, std::uint64_t start, std::uint64_t count) {
+    const auto table = windows_of(*self.domain).window(start);
+    std::vector<std::uint64_t> entries;
+    for (std::uint64_t page = 0; table && page < std::min(count, table->size()); ++page) {
+        entries.push_back(table->get((start >> table->page_shift()) + page).entry());
+    }
+    return entries;
 }
 
 constexpr char kUnmapFor[] = R"(unmap(self, iova, address, size)
@@ -206,6 +224,33 @@ Unmaps a range.)")
 --
 
 Where an iova leads; 0: nowhere.)")
+        .def(
+            "create_window",
+            [](BoardDomain& self, std::uint64_t start, std::uint64_t size, unsigned page_shift) {
+                locked(self.owner, [&](IommuBoard& board) {
+                    return windows_of(*self.domain)
+                        .create_window(start, size, page_shift, board.faults);
+                });
+            },
+            arg("start"), arg("size"), arg("page_shift"),
+            R"(create_window(self, start, size, page_shift)
+--
+
+Makes iovas valid.)")
+        .def(
+            "remove_window",
+            [](BoardDomain& self, std::uint64_t start) {
+                locked(self.owner,
+                       [&](IommuBoard&) { return windows_of(*self.domain).remove_window(start); });
+            },
+            arg("start"), R"(remove_window(self, start)
+--
+
+Unmaps a window and makes its iovas invalid.)")
+        .def("tces", &tces, arg("start"), arg("count"), R"(tces(self, start, count)
+--
+
+Entries of the window with this iova, from it on.)")
         .def_property_readonly(
             "pgsize_bitmap", [](BoardDomain& self) { return self.domain->pgsize_bitmap(); },
             "Page sizes that can be mapped, a bit each.")

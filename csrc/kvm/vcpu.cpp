@@ -38,7 +38,11 @@ Vcpu::Vcpu(Vm& vm, std::uint32_t id, Ref<mm::KernelPages> page)
 
 void Vcpu::queue(std::vector<Hypercall> calls) {
     const Lock lock(queue_mutex_);
-    calls_.insert(calls_.end(), calls.begin(), calls.end());
+    if (calls_.empty()) {
+        calls_ = std::move(calls);
+    } else {
+        calls_.insert(calls_.end(), calls.begin(), calls.end());
+    }
 }
 
 std::vector<HypercallAnswer> Vcpu::take_answers() {
@@ -51,21 +55,42 @@ HypercallFigures Vcpu::figures() const {
     return figures_;
 }
 
-bool Vcpu::next(Hypercall& call) {
-    const Lock lock(queue_mutex_);
-    if (calls_.empty()) {
-        return false;
+// What a KVM_RUN works on: taken from the queue at once, and what is left of it given back.
+class Vcpu::Work {
+  public:
+    explicit Work(Vcpu& vcpu) : vcpu_(vcpu) {}
+    ~Work() {
+        const Lock lock(vcpu_.queue_mutex_);
+        vcpu_.calls_.insert(vcpu_.calls_.begin(), calls_.begin() + static_cast<long>(next_),
+                            calls_.end());
+        vcpu_.answers_.insert(vcpu_.answers_.end(), answers_.begin(), answers_.end());
+        vcpu_.figures_.kernel += figures_.kernel;
+        vcpu_.figures_.user += figures_.user;
     }
-    call = calls_.front();
-    calls_.pop_front();
-    return true;
-}
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
 
-void Vcpu::answer(const HypercallAnswer& answer, std::uint64_t HypercallFigures::* who) {
-    const Lock lock(queue_mutex_);
-    answers_.push_back(answer);
-    ++(figures_.*who);
-}
+    /// Null: the guest has nothing left to do.
+    const Hypercall* next() {
+        if (next_ == calls_.size()) {
+            const Lock lock(vcpu_.queue_mutex_);
+            calls_ = std::exchange(vcpu_.calls_, {});
+            next_ = 0;
+        }
+        return next_ == calls_.size() ? nullptr : &calls_[next_++];
+    }
+    void answer(const HypercallAnswer& answer, std::uint64_t HypercallFigures::* who) {
+        answers_.push_back(answer);
+        ++(figures_.*who);
+    }
+
+  private:
+    Vcpu& vcpu_;
+    std::vector<Hypercall> calls_;
+    std::size_t next_ = 0;
+    std::vector<HypercallAnswer> answers_;
+    HypercallFigures figures_;
+};
 
 Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
     if (argument != 0) {
@@ -73,24 +98,29 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
     }
     const Lock lock(mutex_);
     uapi::kvm_run& shared = this->shared();
+    Work work(*this);
     if (waits_for_user_) {
         waits_for_user_ = false;
-        answer({shared.papr_hcall.nr, shared.papr_hcall.ret, shared.papr_hcall.args[0]},
-               &HypercallFigures::user);
+        work.answer({shared.papr_hcall.nr, shared.papr_hcall.ret, shared.papr_hcall.args[0]},
+                    &HypercallFigures::user);
     }
-    for (Hypercall call{}; shared.immediate_exit == 0 && next(call);) {
-        HypercallAnswer answer{call.number, 0, call.arguments[0]};
-        const std::int64_t r3 = vm_->hypercall(task, call, answer.r4);
+    while (shared.immediate_exit == 0) {
+        const Hypercall* const call = work.next();
+        if (call == nullptr) {
+            break;
+        }
+        HypercallAnswer answer{call->number, 0, call->arguments[0]};
+        const std::int64_t r3 = vm_->hypercall(task, *call, answer.r4);
         if (r3 == uapi::H_TOO_HARD) {
             shared.exit_reason = uapi::KVM_EXIT_PAPR_HCALL;
-            shared.papr_hcall.nr = call.number;
+            shared.papr_hcall.nr = call->number;
             shared.papr_hcall.ret = 0;
-            std::copy(call.arguments.begin(), call.arguments.end(), shared.papr_hcall.args);
+            std::copy(call->arguments.begin(), call->arguments.end(), shared.papr_hcall.args);
             waits_for_user_ = true;
             return 0;
         }
         answer.r3 = static_cast<std::uint64_t>(r3);
-        this->answer(answer, &HypercallFigures::kernel);
+        work.answer(answer, &HypercallFigures::kernel);
     }
     shared.exit_reason = uapi::KVM_EXIT_INTR;
     return refuse(EINTR, "the guest has nothing left to do, or is to leave at once", kRun);

@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "base/base.h"
@@ -70,9 +69,7 @@ class Vcpu final : public RefCounted {
 
   private:
     uapi::kvm_run& shared() const { return *reinterpret_cast<uapi::kvm_run*>(page_->page(0)); }
-    bool next(Hypercall& call) EXCLUDES(queue_mutex_);
-    void answer(const HypercallAnswer& answer, std::uint64_t HypercallFigures::* who)
-        EXCLUDES(queue_mutex_);
+    class Work;
 
     Ref<Vm> vm_{"kvm_vcpu.kvm"};
     const std::uint32_t id_;
@@ -82,7 +79,7 @@ class Vcpu final : public RefCounted {
     bool waits_for_user_ GUARDED_BY(mutex_) = false;
 
     mutable Mutex queue_mutex_ ACQUIRED_AFTER(mutex_);
-    std::deque<Hypercall> calls_ GUARDED_BY(queue_mutex_);
+    std::vector<Hypercall> calls_ GUARDED_BY(queue_mutex_);
     std::vector<HypercallAnswer> answers_ GUARDED_BY(queue_mutex_);
     HypercallFigures figures_ GUARDED_BY(queue_mutex_);
 };

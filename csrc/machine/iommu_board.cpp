@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "machine/iommu_drivers.h"
+#include "spapr/tce_ops.h"
 
 namespace kvmiommu::machine {
 
@@ -32,6 +33,9 @@ Result<> IommuBoard::add_iommu(const std::string& driver, const iommu::Instance&
     }
     if (!ops) {
         return refuse(EINVAL, "the driver is not known", kSource);
+    }
+    if (auto* const windows = dynamic_cast<spapr::TceOps*>(ops.get())) {
+        windows->offer_paging_domains();
     }
     units_.try_emplace(instance.name, Unit{ops.get(), instance});
     std::uint64_t common = ~std::uint64_t{0};

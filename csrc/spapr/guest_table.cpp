@@ -3,6 +3,7 @@
 #include "spapr/guest_table.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace kvmiommu::spapr {
@@ -51,7 +52,8 @@ GuestTable::GuestTable(fs::Kernel& kernel, const Ref<GuestTableOwner>& owner, co
           align_up(window.size * sizeof(std::uint64_t), kernel.page_size()) / kernel.page_size()),
       window_(window),
       charged_(charged),
-      entries_in_page_(kernel.page_size() / sizeof(std::uint64_t)) {
+      entry_bits_(
+          static_cast<unsigned>(std::countr_zero(kernel.page_size() / sizeof(std::uint64_t)))) {
     owner_ = owner;
 }
 
@@ -61,20 +63,20 @@ GuestTable::~GuestTable() {
 }
 
 std::uint64_t GuestTable::get(std::uint64_t index) const {
-    std::byte* const place = page(index / entries_in_page_);
+    std::byte* const place = page(index >> entry_bits_);
     return place == nullptr ? 0 : entry(place, index)->load(std::memory_order_relaxed);
 }
 
 void GuestTable::put(std::uint64_t index, std::uint64_t tce) {
-    if (index / entries_in_page_ >= count()) [[unlikely]] {
+    if (index >> entry_bits_ >= count()) [[unlikely]] {
         return;
     }
-    std::byte* place = page(index / entries_in_page_);
+    std::byte* place = page(index >> entry_bits_);
     if (place == nullptr) [[unlikely]] {
         if (tce == 0) {
             return;
         }
-        const auto made = make_page(index / entries_in_page_);
+        const auto made = make_page(index >> entry_bits_);
         if (!made) {
             return;
         }

@@ -62,7 +62,7 @@ class GuestTable final : public mm::KernelPages {
     unsigned page_shift() const { return window_.page_shift; }
 
     /// As many as its pages have room for: the window's, or a few more.
-    std::uint64_t entries() const { return count() * entries_in_page_; }
+    std::uint64_t entries() const { return count() << entry_bits_; }
     /// The entry of page `index` of the window.
     std::uint64_t get(std::uint64_t index) const;
     /// Nothing happens past the pages' end, or when there is no memory for it.
@@ -78,13 +78,14 @@ class GuestTable final : public mm::KernelPages {
 
   private:
     std::atomic<std::uint64_t>* entry(std::byte* page, std::uint64_t index) const {
-        return reinterpret_cast<std::atomic<std::uint64_t>*>(page) + index % entries_in_page_;
+        return reinterpret_cast<std::atomic<std::uint64_t>*>(page) +
+               (index & low_mask(entry_bits_));
     }
 
     Ref<GuestTableOwner> owner_{"kvmppc_spapr_tce_table.kvm"};
     const Window window_;
     const std::uint64_t charged_;  // pages of locked memory
-    const std::uint64_t entries_in_page_;
+    const unsigned entry_bits_;    // of an index into a page
     std::vector<TableLink> links_;
 };
 

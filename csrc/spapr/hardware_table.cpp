@@ -22,18 +22,22 @@ Result<Ref<HardwareTable>> HardwareTable::create(Census& census, mm::PhysicalMem
 }
 
 Result<Tce> HardwareTable::exchange(std::uint64_t page, Tce tce, FaultPoints& faults) {
+    if (const auto old = exchange_there(page, tce)) {
+        return *old;
+    }
     if (!reaches(page)) {
         return refuse(shape_.beyond, "page {:x} is beyond the table's [{:x}, {:x})", kExchange,
                       page, shape_.offset, shape_.offset + shape_.reach);
     }
-    if (shape_.write_implies_read && (tce.rights & uapi::TCE_PCI_WRITE) != 0) {
-        tce.rights |= uapi::TCE_PCI_READ;
+    if (tce.entry() == 0) {
+        return Tce{};
     }
-    return Tce::of(TRY(tces_.exchange_entry(place(page), tce.entry(), faults)));
+    return Tce::of(TRY(tces_.make_cell(place(page), faults)).exchange(entry_of(tce)));
 }
 
 Tce HardwareTable::get(std::uint64_t page) const {
-    return reaches(page) ? Tce::of(tces_.entry_at(place(page)).value_or(0)) : Tce{};
+    const auto cell = reaches(page) ? tces_.cell(place(page)) : Tree::Cell(nullptr);
+    return cell ? Tce::of(cell.load()) : Tce{};
 }
 
 std::optional<iommu::Translation> HardwareTable::translate(std::uint64_t iova) const {
@@ -45,17 +49,13 @@ std::uint64_t HardwareTable::pages_without_table(std::uint64_t page) const {
     return reaches(page) ? tces_.bytes_without_table(place(page)) >> shape_.page_shift : 0;
 }
 
-std::optional<std::uint64_t> HardwareTable::user_address(std::uint64_t page) const {
-    return reaches(page) ? users_.entry_at(place(page)) : std::nullopt;
-}
-
-bool HardwareTable::make_room(std::uint64_t page, FaultPoints& faults) {
-    return reaches(page) && users_.make_room(place(page), faults);
-}
-
-void HardwareTable::set_user_address(std::uint64_t page, std::uint64_t address) {
-    FaultPoints none;
-    [[maybe_unused]] const auto set = users_.exchange_entry(place(page), address, none);
+HardwareTable::Tree::Cell HardwareTable::make_user_address(std::uint64_t page,
+                                                           FaultPoints& faults) {
+    if (const auto there = user_address(page); there || !reaches(page)) {
+        return there;
+    }
+    const auto made = users_.make_cell(place(page), faults);
+    return made ? *made : Tree::Cell(nullptr);
 }
 
 }  // namespace kvmiommu::spapr

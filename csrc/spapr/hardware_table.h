@@ -60,6 +60,11 @@ class HardwareTable final : public RefCounted {
     /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the
     /// platform says beyond reach; ENOMEM.
     Result<Tce> exchange(std::uint64_t page, Tce tce, FaultPoints& faults);
+    /// The same where there is a table for the page; else nothing, and nothing was done.
+    std::optional<Tce> exchange_there(std::uint64_t page, Tce tce) {
+        const auto cell = reaches(page) ? tces_.cell(place(page)) : Tree::Cell(nullptr);
+        return cell ? std::optional(Tce::of(cell.exchange(entry_of(tce)))) : std::nullopt;
+    }
     /// As the hardware reads it.
     Tce get(std::uint64_t page) const;
     /// How a device's access ends; nothing: a fault.
@@ -69,14 +74,15 @@ class HardwareTable final : public RefCounted {
 
     // --- user addresses (it_userspace) ---
 
-    /// The user address that a page's TCE was made from; nothing where there is no room for one.
-    std::optional<std::uint64_t> user_address(std::uint64_t page) const;
-    /// Makes room for a page's user address. False: no memory, or beyond reach.
-    bool make_room(std::uint64_t page, FaultPoints& faults);
-    /// Once there is room.
-    void set_user_address(std::uint64_t page, std::uint64_t address);
-
     using Tree = iommu::pgtable::RadixTable<iommu::pgtable::Tce>;
+    /// Where the user address stands that a page's TCE was made from; none where there is no room
+    /// for one.
+    Tree::Cell user_address(std::uint64_t page) const {
+        return reaches(page) ? users_.cell(place(page)) : Tree::Cell(nullptr);
+    }
+    /// The same, with room made; none: no memory, or beyond reach.
+    Tree::Cell make_user_address(std::uint64_t page, FaultPoints& faults);
+
     /// create() is what makes one.
     HardwareTable(Census& census, const Shape& shape, Tree tces, Tree users)
         : RefCounted(census, "iommu_table"),
@@ -88,6 +94,10 @@ class HardwareTable final : public RefCounted {
     // Where the trees have a page.
     std::uint64_t place(std::uint64_t page) const {
         return (page - shape_.offset) << shape_.page_shift;
+    }
+    std::uint64_t entry_of(Tce tce) const {
+        const bool reads_too = shape_.write_implies_read && (tce.rights & uapi::TCE_PCI_WRITE) != 0;
+        return tce.entry() | (reads_too ? uapi::TCE_PCI_READ : 0);
     }
     bool reaches(std::uint64_t page) const { return page - shape_.offset < shape_.reach; }
 

@@ -31,8 +31,18 @@ bool in_window(const Caller& caller, const GuestTable& table, std::uint64_t ioba
            first - window.offset + pages <= window.size;
 }
 
+using Registered = std::optional<RegisteredMemory::Reader>;
+
+// Only hardware tables ask for registered memory.
+void open_for(Registered& registered, const Caller& caller, const GuestTable& table) {
+    if (!table.links().empty()) {
+        registered.emplace(RegisteredMemory::of(caller.mm));
+    }
+}
+
 // Could an entry with rights be put? Answers the user address behind it. (kvmppc_tce_validate)
-std::optional<std::uint64_t> valid_address(const Caller& caller, const GuestTable& table, Tce tce) {
+std::optional<std::uint64_t> valid_address(const Caller& caller, const Registered& registered,
+                                           const GuestTable& table, Tce tce) {
     if (!is_aligned(tce.address, std::uint64_t{1} << table.page_shift())) {
         return std::nullopt;
     }
@@ -41,8 +51,8 @@ std::optional<std::uint64_t> valid_address(const Caller& caller, const GuestTabl
         return std::nullopt;
     }
     for (const TableLink& link : table.links()) {
-        const auto region = RegisteredMemory::of(caller.mm).find(*address, link.table->page_size());
-        if (!region || !region->translate(*address, link.table->page_shift())) {
+        const MemoryRegion* const region = registered->find(*address, link.table->page_size());
+        if (region == nullptr || !region->physical(*address, link.table->page_shift())) {
             return std::nullopt;
         }
     }
@@ -60,101 +70,103 @@ struct Subpages {
 };
 
 // (kvmppc_tce_iommu_mapped_dec)
-bool let_go(const Caller& caller, HardwareTable& table, std::uint64_t page) {
-    const auto address = table.user_address(page);
-    if (!address) {
+bool let_go(const Registered& registered, const HardwareTable& table,
+            HardwareTable::Tree::Cell user_address) {
+    if (!user_address) {
         return true;
     }
-    const auto region = RegisteredMemory::of(caller.mm).find(*address, table.page_size());
-    if (!region) {
+    MemoryRegion* const region = registered->find(user_address.load(), table.page_size());
+    if (region == nullptr) {
         return false;
     }
     region->unmap();
-    table.set_user_address(page, 0);
+    user_address.store(0);
     return true;
 }
 
 // (kvmppc_tce_iommu_do_unmap)
-std::int64_t unmap_page(const Caller& caller, HardwareTable& table, std::uint64_t page) {
-    const auto old = table.exchange(page, {}, caller.faults);
-    if (!old) {
-        return uapi::H_TOO_HARD;
-    }
-    if (old->rights != 0 && !let_go(caller, table, page)) {
-        [[maybe_unused]] const auto back = table.exchange(page, *old, caller.faults);
+std::int64_t unmap_page(const Registered& registered, HardwareTable& table, std::uint64_t page) {
+    const auto old = table.exchange_there(page, {});
+    if (old && old->rights != 0 && !let_go(registered, table, table.user_address(page))) {
+        [[maybe_unused]] const auto back = table.exchange_there(page, *old);
         return uapi::H_TOO_HARD;
     }
     return uapi::H_SUCCESS;
 }
 
 // (kvmppc_tce_iommu_do_map)
-std::int64_t map_page(const Caller& caller, HardwareTable& table, std::uint64_t page,
-                      std::uint64_t address, std::uint64_t rights) {
-    if (!table.make_room(page, caller.faults)) {
+std::int64_t map_page(const Caller& caller, const Registered& registered, HardwareTable& table,
+                      std::uint64_t page, std::uint64_t address, std::uint64_t rights) {
+    const auto user_address = table.make_user_address(page, caller.faults);
+    if (!user_address) {
         return uapi::H_TOO_HARD;
     }
-    const auto region = RegisteredMemory::of(caller.mm).find(address, table.page_size());
-    if (!region) {
+    MemoryRegion* const region = registered->find(address, table.page_size());
+    if (region == nullptr) {
         return uapi::H_TOO_HARD;  // a version 1 container; user space maps by itself
     }
-    const auto physical = region->translate(address, table.page_shift());
+    const auto physical = region->physical(address, table.page_shift());
     if (!physical || !region->map()) {
         return uapi::H_TOO_HARD;
     }
-    const auto old = table.exchange(page, {*physical, rights}, caller.faults);
+    std::optional<Tce> old = table.exchange_there(page, {*physical, rights});
     if (!old) {
-        region->unmap();
-        return uapi::H_TOO_HARD;
+        const auto made = table.exchange(page, {*physical, rights}, caller.faults);
+        if (!made) {
+            region->unmap();
+            return uapi::H_TOO_HARD;
+        }
+        old = *made;
     }
     if (old->rights != 0) {
-        let_go(caller, table, page);
+        let_go(registered, table, user_address);
     }
-    table.set_user_address(page, address);
+    user_address.store(address);
     return uapi::H_SUCCESS;
 }
 
 // (kvmppc_tce_iommu_map)
-std::int64_t map(const Caller& caller, const GuestTable& guest, HardwareTable& table,
-                 std::uint64_t entry, std::uint64_t address, std::uint64_t rights) {
+std::int64_t map(const Caller& caller, const Registered& registered, const GuestTable& guest,
+                 HardwareTable& table, std::uint64_t entry, std::uint64_t address,
+                 std::uint64_t rights) {
     const Subpages pages(guest, table, entry);
     std::int64_t answer = uapi::H_SUCCESS;
     for (std::uint64_t at = 0; at < pages.count && answer == uapi::H_SUCCESS; ++at) {
-        answer =
-            map_page(caller, table, pages.first + at, address + (at << table.page_shift()), rights);
+        answer = map_page(caller, registered, table, pages.first + at,
+                          address + (at << table.page_shift()), rights);
     }
     return answer;
 }
 
 // (kvmppc_tce_iommu_unmap)
-std::int64_t unmap(const Caller& caller, const GuestTable& guest, HardwareTable& table,
+std::int64_t unmap(const Registered& registered, const GuestTable& guest, HardwareTable& table,
                    std::uint64_t entry) {
     const Subpages pages(guest, table, entry);
     std::int64_t answer = uapi::H_SUCCESS;
     for (std::uint64_t at = 0; at < pages.count && answer == uapi::H_SUCCESS; ++at) {
-        answer = unmap_page(caller, table, pages.first + at);
+        answer = unmap_page(registered, table, pages.first + at);
     }
     return answer;
 }
 
 // (kvmppc_clear_tce)
-void clear(const Caller& caller, const GuestTable& guest, HardwareTable& table,
-           std::uint64_t entry) {
+void clear(const GuestTable& guest, HardwareTable& table, std::uint64_t entry) {
     const Subpages pages(guest, table, entry);
     for (std::uint64_t at = 0; at < pages.count; ++at) {
-        [[maybe_unused]] const auto old = table.exchange(pages.first + at, {}, caller.faults);
+        [[maybe_unused]] const auto old = table.exchange_there(pages.first + at, {});
     }
 }
 
 // An entry into all hardware tables, then into the guest's. Where it fails, the entry of that
 // hardware table is cleared; those before have the new one.
-std::int64_t put(const Caller& caller, GuestTable& guest, std::uint64_t entry, std::uint64_t value,
-                 std::optional<std::uint64_t> address) {
+std::int64_t put(const Caller& caller, const Registered& registered, GuestTable& guest,
+                 std::uint64_t entry, std::uint64_t value, std::optional<std::uint64_t> address) {
     for (const TableLink& link : guest.links()) {
-        const std::int64_t answer =
-            address ? map(caller, guest, *link.table, entry, *address, Tce::of(value).rights)
-                    : unmap(caller, guest, *link.table, entry);
+        const std::int64_t answer = address ? map(caller, registered, guest, *link.table, entry,
+                                                  *address, Tce::of(value).rights)
+                                            : unmap(registered, guest, *link.table, entry);
         if (answer != uapi::H_SUCCESS) {
-            clear(caller, guest, *link.table, entry);
+            clear(guest, *link.table, entry);
             return answer;
         }
     }
@@ -181,14 +193,16 @@ std::int64_t h_put_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t 
     if (!in_window(caller, *table, ioba, 1)) {
         return uapi::H_PARAMETER;
     }
+    Registered registered;
+    open_for(registered, caller, *table);
     std::optional<std::uint64_t> address;
     if (Tce::of(value).rights != 0) {
-        address = valid_address(caller, *table, Tce::of(value));
+        address = valid_address(caller, registered, *table, Tce::of(value));
         if (!address) {
             return uapi::H_TOO_HARD;
         }
     }
-    return put(caller, *table, ioba >> table->page_shift(), value, address);
+    return put(caller, registered, *table, ioba >> table->page_shift(), value, address);
 }
 
 std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,
@@ -209,10 +223,12 @@ std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::
     if (!caller.mm.copy_in(values, *entries, pages * sizeof values[0])) {
         return uapi::H_TOO_HARD;
     }
+    Registered registered;
+    open_for(registered, caller, *table);
     for (std::uint64_t at = 0; at < pages; ++at) {
         values[at] = std::byteswap(values[at]);
         if (Tce::of(values[at]).rights != 0 &&
-            !valid_address(caller, *table, Tce::of(values[at]))) {
+            !valid_address(caller, registered, *table, Tce::of(values[at]))) {
             return uapi::H_TOO_HARD;
         }
     }
@@ -226,7 +242,8 @@ std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::
         if (Tce::of(values[at]).rights == 0 && caller.indirect_clears) {
             address = std::nullopt;
         }
-        const std::int64_t answer = put(caller, *table, first + at, values[at], address);
+        const std::int64_t answer =
+            put(caller, registered, *table, first + at, values[at], address);
         if (answer != uapi::H_SUCCESS) {
             return answer;
         }
@@ -244,9 +261,11 @@ std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_
         return uapi::H_PARAMETER;
     }
     const std::uint64_t first = ioba >> table->page_shift();
+    Registered registered;
+    open_for(registered, caller, *table);
     for (const TableLink& link : table->links()) {
         for (std::uint64_t at = 0; at < pages; ++at) {
-            const std::int64_t answer = unmap(caller, *table, *link.table, first + at);
+            const std::int64_t answer = unmap(registered, *table, *link.table, first + at);
             if (answer != uapi::H_SUCCESS) {
                 return answer;
             }

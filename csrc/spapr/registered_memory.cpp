@@ -42,16 +42,14 @@ MemoryRegion::~MemoryRegion() {
 }
 
 Result<mm::PhysAddr> MemoryRegion::translate(std::uint64_t address, unsigned page_shift) const {
-    if (page_shift > page_shift_) {
-        return refuse(EFAULT, "pages of 2^{} bytes, memory in pieces of 2^{}", kTranslate,
-                      page_shift, page_shift_);
+    if (const auto found = physical(address, page_shift)) {
+        return *found;
     }
-    const auto after = std::upper_bound(ends_.begin(), ends_.end(), address);
-    if (after == ends_.end()) {
-        return refuse(EFAULT, "user address {:x} is past the region", kTranslate, address);
-    }
-    const mm::PhysicalRun& run = runs_[static_cast<std::size_t>(after - ends_.begin())];
-    return run.address + (run.bytes - (*after - address));
+    return refuse(
+        EFAULT,
+        "user address {:x} is past the region, or its memory is in pieces of 2^{}, not of "
+        "2^{} bytes",
+        kTranslate, address, page_shift_, page_shift);
 }
 
 Ref<MemoryRegion> RegisteredMemory::get(std::uint64_t address, std::uint64_t bytes) {
@@ -136,12 +134,8 @@ Result<> RegisteredMemory::put(mm::AddressSpace& mm, const Ref<MemoryRegion>& re
 
 Ref<MemoryRegion> RegisteredMemory::find(std::uint64_t address, std::uint64_t bytes) {
     const Lock lock(mutex_);
-    for (const Ref<MemoryRegion>& region : regions_) {
-        if (region->holds(address, bytes)) {
-            return region;
-        }
-    }
-    return nullptr;
+    MemoryRegion* const found = look_up(address, bytes);
+    return found != nullptr ? Ref<MemoryRegion>(*found) : nullptr;
 }
 
 }  // namespace kvmiommu::spapr

@@ -5,8 +5,10 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/base.h"
@@ -35,6 +37,18 @@ class MemoryRegion final : public RefCounted {
     /// The physical address behind a user address that it holds, for pages of 2^`page_shift`
     /// bytes. EFAULT: its memory is in smaller pieces than that. (mm_iommu_ua_to_hpa)
     Result<mm::PhysAddr> translate(std::uint64_t address, unsigned page_shift) const;
+    /// The same without a reason.
+    std::optional<mm::PhysAddr> physical(std::uint64_t address, unsigned page_shift) const {
+        if (page_shift > page_shift_) {
+            return std::nullopt;
+        }
+        const auto after = std::upper_bound(ends_.begin(), ends_.end(), address);
+        if (after == ends_.end()) {
+            return std::nullopt;
+        }
+        const mm::PhysicalRun& run = runs_[static_cast<std::size_t>(after - ends_.begin())];
+        return run.address + (run.bytes - (*after - address));
+    }
 
     /// One more entry leads to it. False: it is being unregistered. (mm_iommu_mapped_inc)
     bool map() {
@@ -85,7 +99,37 @@ class RegisteredMemory final : public mm::MmContext {
     /// The region that holds all of it, or null. It does not look across two. (mm_iommu_lookup)
     Ref<MemoryRegion> find(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
 
+    /// Looks regions up for the length of a hypercall, during which none goes.
+    class Reader {
+      public:
+        explicit Reader(RegisteredMemory& memory) KVMIOMMU_ANALYSIS(no_thread_safety_analysis)
+            : memory_(memory) {
+            memory_.mutex_.lock();
+        }
+        ~Reader() KVMIOMMU_ANALYSIS(no_thread_safety_analysis) { memory_.mutex_.unlock(); }
+        Reader(const Reader&) = delete;
+        Reader& operator=(const Reader&) = delete;
+
+        /// As RegisteredMemory::find().
+        MemoryRegion* find(std::uint64_t address, std::uint64_t bytes) const {
+            memory_.mutex_.assert_held();
+            return memory_.look_up(address, bytes);
+        }
+
+      private:
+        RegisteredMemory& memory_;
+    };
+
   private:
+    MemoryRegion* look_up(std::uint64_t address, std::uint64_t bytes) const REQUIRES(mutex_) {
+        for (const Ref<MemoryRegion>& region : regions_) {
+            if (region->holds(address, bytes)) {
+                return region.get();
+            }
+        }
+        return nullptr;
+    }
+
     mm::PhysicalMemory& memory_;
     Mutex mutex_;
     std::vector<Ref<MemoryRegion>> regions_ GUARDED_BY(mutex_);

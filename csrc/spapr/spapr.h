@@ -10,6 +10,7 @@
 //                     (struct iommu_table_group): PowernvTableGroup, PseriesTableGroup
 //   PowernvOps, PseriesOps
 //                     the IOMMU driver of bare metal and of a guest of a hypervisor
+//   PagingDomain      windows as a domain of the IOMMU core, which the kernel never had
 //   RegisteredMemory  memory of a process that was pinned beforehand, region by region
 //                     (mm_iommu_table_group_mem_t)
 //   GuestTable        the TCEs that a guest sees for one bus number (liobn), kept by KVM
@@ -31,6 +32,7 @@
 #include "spapr/guest_table.h"
 #include "spapr/hardware_table.h"
 #include "spapr/hypercalls.h"
+#include "spapr/paging_domain.h"
 #include "spapr/powernv.h"
 #include "spapr/pseries.h"
 #include "spapr/registered_memory.h"

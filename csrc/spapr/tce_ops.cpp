@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "spapr/paging_domain.h"
 #include "spapr/powernv.h"
 #include "spapr/pseries.h"
 
@@ -14,6 +15,10 @@ constexpr Source kAlloc{"drivers/iommu/iommu.c: __iommu_paging_domain_alloc_flag
 }
 
 Result<std::unique_ptr<iommu::Domain>> TceOps::domain_alloc_paging(iommu::Device&, FaultPoints&) {
+    if (paging_domains_) {
+        return std::make_unique<PagingDomain>(*this, census_, memory_,
+                                              platform_ == Platform::powernv);
+    }
     return refuse(EOPNOTSUPP, "the driver has no page tables to give away", kAlloc);
 }
 

@@ -27,9 +27,11 @@ class TceOps final : public iommu::Ops {
     const char* name() const override {
         return platform_ == Platform::powernv ? "powernv" : "pseries";
     }
-    /// EOPNOTSUPP.
+    /// EOPNOTSUPP, unless offer_paging_domains() was called.
     Result<std::unique_ptr<iommu::Domain>> domain_alloc_paging(iommu::Device& device,
                                                                FaultPoints& faults) override;
+    /// What the kernel's driver has not: domains of windows (spapr/paging_domain.h).
+    void offer_paging_domains() { paging_domains_ = true; }
     iommu::Domain& default_domain() override { return default_; }
     iommu::Domain& blocked_domain() override { return blocked_; }
     iommu::Domain& default_domain_of(const iommu::Group& group) override;
@@ -50,6 +52,7 @@ class TceOps final : public iommu::Ops {
     Census& census_;
     mm::PhysicalMemory& memory_;
     const std::uint64_t page_size_;
+    bool paging_domains_ = false;
     // Devices are in a group from the start, so nobody is ever in these.
     iommu::FixedDomain default_{*this, iommu::DomainType::identity};
     iommu::FixedDomain blocked_{*this, iommu::DomainType::blocked};

@@ -142,7 +142,8 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
     if (!region->map()) {
         return false;  // somebody unregisters it just now: no error
     }
-    if (!table.make_room(page, task.faults())) {
+    const auto user_address = table.make_user_address(page, task.faults());
+    if (!user_address) {
         region->unmap();
         // Beyond the table it is the exchange that says so.
         TRY(table.exchange(page, {*address, rights}, task.faults()));
@@ -154,7 +155,7 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
         return std::unexpected(old.error());
     }
     let_go(table, page, *old);
-    table.set_user_address(page, vaddr);
+    user_address.store(vaddr);
     return true;
 }
 
@@ -184,15 +185,16 @@ void TceContainer::let_go(spapr::HardwareTable& table, std::uint64_t page, Tce o
         kernel_.memory().unpin({align_down(old.address, size), size});
         return;
     }
-    const auto address = table.user_address(page);
-    if (!address) {
+    const auto user_address = table.user_address(page);
+    if (!user_address) {
         return;
     }
-    const auto region = spapr::RegisteredMemory::of(*mm_).find(*address, table.page_size());
-    if (region && region->translate(*address, table.page_shift())) {
+    const std::uint64_t address = user_address.load();
+    const auto region = spapr::RegisteredMemory::of(*mm_).find(address, table.page_size());
+    if (region && region->physical(address, table.page_shift())) {
         region->unmap();
     }
-    table.set_user_address(page, 0);
+    user_address.store(0);
 }
 
 }  // namespace kvmiommu::vfio

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from . import iommu, kvm, machine, pci, semantics, uapi, vfio
+from . import iommu, kvm, machine, pamu, pci, semantics, spapr, uapi, vfio, vmm
 from .errors import LeakError, MemoryFault
 from .process import Process
 from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
@@ -37,10 +37,13 @@ __all__ = [
     "iommu",
     "kvm",
     "machine",
+    "pamu",
     "pci",
     "semantics",
+    "spapr",
     "uapi",
     "vfio",
+    "vmm",
 ]
 
 __version__ = _version("kvmiommu")

@@ -127,6 +127,23 @@ class Domain:
         """Where an iova leads, in all tables; 0: nowhere."""
         return self._domain.iova_to_phys(iova)
 
+    def create_window(self, start: int, size: int, page_shift: int) -> None:
+        """Behind POWER's bridges no iova is valid before: pages of 2**page_shift bytes at
+        [start, start + size).
+
+        OSError: EINVAL no power of two, not aligned to its size; EEXIST meets another window;
+        ENOSPC there are two; ENOMEM. ValueError: a domain with page tables.
+        """
+        self._domain.create_window(start, size, page_shift)
+
+    def remove_window(self, start: int) -> None:
+        """Unmaps all of a window; its iovas are no longer valid. OSError ENOENT: there is none."""
+        self._domain.remove_window(start)
+
+    def tces(self, start: int, count: int = 1) -> list[int]:
+        """Entries of the window with this iova from it on, as the hardware has them."""
+        return self._domain.tces(start, count)
+
     @property
     def pgsize_bitmap(self) -> int:
         """Page sizes that can be mapped, a bit each."""

@@ -165,30 +165,37 @@ class RadixTable : public RadixTree<F> {
         return names_table(old, level) && clear_table(*entry, old, level);
     }
 
-    /// Puts `entry` in the place of the entry for the smallest page at an iova, whatever that is,
-    /// and answers what was there: how a driver works that looks after entries itself. Tables above
-    /// it are made where they are missing, unless `entry` is 0. ERANGE beyond reach, ENOMEM.
-    Result<Entry> exchange_entry(std::uint64_t iova, Entry entry, FaultPoints& faults) {
+    /// An entry of the smallest pages, for a driver that looks after entries itself.
+    class Cell {
+      public:
+        explicit Cell(Entry* place) : place_(place) {}
+        /// Is there one?
+        explicit operator bool() const { return place_ != nullptr; }
+        Entry load() const { return Tree::load(*place_); }
+        void store(Entry entry) const { Tree::store(*place_, entry); }
+        /// Puts an entry in the place of what was there, and answers that.
+        Entry exchange(Entry entry) const {
+            return in_order(std::atomic_ref<Entry>(*place_).exchange(in_order(entry),
+                                                                     std::memory_order_acq_rel));
+        }
+
+      private:
+        Entry* place_;
+    };
+    /// The entry for the smallest page at an iova, or none where no table is for it.
+    Cell cell(std::uint64_t iova) const { return Cell(this->entry_in(iova)); }
+    /// The same, with the tables above it made where they are missing. ERANGE beyond reach, ENOMEM.
+    Result<Cell> make_cell(std::uint64_t iova, FaultPoints& faults) {
         const Top top = this->top();
         if (!this->reaches(top, iova)) [[unlikely]] {
             return std::unexpected(*beyond(iova));
         }
-        Entry* place = this->entry_in(iova);
-        if (place == nullptr) {
-            if (entry == 0) {
-                return Entry{0};
-            }
-            place = TRY(make_place(top, iova, faults));
+        std::optional<Refusal> refusal;
+        Entry* const row = row_for(map_, top, iova, 0, faults, refusal);
+        if (row == nullptr) {
+            return std::unexpected(*refusal);
         }
-        return in_order(
-            std::atomic_ref<Entry>(*place).exchange(in_order(entry), std::memory_order_acq_rel));
-    }
-
-    /// Makes the tables above the entry for the smallest page at an iova. False: beyond reach, or
-    /// no memory for them.
-    bool make_room(std::uint64_t iova, FaultPoints& faults) {
-        const Top top = this->top();
-        return this->reaches(top, iova) && make_place(top, iova, faults).has_value();
+        return Cell(row + this->index_of(iova, 0));
     }
 
     /// Domain::unmap_pages(). What becomes of a larger page that the range begins or ends in is the
@@ -387,15 +394,6 @@ class RadixTable : public RadixTree<F> {
             row = entries(map, F::address(entry, at));
         }
         return row;
-    }
-
-    Result<Entry*> make_place(Top top, std::uint64_t iova, FaultPoints& faults) {
-        std::optional<Refusal> refusal;
-        Entry* const row = row_for(map_, top, iova, 0, faults, refusal);
-        if (row == nullptr) {
-            return std::unexpected(*refusal);
-        }
-        return row + this->index_of(iova, 0);
     }
 
     // Puts a new table into an entry of `level`, unless somebody else has just done so.

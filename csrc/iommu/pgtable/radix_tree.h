@@ -108,12 +108,6 @@ class RadixTree {
         return Translation{address_of(place, iova), F::protection(place.entry, place.level)};
     }
 
-    /// The entry for the smallest page at an iova, as it is; nothing where there is no table for
-    /// it.
-    std::optional<Entry> entry_at(std::uint64_t iova) const {
-        Entry* const place = entry_in(iova);
-        return place != nullptr ? std::optional(load(*place)) : std::nullopt;
-    }
     /// From an iova on, the bytes that no table of the lowest level stands for; 0: one does.
     std::uint64_t bytes_without_table(std::uint64_t iova) const {
         const Top top = this->top();
