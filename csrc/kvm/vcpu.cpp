@@ -58,11 +58,15 @@ HypercallFigures Vcpu::figures() const {
 // What a KVM_RUN works on: taken from the queue at once, and what is left of it given back.
 class Vcpu::Work {
   public:
-    explicit Work(Vcpu& vcpu) : vcpu_(vcpu) {}
+    explicit Work(Vcpu& vcpu) : vcpu_(vcpu) { take(); }
     ~Work() {
         const Lock lock(vcpu_.queue_mutex_);
-        vcpu_.calls_.insert(vcpu_.calls_.begin(), calls_.begin() + static_cast<long>(next_),
-                            calls_.end());
+        // What was queued meanwhile comes after what is left.
+        if (next_ != calls_.size()) {
+            calls_.insert(calls_.end(), vcpu_.calls_.begin(), vcpu_.calls_.end());
+            vcpu_.calls_ = std::move(calls_);
+            vcpu_.next_call_ = next_;
+        }
         vcpu_.answers_.insert(vcpu_.answers_.end(), answers_.begin(), answers_.end());
         vcpu_.figures_.kernel += figures_.kernel;
         vcpu_.figures_.user += figures_.user;
@@ -73,9 +77,7 @@ class Vcpu::Work {
     /// Null: the guest has nothing left to do.
     const Hypercall* next() {
         if (next_ == calls_.size()) {
-            const Lock lock(vcpu_.queue_mutex_);
-            calls_ = std::exchange(vcpu_.calls_, {});
-            next_ = 0;
+            take();
         }
         return next_ == calls_.size() ? nullptr : &calls_[next_++];
     }
@@ -85,6 +87,12 @@ class Vcpu::Work {
     }
 
   private:
+    void take() {
+        const Lock lock(vcpu_.queue_mutex_);
+        calls_ = std::exchange(vcpu_.calls_, {});
+        next_ = std::exchange(vcpu_.next_call_, 0);
+    }
+
     Vcpu& vcpu_;
     std::vector<Hypercall> calls_;
     std::size_t next_ = 0;

@@ -80,6 +80,7 @@ class Vcpu final : public RefCounted {
 
     mutable Mutex queue_mutex_ ACQUIRED_AFTER(mutex_);
     std::vector<Hypercall> calls_ GUARDED_BY(queue_mutex_);
+    std::size_t next_call_ GUARDED_BY(queue_mutex_) = 0;  // of calls_: those before were made
     std::vector<HypercallAnswer> answers_ GUARDED_BY(queue_mutex_);
     HypercallFigures figures_ GUARDED_BY(queue_mutex_);
 };
