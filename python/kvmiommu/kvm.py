@@ -111,7 +111,8 @@ class VM(Descriptor):
         create = _k.kvm_create_spapr_tce_64(
             liobn=liobn, page_shift=page_shift, offset=offset, size=size
         )
-        return TceTable(self.process, self.ioctl(_k.KVM_CREATE_SPAPR_TCE_64, create), create)
+        fd = self.ioctl(_k.KVM_CREATE_SPAPR_TCE_64, create)
+        return TceTable(self.process, fd, liobn, page_shift=page_shift, offset=offset, size=size)
 
     def can_create_device(self, type: int) -> bool:
         """Whether KVM knows the type: KVM_CREATE_DEVICE_TEST, which makes nothing."""
@@ -180,12 +181,14 @@ class Device(Descriptor):
 class TceTable(Descriptor):
     """The TCEs that a guest sees for one bus: its descriptor can be mapped, and nothing else."""
 
-    def __init__(self, process: Process, fd: int, window: _k.kvm_create_spapr_tce_64) -> None:
+    def __init__(
+        self, process: Process, fd: int, liobn: int, *, page_shift: int, offset: int, size: int
+    ) -> None:
         super().__init__(process, fd)
-        self.liobn = int(window.liobn)
-        self.page_shift = int(window.page_shift)
-        self.offset = int(window.offset)
-        self.size = int(window.size)
+        self.liobn = liobn
+        self.page_shift = page_shift
+        self.offset = offset
+        self.size = size
 
     def entries(self) -> tuple[int, ...]:
         """All entries, as the guest wrote them: a guest address and rights."""

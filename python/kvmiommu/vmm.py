@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from . import uapi
 from .kvm import VM, HypercallAnswer, Vcpu
@@ -27,19 +26,21 @@ _MOST_ENTRIES = 512
 _LIST_ALIGNMENT = 4096
 
 
-@dataclass(eq=False)
 class Bus:
     """A bus whose TCEs user space keeps: `size` pages of 2**page_shift bytes from `start` on.
 
     `tces` are the entries as the guest wrote them, by their pages; those that are 0 are left out.
     """
 
-    liobn: int
-    container: SpaprContainer
-    start: int
-    page_shift: int
-    size: int
-    tces: dict[int, int] = field(default_factory=dict)
+    def __init__(
+        self, liobn: int, container: SpaprContainer, start: int, page_shift: int, size: int
+    ) -> None:
+        self.liobn = liobn
+        self.container = container
+        self.start = start
+        self.page_shift = page_shift
+        self.size = size
+        self.tces: dict[int, int] = {}
 
     def page(self, ioba: int, count: int) -> int | None:
         """The page of a bus address, if it is aligned and `count` pages are in the window."""
