@@ -25,8 +25,9 @@ Result<Tce> HardwareTable::exchange(std::uint64_t page, Tce tce, FaultPoints& fa
     if (const auto old = exchange_there(page, tce)) {
         return *old;
     }
-    if (!reaches(page)) {
-        return refuse(shape_.beyond, "page {:x} is beyond the table's [{:x}, {:x})", kExchange,
+    if (refuses(page)) {
+        return refuse(shape_.beyond,
+                      "page {:x} is beyond the table's [{:x}, {:x}), or that is gone", kExchange,
                       page, shape_.offset, shape_.offset + shape_.reach);
     }
     if (tce.entry() == 0) {

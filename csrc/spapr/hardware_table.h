@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 
@@ -56,13 +57,20 @@ class HardwareTable final : public RefCounted {
     std::uint64_t allocated() const { return shape_.allocated; }
     unsigned levels() const { return shape_.levels; }
     bool holds(std::uint64_t page) const { return page - shape_.offset < shape_.size; }
+    /// Is there no entry for a page, nor can there be? Beyond reach, or in a table that is retired.
+    bool refuses(std::uint64_t page) const {
+        return !reaches(page) || retired_.load(std::memory_order_relaxed);
+    }
+    /// The hypervisor has taken the table away; who still holds it finds no entries.
+    void retire() { retired_.store(true, std::memory_order_relaxed); }
 
     /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the
     /// platform says beyond reach; ENOMEM.
     Result<Tce> exchange(std::uint64_t page, Tce tce, FaultPoints& faults);
-    /// The same where there is a table for the page; else nothing, and nothing was done.
+    /// The same where there is a table for the page, and it does not refuse; else nothing, and
+    /// nothing was done.
     std::optional<Tce> exchange_there(std::uint64_t page, Tce tce) {
-        const auto cell = reaches(page) ? tces_.cell(place(page)) : Tree::Cell(nullptr);
+        const auto cell = refuses(page) ? Tree::Cell(nullptr) : tces_.cell(place(page));
         return cell ? std::optional(Tce::of(cell.exchange(entry_of(tce)))) : std::nullopt;
     }
     /// As the hardware reads it.
@@ -102,6 +110,7 @@ class HardwareTable final : public RefCounted {
     bool reaches(std::uint64_t page) const { return page - shape_.offset < shape_.reach; }
 
     const Shape shape_;
+    std::atomic<bool> retired_{false};
     Tree tces_;
     Tree users_;
 };

@@ -86,6 +86,9 @@ bool let_go(const Registered& registered, const HardwareTable& table,
 
 // (kvmppc_tce_iommu_do_unmap)
 std::int64_t unmap_page(const Registered& registered, HardwareTable& table, std::uint64_t page) {
+    if (table.refuses(page)) {
+        return uapi::H_TOO_HARD;
+    }
     const auto old = table.exchange_there(page, {});
     if (old && old->rights != 0 && !let_go(registered, table, table.user_address(page))) {
         [[maybe_unused]] const auto back = table.exchange_there(page, *old);

@@ -120,6 +120,10 @@ void PseriesTableGroup::unset_window(unsigned number) {
         failed_ = true;
         return;
     }
+    // Of the default window the kernel forgets no more than that it has it.
+    if (&property == &dynamic_window_) {
+        tables_[number]->retire();
+    }
     property = false;
     std::swap(tables_[number], gone);
 }
