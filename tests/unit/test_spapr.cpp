@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+//
+// Windows of TCEs, what they are charged as, and registered memory.
+
+#include "spapr/spapr.h"
+#include "support.h"
+
+namespace kvmiommu::spapr {
+namespace {
+
+using test::Machine;
+using test::outcome;
+using test::Process;
+using test::value;
+
+constexpr std::uint64_t k64K = 64 << 10;
+constexpr std::uint64_t k256M = 256 << 20;
+constexpr std::uint64_t kBoth = uapi::TCE_PCI_READ | uapi::TCE_PCI_WRITE;
+
+constexpr Windows kBridge{.dma32_start = 0,
+                          .dma32_size = std::uint64_t{2} << 30,
+                          .page_sizes = 0x40211000,
+                          .most = kMostWindows,
+                          .levels = 5};
+
+TEST_CASE("a table is charged as the kernel charges it") {
+    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    const PowernvTableGroup powernv(machine.census(), machine.memory(), k64K, kBridge);
+    const PseriesTableGroup pseries(machine.census(), machine.memory(), k64K, kBridge);
+    // The TCEs and as much again; a level has a page at least.
+    CHECK(powernv.table_size(12, std::uint64_t{2} << 30, 1) == 8 << 20);
+    CHECK(powernv.table_size(16, k256M, 1) == 2 * k64K);
+    CHECK(powernv.table_size(16, k256M, 5) == 2 * 5 * k64K);
+    CHECK(powernv.table_size(30, k256M, 1) == 2 * k64K);  // smaller than a page: it wraps
+    CHECK(powernv.table_size(16, k256M, 0) == 0);
+    CHECK(powernv.table_size(16, k256M, 6) == 0);
+    CHECK(powernv.table_size(16, k256M + 1, 1) == 0);
+    CHECK(powernv.table_size(30, 1 << 20, 1) == 0);
+    CHECK(pseries.table_size(12, std::uint64_t{1} << 30, 1) == 2 << 20);
+    CHECK(pseries.table_size(16, k256M, 2) == 0xffffffff);
+}
+
+TEST_CASE("levels are made as they are needed, and entries are big-endian") {
+    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    FaultPoints faults;
+    PowernvTableGroup group(machine.census(), machine.memory(), k64K, kBridge);
+    const auto table = value(group.create_table(1, 16, std::uint64_t{1} << 40, 2, faults));
+    CHECK(table->start() == std::uint64_t{1} << 59);
+    const std::uint64_t first = table->offset();
+    const std::uint64_t before = machine.memory().used_frames();
+    CHECK(table->pages_without_table(first) == std::uint64_t{1} << 13);
+    // Nothing needs no table.
+    CHECK(value(table->exchange(first + 5, {}, faults)).entry() == 0);
+    CHECK(machine.memory().used_frames() == before);
+    CHECK(value(table->exchange(first + 5, {0x120000, uapi::TCE_PCI_WRITE}, faults)).rights == 0);
+    CHECK(machine.memory().used_frames() == before + k64K / mm::kFrameSize);
+    CHECK(table->get(first + 5).entry() == (0x120000 | kBoth));
+    CHECK(table->pages_without_table(first) == 0);
+    CHECK(table->translate(table->start() + 5 * k64K + 7)->address == 0x120007);
+    CHECK_FALSE(table->translate(table->start() + 6 * k64K));
+    CHECK_FALSE(table->translate(0));
+    CHECK(value(table->exchange(first + 5, {}, faults)).address == 0x120000);
+    CHECK(outcome(table->exchange(first - 1, {0, kBoth}, faults)) == "EINVAL");
+    table->retire();
+    CHECK(outcome(table->exchange(first + 5, {0, kBoth}, faults)) == "EINVAL");
+}
+
+TEST_CASE("no memory for a level leaves the table as it was") {
+    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    FaultPoints faults;
+    PowernvTableGroup group(machine.census(), machine.memory(), k64K, kBridge);
+    for (std::uint32_t nth = 1; nth <= 2; ++nth) {
+        faults.fail_nth(nth);
+        CHECK(outcome(group.create_table(0, 16, k256M, 2, faults)) == "ENOMEM");
+        CHECK(machine.memory().used_frames() == 0);
+    }
+    const auto table = value(group.create_table(0, 16, k256M, 2, faults));
+    faults.fail_nth(1);
+    CHECK(outcome(table->exchange(9, {0x10000, kBoth}, faults)) == "ENOMEM");
+    CHECK(table->get(9).entry() == 0);
+    faults.fail_nth(1);
+    CHECK_FALSE(table->make_user_address(9, faults));
+    CHECK(table->make_user_address(9, faults));
+    // More than the kernel allocates at once, and more than the bridge reaches.
+    CHECK(outcome(group.create_table(0, 12, std::uint64_t{1} << 40, 1, faults)) == "ENOMEM");
+    CHECK(outcome(group.create_table(0, 12, std::uint64_t{1} << 63, 5, faults)) == "EINVAL");
+}
+
+TEST_CASE("a region is pinned as long as it is registered or mapped from") {
+    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Process process(machine);
+    RegisteredMemory& memory = RegisteredMemory::of(*process.mm);
+    CHECK(&memory == &RegisteredMemory::of(*process.mm));
+    const std::uint64_t address = process.map(4 * k64K);
+    CHECK(outcome(memory.create(process.task, address, 0)) == "ENOMEM");
+    CHECK(outcome(memory.create(process.task, 0x10000, k64K)) == "EFAULT");
+    {
+        const auto region = value(memory.create(process.task, address, 2 * k64K));
+        CHECK(outcome(memory.create(process.task, address + k64K, k64K)) == "EINVAL");
+        CHECK(process.mm->locked_vm().pages() == 2);
+        CHECK(memory.get(address, 2 * k64K) == region);
+        CHECK_FALSE(memory.get(address, k64K));
+        CHECK_FALSE(memory.find(address + k64K, 2 * k64K));
+        CHECK(memory.find(address + k64K, k64K) == region);
+        CHECK(outcome(region->translate(address, 21)) == "EFAULT");
+        CHECK(region->map());
+        CHECK(outcome(memory.put(*process.mm, region)) == "ok");
+        CHECK(outcome(memory.put(*process.mm, region)) == "EBUSY");
+        region->unmap();
+        region->unmap();  // never below what registering it gave
+        CHECK(outcome(memory.put(*process.mm, region)) == "ok");
+        CHECK_FALSE(region->map());
+        CHECK(outcome(memory.put(*process.mm, region)) == "ENOENT");
+    }
+    CHECK(process.mm->locked_vm().pages() == 0);
+    CHECK(machine.memory().total_pins() == 0);
+}
+
+}  // namespace
+}  // namespace kvmiommu::spapr
