@@ -152,6 +152,14 @@ std::int64_t unmap(const Registered& registered, const GuestTable& guest, Hardwa
     return answer;
 }
 
+// Entries from one on that are not in the hardware's tables: there is nothing to unmap, and a guest
+// may name as many of them as fit into a register.
+std::uint64_t entries_without_table(const GuestTable& guest, const HardwareTable& table,
+                                    std::uint64_t entry) {
+    const Subpages pages(guest, table, entry);
+    return table.refuses(pages.first) ? 0 : table.pages_without_table(pages.first) / pages.count;
+}
+
 // (kvmppc_clear_tce)
 void clear(const GuestTable& guest, HardwareTable& table, std::uint64_t entry) {
     const Subpages pages(guest, table, entry);
@@ -267,11 +275,17 @@ std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_
     Registered registered;
     open_for(registered, caller, *table);
     for (const TableLink& link : table->links()) {
-        for (std::uint64_t at = 0; at < pages; ++at) {
+        for (std::uint64_t at = 0; at < pages;) {
+            const std::uint64_t empty = entries_without_table(*table, *link.table, first + at);
+            if (empty != 0) {
+                at += empty;
+                continue;
+            }
             const std::int64_t answer = unmap(registered, *table, *link.table, first + at);
             if (answer != uapi::H_SUCCESS) {
                 return answer;
             }
+            ++at;
         }
     }
     const std::uint64_t index = first - table->window().offset;

@@ -229,6 +229,21 @@ def test_a_range_past_the_end_touches_nothing_there() -> None:
             assert system.used_frames <= before + PAGE // 4096
 
 
+def test_a_range_far_past_the_end_ends_with_the_hardwares_table() -> None:
+    """2^35 pages, few of which have a table, are not looked at one by one."""
+    with System("powernv9-4k") as system:
+        guest = Guest(system)
+        guest.container.remove_window(0)
+        guest.container.create_window(12, 1 << 28, levels=4)
+        guest.vm.enable_hcall(H_STUFF_TCE)
+        device = guest.vm.create_device(k.KVM_DEV_TYPE_VFIO)
+        device.add_file(guest.group.fd)
+        device.set_spapr_tce(guest.group.fd, guest.table.fd)
+        assert guest.hcall(H_STUFF_TCE, LIOBN, 0, 0, 1 << 31) == H_SUCCESS
+        # Beyond what the hardware's tables reach it is user space's.
+        assert guest.hcall(H_STUFF_TCE, LIOBN, 0, 0, 1 << 50) is None
+
+
 def test_a_vcpu_leaves_for_user_space_and_comes_back() -> None:
     with System("pseries") as system:
         guest = Guest(system)
