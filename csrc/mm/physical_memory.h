@@ -60,13 +60,12 @@ class LinearMap {
     /// Host memory of a physical address in RAM. `offset` bytes on: added first, because on a walk
     /// it is known before the address is.
     std::byte* at(PhysAddr address, std::uint64_t offset = 0) const {
-        return not_null(reinterpret_cast<std::byte*>((start_ + offset) + address));
+        return not_null(reinterpret_cast<std::byte*>(start_ + offset) + address);
     }
     /// The same, or null when it is not in RAM.
     std::byte* find(PhysAddr address, std::uint64_t offset) const {
-        const std::uint64_t into = (offset - first_) + address;
-        return into < bytes_ ? not_null(reinterpret_cast<std::byte*>((start_ + first_) + into))
-                             : nullptr;
+        const PhysAddr place = address + offset;
+        return is_ram(place) ? not_null(reinterpret_cast<std::byte*>(start_) + place) : nullptr;
     }
 
   private:
@@ -102,7 +101,7 @@ class FrameMap {
     }
     bool is_linear() const { return fragmented_ == nullptr; }
     /// Of RAM that is_linear().
-    LinearMap linear() const { return linear_; }
+    LinearMap linear() const { return {linear_.start_, linear_.first_, linear_.bytes_}; }
 
   private:
     friend class PhysicalMemory;

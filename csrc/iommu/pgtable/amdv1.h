@@ -29,7 +29,7 @@ struct AmdV1Of {
     // has 128 entries in use ---
     static constexpr unsigned kPageShift = kSmallest;
     static constexpr unsigned kIndexBits = 9;
-    using Geometry = SameTables<kPageShift, kIndexBits>;
+    using Geometry = SameTables<kPageShift, kIndexBits, 64>;
     static constexpr bool kGrows = true;
     static constexpr auto kByteOrder = std::endian::little;
     static constexpr Entry kPresent = Entry{1} << 0;   // PR

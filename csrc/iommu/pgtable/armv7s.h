@@ -26,6 +26,7 @@ struct ArmV7s {
     // --- geometry: 4096 entries of 1 MiB, 256 of 4 KiB. A table of the second kind takes a frame,
     // of which it fills a quarter. ---
     struct Geometry {
+        static constexpr unsigned kMostLevels = 2;
         static constexpr unsigned shift_of(unsigned level) {
             return level == 0 ? 12 : level == 1 ? 20 : 32;
         }

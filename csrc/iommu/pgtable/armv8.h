@@ -24,9 +24,10 @@ struct ArmV8 {
     using Entry = std::uint64_t;
 
     // --- geometry: entries of 8 bytes ---
+    static constexpr bool kHas52Bits = kGranuleShift == 16;
     static constexpr unsigned kPageShift = kGranuleShift;
     static constexpr unsigned kIndexBits = kGranuleShift - 3;
-    using Geometry = SameTables<kPageShift, kIndexBits>;
+    using Geometry = SameTables<kPageShift, kIndexBits, kHas52Bits ? 52 : 48>;
     static constexpr auto kByteOrder = std::endian::little;
     static constexpr Entry kValid = Entry{1} << 0;
     // Bit 1: a table above the leaf level, a page in it; a block has it clear.
@@ -36,7 +37,6 @@ struct ArmV8 {
     static constexpr Entry kAccessed = Entry{1} << 10;  // AF
     // Address bits 47 down to the granule. With 64 KiB there are four more, 51:48, which stand
     // where smaller granules have address bits 15:12.
-    static constexpr bool kHas52Bits = kGranuleShift == 16;
     static constexpr Entry kAddress = low_mask(48) & ~low_mask(kGranuleShift);
     static constexpr Entry kHighAddress = kHas52Bits ? Entry{0xf} << 12 : 0;
     static constexpr unsigned kHighShift = 48 - 12;

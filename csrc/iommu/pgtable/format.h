@@ -23,10 +23,12 @@
 
 namespace kvmiommu::iommu::pgtable {
 
-/// The geometry of most formats: tables of 2^kIndexBits entries at every level.
-template <unsigned kPageShift, unsigned kIndexBits>
+/// The geometry of most formats: tables of 2^kIndexBits entries at every level, for iovas of up to
+/// kIovaBits bits.
+template <unsigned kPageShift, unsigned kIndexBits, unsigned kIovaBits>
 struct SameTables {
     static constexpr unsigned kBits = kIndexBits;
+    static constexpr unsigned kMostLevels = (kIovaBits - kPageShift + kIndexBits - 1) / kIndexBits;
     /// Bits of an offset into what one entry of a level stands for.
     static constexpr unsigned shift_of(unsigned level) { return kPageShift + level * kIndexBits; }
     /// Bits of an index into a table of a level.
@@ -43,6 +45,7 @@ concept Format = requires(typename F::Entry entry, unsigned level, mm::PhysAddr 
     // What an entry reads as; it lies in memory as kByteOrder says.
     requires std::unsigned_integral<typename F::Entry>;
     { F::kByteOrder } -> std::convertible_to<std::endian>;
+    { F::Geometry::kMostLevels } -> std::convertible_to<unsigned>;
     { geometry.shift_of(level) } -> std::same_as<unsigned>;
     { geometry.index_bits(level) } -> std::same_as<unsigned>;
     { geometry.level_of(level) } -> std::same_as<unsigned>;

@@ -36,7 +36,7 @@ class RadixTable : public RadixTree<F> {
     static Result<RadixTable> create(mm::PhysicalMemory& memory, const Shape& shape,
                                      FaultPoints& faults) {
         assert(0 < shape.levels && shape.levels <= shape.most_levels);
-        assert(shape.most_levels < mm::kFrameSize);
+        assert(shape.most_levels <= F::Geometry::kMostLevels);
         assert(Grows<F> || shape.levels == shape.most_levels);
         assert(Splits<F> || shape.policy.partial_unmap != PartialUnmap::split);
         RadixTable table(memory, shape, 0);
@@ -68,12 +68,15 @@ class RadixTable : public RadixTree<F> {
         if ((protection & (kRead | kWrite)) == 0 || !leads_to(address)) [[unlikely]] {
             return false;
         }
-        Entry* const entry = find_page(iova, page_size);
-        if (entry == nullptr || load(*entry) != 0) [[unlikely]] {
-            return false;
-        }
-        store(*entry, F::make_leaf(address, page_size, protection, attributes));
-        return true;
+        return at_level_of(page_size,
+                           [&] [[gnu::always_inline]] (std::uint64_t size, unsigned level) {
+                               Entry* const entry = find(iova, level);
+                               if (entry == nullptr || load(*entry) != 0) [[unlikely]] {
+                                   return false;
+                               }
+                               store(*entry, F::make_leaf(address, size, protection, attributes));
+                               return true;
+                           });
     }
 
     /// As map_page(), for pages whose entries stand in a row of one table.
@@ -81,7 +84,7 @@ class RadixTable : public RadixTree<F> {
                  std::uint32_t protection, Attributes attributes) {
         const PhysAddr last_address = address + (page_size * count - 1);
         if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
-            !leads_to(last_address) || !fits(iova, page_size, count)) [[unlikely]] {
+            !leads_to(last_address)) [[unlikely]] {
             return false;
         }
         if constexpr (HasBorders<F>) {
@@ -89,14 +92,18 @@ class RadixTable : public RadixTree<F> {
                 return false;
             }
         }
-        Entry* const row = find_page(iova, page_size);
-        if (row == nullptr) [[unlikely]] {
-            return false;
-        }
-        const Entry leaf = F::make_leaf(address, page_size, protection, attributes);
-        const Entry next = F::make_leaf(address + page_size, page_size, protection, attributes);
-        return fill_empty(row, count, leaf, next - leaf);
+        return at_level_of(
+            page_size, [&] [[gnu::always_inline]] (std::uint64_t size, unsigned level) {
+                Entry* const row = find_row(iova, level, count);
+                if (row == nullptr) [[unlikely]] {
+                    return false;
+                }
+                const Entry leaf = F::make_leaf(address, size, protection, attributes);
+                const Entry next = F::make_leaf(address + size, size, protection, attributes);
+                return fill_empty(row, count, leaf, next - leaf);
+            });
     }
+
     /// Domain::map_pages(). EINVAL for neither reading nor writing, ERANGE beyond what the levels
     /// translate or an entry can lead to, what the policy says where something is mapped already,
     /// ENOMEM.
@@ -152,17 +159,18 @@ class RadixTable : public RadixTree<F> {
 
     /// As map_page().
     bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
-        Entry* const entry = find_page(iova, page_size);
-        if (entry == nullptr) [[unlikely]] {
-            return false;
-        }
-        const Entry old = load(*entry);
-        const unsigned level = level_of(page_size);
-        if (F::plain_leaves(old, old, level)) [[likely]] {
-            store(*entry, 0);
-            return true;
-        }
-        return names_table(old, level) && clear_table(*entry, old, level);
+        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, unsigned level) {
+            Entry* const entry = find(iova, level);
+            if (entry == nullptr) [[unlikely]] {
+                return false;
+            }
+            const Entry old = load(*entry);
+            if (F::plain_leaves(old, old, level)) [[likely]] {
+                store(*entry, 0);
+                return true;
+            }
+            return names_table(old, level) && clear_table(*entry, old, level);
+        });
     }
 
     /// An entry of the smallest pages, for a driver that looks after entries itself.
@@ -457,60 +465,60 @@ class RadixTable : public RadixTree<F> {
         return false;
     }
 
-    // The entry that a page of the size of one entry fills, when every table above is there; else
-    // null.
-    [[gnu::always_inline]] Entry* find_page(std::uint64_t iova, std::uint64_t page_size) const {
-        // The smallest pages first: then the compiler knows the level.
+    // What do(page size, level) answers for a page that fills one entry; false for any other.
+    [[gnu::always_inline]] bool at_level_of(std::uint64_t page_size, auto&& act) const {
+        // The smallest pages first: then the compiler knows both.
         if (page_size == this->span(0)) [[likely]] {
-            return find(iova, 0);
+            return act(this->span(0), 0u);
         }
         const unsigned level = level_of(page_size);
-        return page_size == this->span(level) ? find(iova, level) : nullptr;
+        return page_size == this->span(level) && act(page_size, level);
     }
+    // The entry of a level for an iova, when every table above is there; else null.
     [[gnu::always_inline]] Entry* find(std::uint64_t iova, unsigned level) const {
         const Top top = this->top();
-        if (!map_.is_linear() || level >= top.levels || !this->reaches(top, iova)) [[unlikely]] {
+        if (!map_.is_linear() || (level != 0 && level >= top.levels) || !this->reaches(top, iova))
+            [[unlikely]] {
             return nullptr;
         }
         const mm::LinearMap map = map_.linear();
-        PhysAddr table = this->root_of(top, iova);
-        unsigned at = top.levels - 1;
-        unsigned shift = this->shift_of(at);
-        while (at > level) {
-            const std::uint64_t index = iova >> shift & geometry_.index_mask(at);
-            const Entry entry = load(*this->entry_at(map, table, index));
+        Entry* place = this->root_entry(map, top, iova);
+        for (unsigned at = this->highest_level(top); at != level; --at) {
+            if (this->lacks(top, at)) {
+                continue;
+            }
+            const Entry entry = load(*place);
             if (!F::names_table(entry, at)) [[unlikely]] {
                 return nullptr;
             }
-            table = F::address(entry, at);
-            shift -= geometry_.index_bits(--at);
+            place = this->entry_at(map, F::address(entry, at), this->index_of(iova, at - 1));
         }
-        return this->entry_at(map, table, this->index_of(iova, level));
+        return place;
     }
 
-    // Is there room behind an entry for so many in its table, all within what leaves grow through?
-    bool fits(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count) const {
-        const unsigned level = level_of(page_size);
-        return count <= this->entries_in(level) - this->index_of(iova, level);
+    // As find(), when its table has room for so many entries from there on.
+    [[gnu::always_inline]] Entry* find_row(std::uint64_t iova, unsigned level,
+                                           std::uint64_t count) const {
+        return count <= this->entries_in(level) - this->index_of(iova, level) ? find(iova, level)
+                                                                              : nullptr;
     }
     // As map_row(). A table that goes as a whole is not its business.
     [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,
                                           std::uint64_t count) {
-        const unsigned level = level_of(page_size);
-        if (!fits(iova, page_size, count) || count == this->entries_in(level)) [[unlikely]] {
-            return false;
-        }
-        Entry* const row = find_page(iova, page_size);
-        if (row == nullptr) [[unlikely]] {
-            return false;
-        }
-        const wide::Bits bits = scan(row, count);
-        if (!F::plain_leaves(static_cast<Entry>(bits.all), static_cast<Entry>(bits.any), level))
-            [[unlikely]] {
-            return false;
-        }
-        clear_row(row, count);
-        return true;
+        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, unsigned level) {
+            Entry* const row =
+                count == this->entries_in(level) ? nullptr : find_row(iova, level, count);
+            if (row == nullptr) [[unlikely]] {
+                return false;
+            }
+            const wide::Bits bits = scan(row, count);
+            if (!F::plain_leaves(static_cast<Entry>(bits.all), static_cast<Entry>(bits.any), level))
+                [[unlikely]] {
+                return false;
+            }
+            clear_row(row, count);
+            return true;
+        });
     }
 
     // In the way of large pages may be tables that map nothing any more: unmaps that did not cover

@@ -93,19 +93,43 @@ class RadixTree {
 
     /// Where an iova leads; 0: nowhere.
     PhysAddr iova_to_phys(std::uint64_t iova) const {
-        if (map_.is_linear()) [[likely]] {
-            return address_of(leaf_at(map_.linear(), iova), iova);
+        const Top top = this->top();
+        if (!reaches(top, iova)) [[unlikely]] {
+            return 0;
         }
-        return iova_to_phys_in_fragments(iova);
+        if (!map_.is_linear()) [[unlikely]] {
+            return iova_to_phys_in_fragments(top, iova);
+        }
+        const mm::LinearMap map = map_.linear();
+        Entry* place = root_entry(map, top, iova);
+        for (unsigned level = highest_level(top); level != 0; --level) {
+            if (lacks(top, level)) {
+                continue;
+            }
+            const Entry entry = load(*place);
+            if (!F::names_table(entry, level)) [[unlikely]] {
+                return address_of(entry, level, iova);
+            }
+            place = find_entry(map, F::address(entry, level), index_of(iova, level - 1));
+            if (place == nullptr) [[unlikely]] {
+                return 0;
+            }
+        }
+        return address_of(load(*place), 0, iova);
     }
 
     /// Domain::translate().
     std::optional<Translation> translate(std::uint64_t iova) const {
-        const Place place = leaf_at(map_, iova);
-        if (place.entry == 0) {
+        const Top top = this->top();
+        if (!reaches(top, iova)) {
             return std::nullopt;
         }
-        return Translation{address_of(place, iova), F::protection(place.entry, place.level)};
+        const Place place = descend(top, iova);
+        if (!F::present(place.entry)) {
+            return std::nullopt;
+        }
+        return Translation{address_of(place.entry, place.level, iova),
+                           F::protection(place.entry, place.level)};
     }
 
     /// From an iova on, the bytes that no table of the lowest level stands for; 0: one does.
@@ -114,7 +138,7 @@ class RadixTree {
         if (!reaches(top, iova)) {
             return 0;
         }
-        const Place place = descend(map_, top, iova);
+        const Place place = descend(top, iova);
         return place.row == nullptr || place.level == 0
                    ? 0
                    : align_down(iova, span(place.level)) + span(place.level) - iova;
@@ -149,7 +173,7 @@ class RadixTree {
     {
         const Top top = this->top();
         for (std::uint64_t at = first; at <= last && reaches(top, at);) {
-            const Place place = descend(map_, top, at);
+            const Place place = descend(top, at);
             std::uint64_t size = span(place.level);
             if (F::present(place.entry)) {
                 size = page_size_of(place.entry, place.level);
@@ -172,7 +196,7 @@ class RadixTree {
         if (!reaches(top, iova)) {
             return;
         }
-        const Place place = descend(map_, top, iova);
+        const Place place = descend(top, iova);
         Entry entry = place.entry;
         // Somebody may unmap the page meanwhile: then there is nothing to mark.
         while (F::present(entry) && !F::dirty(entry) &&
@@ -183,6 +207,7 @@ class RadixTree {
   protected:
     static constexpr unsigned kEntryShift = std::countr_zero(sizeof(Entry));
     static constexpr Source kSource{"kvmiommu: iommu/pgtable/radix.h"};
+    static constexpr unsigned kMostLevels = Geometry::kMostLevels;
     // Does every table fit into a frame?
     static constexpr bool kOneFrame =
         requires { requires Geometry::kBits + kEntryShift <= mm::kFrameShift; };
@@ -191,7 +216,6 @@ class RadixTree {
     struct Place {
         Entry entry;
         unsigned level;
-        unsigned shift;  // shift_of(level)
         Entry* row;
         std::uint64_t index;
     };
@@ -256,6 +280,12 @@ class RadixTree {
             return iova <= mask_;
         }
     }
+    // Where a walk begins that is to be fast. Shifts that the format fixes are constants once the
+    // compiler has unrolled the loop over the levels, which it does when it knows how many there
+    // are: so that is as many as there may be, and those that the tree lacks are passed over.
+    static constexpr bool kUnrolls = std::is_empty_v<Geometry>;
+    static unsigned highest_level(Top top) { return (kUnrolls ? kMostLevels : top.levels) - 1; }
+    static bool lacks(Top top, unsigned level) { return kUnrolls && level >= top.levels; }
     // The table at the top that an iova within reach is looked up in.
     PhysAddr root_of(Top top, std::uint64_t iova) const {
         if constexpr (Concatenates<F>) {
@@ -284,16 +314,13 @@ class RadixTree {
             return span(level);
         }
     }
-    PhysAddr address_of(Place place, std::uint64_t iova) const {
-        if (place.entry == 0) {
+    // Where an entry leads that names no table: the offset into the page is the iova's, what is
+    // above it the leaf's.
+    PhysAddr address_of(Entry entry, unsigned level, std::uint64_t iova) const {
+        if (!F::present(entry)) [[unlikely]] {
             return 0;
         }
-        // The offset into the page is the iova's, what is above it the leaf's.
-        std::uint64_t above = ~std::uint64_t{0} << place.shift;
-        if constexpr (HasRuns<F>) {
-            above = -F::leaf_size(place.entry, place.level);
-        }
-        return ((F::address(place.entry, place.level) ^ iova) & above) ^ iova;
+        return ((F::address(entry, level) ^ iova) & -page_size_of(entry, level)) ^ iova;
     }
 
     // --- entries ---
@@ -338,6 +365,16 @@ class RadixTree {
     bool is_table(auto map, PhysAddr table, unsigned level) const {
         return map.is_ram(table + (mm::kFrameSize << order_of(level)) - 1);
     }
+    // The entry at the top for an iova within reach. Where no bits are above those that are looked
+    // up, the index needs no mask; nor do tables next to each other need to be told apart.
+    Entry* root_entry(auto map, Top top, std::uint64_t iova) const {
+        const unsigned level = top.levels - 1;
+        if constexpr (UpperHalf<F> || SignExtends<F>) {
+            return entry_at(map, top.root, index_of(iova, level));
+        } else {
+            return entry_at(map, top.root, iova >> shift_of(level));
+        }
+    }
     // An entry, or null when it is not in RAM. A table of a frame is there when its start is; of a
     // larger one it is the entry's frame that counts, which no run leaves.
     static Entry* find_entry(auto map, PhysAddr table, std::uint64_t index) {
@@ -348,34 +385,20 @@ class RadixTree {
         }
     }
     // Down to the entry for an iova within reach that names no table.
-    [[gnu::always_inline]] Place descend(auto map, Top top, std::uint64_t iova) const {
-        unsigned level = top.levels - 1;
-        unsigned shift = shift_of(level);
+    Place descend(Top top, std::uint64_t iova) const {
         PhysAddr table = root_of(top, iova);
-        for (;;) {
-            const std::uint64_t index = iova >> shift & geometry_.index_mask(level);
-            Entry* const place = find_entry(map, table, index);
+        for (unsigned level = top.levels - 1;; --level) {
+            const std::uint64_t index = index_of(iova, level);
+            Entry* const place = find_entry(map_, table, index);
             if (place == nullptr) [[unlikely]] {
                 return {};
             }
             const Entry entry = load(*place);
             if (!names_table(entry, level)) {
-                return {entry, level, shift, place - index, index};
+                return {entry, level, place - index, index};
             }
             table = F::address(entry, level);
-            shift -= geometry_.index_bits(--level);
         }
-    }
-    [[gnu::always_inline]] Place leaf_at(auto map, std::uint64_t iova) const {
-        const Top top = this->top();
-        if (!reaches(top, iova)) [[unlikely]] {
-            return {};
-        }
-        Place place = descend(map, top, iova);
-        if (!F::present(place.entry)) [[unlikely]] {
-            place.entry = 0;
-        }
-        return place;
     }
     // The place of the entry for the smallest page at an iova; null: there is no table for it.
     Entry* entry_in(std::uint64_t iova) const {
@@ -383,11 +406,12 @@ class RadixTree {
         if (!reaches(top, iova)) {
             return nullptr;
         }
-        const Place place = descend(map_, top, iova);
+        const Place place = descend(top, iova);
         return place.row == nullptr || place.level != 0 ? nullptr : place.row + place.index;
     }
-    [[gnu::noinline]] PhysAddr iova_to_phys_in_fragments(std::uint64_t iova) const {
-        return address_of(leaf_at(map_, iova), iova);
+    [[gnu::noinline]] PhysAddr iova_to_phys_in_fragments(Top top, std::uint64_t iova) const {
+        const Place place = descend(top, iova);
+        return address_of(place.entry, place.level, iova);
     }
 
     mm::PhysicalMemory& memory_;

@@ -22,7 +22,7 @@ struct RiscV64 {
     // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
     static constexpr unsigned kPageShift = 12;
     static constexpr unsigned kIndexBits = 9;
-    using Geometry = SameTables<kPageShift, kIndexBits>;
+    using Geometry = SameTables<kPageShift, kIndexBits, 57>;
     static constexpr auto kByteOrder = std::endian::little;
     static constexpr unsigned kOutputBits = 56;
     static constexpr Entry kValid = Entry{1} << 0;       // V

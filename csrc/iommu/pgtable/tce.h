@@ -22,6 +22,7 @@ struct Tce {
 
     // --- geometry: the window says how large a page and how large a table is ---
     struct Geometry {
+        static constexpr unsigned kMostLevels = 5;
         unsigned page_shift = 12;  // 12, 16, 21, 24 or 30
         unsigned bits = 9;         // of an index, the same at all levels
         std::uint64_t mask = low_mask(bits);

@@ -23,7 +23,7 @@ struct VtdSecondLevel {
     // --- geometry: 512 entries of 8 bytes a table; 3, 4 or 5 levels for 39, 48 or 57 bits ---
     static constexpr unsigned kPageShift = 12;
     static constexpr unsigned kIndexBits = 9;
-    using Geometry = SameTables<kPageShift, kIndexBits>;
+    using Geometry = SameTables<kPageShift, kIndexBits, 57>;
     static constexpr auto kByteOrder = std::endian::little;
     static constexpr unsigned kOutputBits = 52;
     static constexpr Entry kReadable = Entry{1} << 0;   // R
