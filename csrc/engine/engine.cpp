@@ -43,13 +43,15 @@ iommu::Domain& domain(void* handle) {
     return *static_cast<iommu::Domain*>(handle);
 }
 
-int map(void* handle, std::uint64_t iova, std::uint64_t pa, std::uint64_t size, int prot) {
+// Not inline in the functions for TCEs, which rarely need them.
+[[gnu::noinline]] int map(void* handle, std::uint64_t iova, std::uint64_t pa, std::uint64_t size,
+                          int prot) {
     const auto mapped =
         iommu::map(domain(handle), iova, pa, size, static_cast<std::uint32_t>(prot), no_faults);
     return mapped ? 0 : -mapped.error().error();
 }
 
-std::uint64_t unmap(void* handle, std::uint64_t iova, std::uint64_t size) {
+[[gnu::noinline]] std::uint64_t unmap(void* handle, std::uint64_t iova, std::uint64_t size) {
     return iommu::unmap(domain(handle), iova, size);
 }
 

@@ -8,30 +8,25 @@ namespace kvmiommu::iommu {
 
 namespace {
 constexpr Source kMap{"drivers/iommu/iommu.c: __iommu_map"};
-
-// Is the range one page of the domain's? Then there is nothing to choose. A domain without a table
-// has no page sizes.
-bool is_one_page(const Domain& domain, std::uint64_t start, std::uint64_t size) {
-    return (domain.pgsize_bitmap() & size) != 0 && is_power_of_two(size) && is_aligned(start, size);
-}
+}  // namespace
 
 Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
                        std::uint32_t protection, FaultPoints& faults) {
     if (!domain.paging()) {
         return refuse(EINVAL, "the domain has no page table", kMap);
     }
-    if (domain.pgsize_bitmap() == 0) {
+    const std::uint64_t sizes = domain.pgsize_bitmap();
+    if (sizes == 0) {
         return refuse(ENODEV, "the domain has no page sizes", kMap);
     }
-    const std::uint64_t smallest = lowest_bit(domain.pgsize_bitmap());
+    const std::uint64_t smallest = lowest_bit(sizes);
     if (!is_aligned(iova | address | size, smallest)) {
         return refuse(EINVAL, "iova {:x}, address {:x} or size {:x} is not a multiple of {:x}",
                       kMap, iova, address, size, smallest);
     }
     std::uint64_t done = 0;
     while (done < size) {
-        const PageChoice choice =
-            choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
+        const PageChoice choice = choose_page_size(sizes, iova + done, address + done, size - done);
         const bool mapped_at_once =
             choice.count == 1
                 ? domain.map_page(iova + done, address + done, choice.page_size, protection)
@@ -54,31 +49,19 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
     return {};
 }
 
-}  // namespace
-
-Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
-             std::uint32_t protection, FaultPoints& faults) {
-    if (is_one_page(domain, iova | address, size) &&
-        domain.map_page(iova, address, size, protection)) [[likely]] {
-        return {};
-    }
-    return map_by_choice(domain, iova, address, size, protection, faults);
-}
-
 namespace {
 
 // Unmaps run by run; `unmapped` hears of each: where, how much, with pages of which size.
 template <class Unmapped>
-std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size,
-                              Unmapped&& unmapped) {
-    if (!domain.paging() || domain.pgsize_bitmap() == 0 ||
-        !is_aligned(iova | size, lowest_bit(domain.pgsize_bitmap()))) {
+std::uint64_t unmap_each(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                         Unmapped&& unmapped) {
+    const std::uint64_t sizes = domain.pgsize_bitmap();
+    if (!domain.paging() || sizes == 0 || !is_aligned(iova | size, lowest_bit(sizes))) {
         return 0;
     }
     std::uint64_t done = 0;
     while (done < size) {
-        const PageChoice choice =
-            choose_page_size(domain.pgsize_bitmap(), iova + done, iova + done, size - done);
+        const PageChoice choice = choose_page_size(sizes, iova + done, iova + done, size - done);
         std::uint64_t gone = choice.page_size;
         if (choice.count != 1 || !domain.unmap_page(iova + done, choice.page_size)) {
             gone = domain.unmap_pages(iova + done, choice.page_size, choice.count);
@@ -102,21 +85,22 @@ Range gone_range(std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
 
 }  // namespace
 
-std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
-    std::uint64_t done = size;
-    if (!is_one_page(domain, iova, size) || !domain.unmap_page(iova, size)) [[unlikely]] {
-        done = unmap_by_choice(domain, iova, size, [](auto...) {});
+std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size) {
+    const std::uint64_t gone = unmap_each(domain, iova, size, [](auto...) {});
+    if (gone != 0) {
+        tell_iotlb(domain, iova, size, gone);
     }
-    if (Iotlb* const iotlb = domain.iotlb(); iotlb != nullptr && done != 0) [[unlikely]] {
-        iotlb->unmapped(gone_range(iova, size, done));
-    }
-    return done;
+    return gone;
+}
+
+void invalidate(Iotlb& iotlb, std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
+    iotlb.unmapped(gone_range(iova, asked, gone));
 }
 
 std::uint64_t unmap_fast(Domain& domain, std::uint64_t iova, std::uint64_t size,
                          IotlbGather& gather) {
     Iotlb* const iotlb = domain.iotlb();
-    return unmap_by_choice(
+    return unmap_each(
         domain, iova, size, [&](std::uint64_t at, std::uint64_t bytes, std::uint64_t page_size) {
             if (iotlb == nullptr) {
                 return;

@@ -25,12 +25,15 @@ inline PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t io
                                    PhysAddr address, std::uint64_t size) {
     const std::uint64_t either = iova | address;
     // Pages not larger than the size, and not larger than what both are aligned to.
-    const std::uint64_t possible = pgsize_bitmap & (either ^ (either - 1)) & up_to(size);
-    const std::uint64_t page_size = highest_bit(possible);
+    const std::uint64_t aligned = pgsize_bitmap & (either ^ (either - 1));
+    std::uint64_t page_size = highest_bit(aligned);
+    if (page_size > size) {
+        page_size = highest_bit(aligned & up_to(size));
+    }
     if (size == page_size) {
         return {page_size, 1};
     }
-    const std::uint64_t next = lowest_bit(pgsize_bitmap & ~up_to(page_size));
+    const std::uint64_t next = lowest_bit(pgsize_bitmap & -(page_size << 1));
     // Small pages go on to where the next size begins, if both sides reach such a place together
     // and one page of that size fits behind it; otherwise to the end.
     if (next != 0 && ((iova ^ address) & (next - 1)) == 0) {
@@ -42,16 +45,48 @@ inline PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t io
     return {page_size, size >> std::countr_zero(page_size)};
 }
 
+/// Is the range one page of the domain's? Then there is nothing to choose. A domain without a table
+/// has no page sizes.
+inline bool is_one_page(const Domain& domain, std::uint64_t start, std::uint64_t size) {
+    return (domain.pgsize_bitmap() & size) != 0 && is_power_of_two(size) && is_aligned(start, size);
+}
+
+/// The rest of map() and of unmap(), which are inline for the most common case alone.
+Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
+                       std::uint32_t protection, FaultPoints& faults);
+std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size);
+
+/// What devices may still have of a range that was to be unmapped and went is no longer good.
+void invalidate(Iotlb& iotlb, std::uint64_t iova, std::uint64_t asked, std::uint64_t gone);
+inline void tell_iotlb(Domain& domain, std::uint64_t iova, std::uint64_t asked,
+                       std::uint64_t gone) {
+    if (Iotlb* const iotlb = domain.iotlb(); iotlb != nullptr) [[unlikely]] {
+        invalidate(*iotlb, iova, asked, gone);
+    }
+}
+
 /// Maps [iova, iova + size) to [address, address + size). EINVAL no paging domain, or something is
 /// not a multiple of the smallest page; ENODEV no page sizes; else what the driver says. A refused
 /// map leaves nothing mapped. Size 0 maps nothing.
-Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
-             std::uint32_t protection, FaultPoints& faults);
+inline Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
+                    std::uint32_t protection, FaultPoints& faults) {
+    if (is_one_page(domain, iova | address, size) &&
+        domain.map_page(iova, address, size, protection)) [[likely]] {
+        return {};
+    }
+    return map_by_choice(domain, iova, address, size, protection, faults);
+}
 
 /// Unmaps from `iova` on and answers the bytes that went: fewer than `size` when a hole ended it,
 /// more when a large leaf went whole, 0 when iova or size is not a multiple of the smallest page.
 /// Then the IOTLB is told of it.
-std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size);
+inline std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
+    if (is_one_page(domain, iova, size) && domain.unmap_page(iova, size)) [[likely]] {
+        tell_iotlb(domain, iova, size, size);
+        return size;
+    }
+    return unmap_by_choice(domain, iova, size);
+}
 
 /// Unmaps whose invalidation is still to come (include/linux/iommu.h: iommu_iotlb_gather): pages of
 /// one size in one range.
