@@ -336,7 +336,15 @@ Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
     return refuse(ENOMEM, "no {} free frames in a row", kSource, count);
 }
 
-void PhysicalMemory::free_frames(FrameChain chain) {
+void PhysicalMemory::free_frames(PhysAddr block, unsigned order) {
+    if (order >= kPools) {
+        put({slot_of(block), std::uint64_t{1} << order});
+        return;
+    }
+    pools_[order].push(links_, block_at(block), block_at(block));
+}
+
+void PhysicalMemory::free_frames(const FrameChain& chain) {
     if (chain.count == 0) {
         return;
     }

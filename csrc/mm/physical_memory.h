@@ -155,11 +155,9 @@ class PhysicalMemory {
     /// blocks at the end of RAM that stay warm between uses and leave what comes before them in one
     /// piece. Nobody pins such a frame. ENOMEM when there are none.
     Result<PhysAddr> allocate_frames(unsigned order) EXCLUDES(mutex_);
-    void free_frames(PhysAddr block, unsigned order) EXCLUDES(mutex_) {
-        free_frames({order, block, block, 1});
-    }
+    void free_frames(PhysAddr block, unsigned order) EXCLUDES(mutex_);
     /// As free_frames() for each of a chain.
-    void free_frames(FrameChain chain) EXCLUDES(mutex_);
+    void free_frames(const FrameChain& chain) EXCLUDES(mutex_);
     /// Puts a block that is to be freed at the head of a chain.
     void push(FrameChain& chain, PhysAddr block) {
         links_.set_next(block_at(block), chain.count == 0 ? 0 : block_at(chain.first));

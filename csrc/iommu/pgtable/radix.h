@@ -646,8 +646,12 @@ class RadixTable : public RadixTree<F> {
 
     // Takes a table out of the tree, with all below it.
     [[gnu::noinline]] bool clear_table(Entry& entry, Entry old, unsigned level) {
-        FrameChain freed{.order = order_of(0)};
         store(entry, 0);
+        if (level == 1) {
+            release(F::address(old, level));
+            return true;
+        }
+        FrameChain freed{.order = order_of(0)};
         take_subtree(map_, F::address(old, level), level - 1, freed);
         memory_.free_frames(freed);
         return true;
