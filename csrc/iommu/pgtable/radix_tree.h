@@ -100,22 +100,11 @@ class RadixTree {
         if (!map_.is_linear()) [[unlikely]] {
             return iova_to_phys_in_fragments(top, iova);
         }
-        const mm::LinearMap map = map_.linear();
-        Entry* place = root_entry(map, top, iova);
-        for (unsigned level = highest_level(top); level != 0; --level) {
-            if (lacks(top, level)) {
-                continue;
-            }
-            const Entry entry = load(*place);
-            if (!F::names_table(entry, level)) [[unlikely]] {
-                return address_of(entry, level, iova);
-            }
-            place = find_entry(map, F::address(entry, level), index_of(iova, level - 1));
-            if (place == nullptr) [[unlikely]] {
-                return 0;
-            }
+        if constexpr (kUnrolls) {
+            return look_up(top, iova);
+        } else {
+            return look_up_with(top, iova);
         }
-        return address_of(load(*place), 0, iova);
     }
 
     /// Domain::translate().
@@ -408,6 +397,36 @@ class RadixTree {
         }
         const Place place = descend(top, iova);
         return place.row == nullptr || place.level != 0 ? nullptr : place.row + place.index;
+    }
+    // iova_to_phys() in RAM without fragments.
+    [[gnu::always_inline]] PhysAddr look_up(Top top, std::uint64_t iova) const {
+        const mm::LinearMap map = map_.linear();
+        Entry* place = root_entry(map, top, iova);
+        for (unsigned level = highest_level(top); level != 0; --level) {
+            if (lacks(top, level)) {
+                continue;
+            }
+            const Entry entry = load(*place);
+            if (!F::names_table(entry, level)) [[unlikely]] {
+                return address_of(entry, level, iova);
+            }
+            place = find_entry(map, F::address(entry, level), index_of(iova, level - 1));
+            if (place == nullptr) [[unlikely]] {
+                return 0;
+            }
+        }
+        return address_of(load(*place), 0, iova);
+    }
+    // The same where shifts are no constants anyway: the number of levels is one at least, which
+    // saves the loop.
+    template <unsigned kLevels = 1>
+    [[gnu::always_inline]] PhysAddr look_up_with(Top top, std::uint64_t iova) const {
+        if constexpr (kLevels < kMostLevels) {
+            if (top.levels != kLevels) {
+                return look_up_with<kLevels + 1>(top, iova);
+            }
+        }
+        return look_up({top.root, kLevels}, iova);
     }
     [[gnu::noinline]] PhysAddr iova_to_phys_in_fragments(Top top, std::uint64_t iova) const {
         const Place place = descend(top, iova);
