@@ -8,6 +8,41 @@ namespace kvmiommu::iommu {
 
 namespace {
 constexpr Source kMap{"drivers/iommu/iommu.c: __iommu_map"};
+
+bool map_at_once(Domain& domain, std::uint64_t iova, PhysAddr address, PageChoice choice,
+                 std::uint32_t protection) {
+    return choice.count == 1
+               ? domain.map_page(iova, address, choice.page_size, protection)
+               : domain.map_row(iova, address, choice.page_size, choice.count, protection);
+}
+
+// The rest of map_by_choice(), from the first choice on, which is mapped already or could not be at
+// once. Apart from it, so that what most ranges need is done with few registers.
+[[gnu::noinline]] Result<> map_runs(Domain& domain, std::uint64_t iova, PhysAddr address,
+                                    std::uint64_t size, PageChoice choice, bool mapped_at_once,
+                                    std::uint32_t protection, FaultPoints& faults) {
+    for (std::uint64_t done = 0;;) {
+        if (mapped_at_once) [[likely]] {
+            done += choice.page_size * choice.count;
+        } else {
+            const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,
+                                                   choice.count, protection, faults);
+            done += mapped.bytes;
+            if (mapped.refusal) {
+                if (done != 0) {
+                    unmap(domain, iova, done);
+                }
+                return std::unexpected(*mapped.refusal);
+            }
+        }
+        if (done >= size) {
+            return {};
+        }
+        choice = choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
+        mapped_at_once = map_at_once(domain, iova + done, address + done, choice, protection);
+    }
+}
+
 }  // namespace
 
 Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
@@ -24,29 +59,15 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
         return refuse(EINVAL, "iova {:x}, address {:x} or size {:x} is not a multiple of {:x}",
                       kMap, iova, address, size, smallest);
     }
-    std::uint64_t done = 0;
-    while (done < size) {
-        const PageChoice choice = choose_page_size(sizes, iova + done, address + done, size - done);
-        const bool mapped_at_once =
-            choice.count == 1
-                ? domain.map_page(iova + done, address + done, choice.page_size, protection)
-                : domain.map_row(iova + done, address + done, choice.page_size, choice.count,
-                                 protection);
-        if (mapped_at_once) [[likely]] {
-            done += choice.page_size * choice.count;
-            continue;
-        }
-        const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,
-                                               choice.count, protection, faults);
-        done += mapped.bytes;
-        if (mapped.refusal) {
-            if (done != 0) {
-                unmap(domain, iova, done);
-            }
-            return std::unexpected(*mapped.refusal);
-        }
+    if (size == 0) {
+        return {};
     }
-    return {};
+    const PageChoice first = choose_page_size(sizes, iova, address, size);
+    const bool mapped = map_at_once(domain, iova, address, first, protection);
+    if (mapped && first.page_size * first.count == size) [[likely]] {
+        return {};
+    }
+    return map_runs(domain, iova, address, size, first, mapped, protection, faults);
 }
 
 namespace {
