@@ -3,7 +3,10 @@
 // The walker with each format: beside a list of pages that is too simple to be wrong, and where
 // its rules are finer than such a list can tell.
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -353,6 +356,93 @@ TEST_CASE("a page that the range begins or ends in goes whole and counts whole")
     CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2) == k4K + k2M);
     CHECK(table.iova_to_phys(2 * k2M) == 0);
     CHECK(table.iova_to_phys(3 * k2M - 1) == 0);
+}
+
+// --- what most calls are: pages and rows whose tables are there ---
+
+// The levels in a tree of so many of them are walked one by one.
+template <Format F>
+void walk_every_level(Machine& machine, Shape<F> shape) {
+    CAPTURE(shape.levels);
+    FaultPoints faults;
+    RadixTable<F> table = value(RadixTable<F>::create(machine.memory(), shape, faults));
+    const std::uint64_t reach = low_mask(std::min(64u, shape.geometry.shift_of(shape.levels)));
+    const std::uint64_t page = std::uint64_t{1} << shape.geometry.shift_of(0);
+    const std::uint64_t iova = reach - (4 * page - 1);
+    CHECK(!table.map_row(iova, k1G, page, 3, kBoth, {}) == shape.levels > 1);  // no table yet
+    if (shape.levels > 1) {
+        REQUIRE(refusal_of(table.map_pages(iova, k1G, page, 3, kBoth, {}, faults)) == "ok");
+    }
+    CHECK(table.iova_to_phys(iova) == k1G);
+    CHECK(table.iova_to_phys(iova + 3 * page - 1) == k1G + 3 * page - 1);
+    CHECK(table.iova_to_phys(iova + 3 * page) == 0);
+    CHECK(table.iova_to_phys(0) == 0);
+
+    CHECK(!table.map_row(iova + 2 * page, k1G, page, 2, kBoth, {}));  // the first is taken
+    CHECK(!table.map_row(iova + 3 * page, k1G, page, 2, kBoth, {}));  // beyond the last entry
+    CHECK(table.unmap_page(iova + page, page));
+    CHECK(table.iova_to_phys(iova + page) == 0);
+    CHECK(!table.unmap_page(iova + page, page));
+    CHECK(table.map_page(iova + page, 2 * k1G, page, kBoth, {}));
+    CHECK(!table.map_page(iova + page, 2 * k1G, page, kBoth, {}));
+    CHECK(table.iova_to_phys(iova + page + 5) == 2 * k1G + 5);
+    if (reach != ~std::uint64_t{0}) {
+        CHECK(!table.map_page(reach + 1, k1G, page, kBoth, {}));
+        CHECK(!table.unmap_page(reach + 1, page));
+        CHECK(table.iova_to_phys(reach + 1 + iova) == 0);
+    }
+
+    // An entry of any table on the way that leads out of RAM, or nowhere, leads nowhere.
+    const mm::PhysAddr end = mm::kRamStart + machine.memory().bytes();
+    for (const WalkStep& step : table.walk(iova)) {
+        CAPTURE(step.level);
+        if (step.kind != WalkStep::Kind::table) {
+            break;
+        }
+        const mm::PhysAddr place = step.table + step.index * sizeof(typename F::Entry);
+        typename F::Entry held;
+        std::memcpy(&held, machine.memory().at(place), sizeof held);
+        for (const mm::PhysAddr wrong :
+             {mm::PhysAddr{0}, mm::kRamStart - mm::kFrameSize, end, low_mask(47) & ~low_mask(16)}) {
+            typename F::Entry entry = F::make_table(wrong, step.level - 1);
+            if (F::kByteOrder != std::endian::native) {
+                entry = std::byteswap(entry);
+            }
+            std::memcpy(machine.memory().at(place), &entry, sizeof entry);
+            CHECK(table.iova_to_phys(iova) == 0);
+            CHECK(!table.translate(iova));
+        }
+        std::memset(machine.memory().at(place), 0, sizeof held);
+        CHECK(table.iova_to_phys(iova) == 0);
+        CHECK(!table.map_page(iova, k1G, page, kBoth, {}));
+        std::memcpy(machine.memory().at(place), &held, sizeof held);
+        CHECK(table.iova_to_phys(iova) == k1G);
+    }
+}
+
+template <Format F>
+void walk_every_count_of_levels(unsigned most) {
+    Machine machine;
+    for (unsigned levels = 1; levels <= most; ++levels) {
+        walk_every_level<F>(machine, {levels, levels});
+    }
+}
+
+TEST_CASE("a tree of any number of levels is walked to its last page, and no further") {
+    walk_every_count_of_levels<VtdSecondLevel>(5);
+    walk_every_count_of_levels<X86_64>(5);
+    walk_every_count_of_levels<RiscV64Svnapot>(5);
+    walk_every_count_of_levels<AmdV1>(6);
+    walk_every_count_of_levels<ArmV8Stage1>(4);
+    walk_every_count_of_levels<ArmV8Stage2Of<14>>(3);
+    walk_every_count_of_levels<ArmV8Stage1Of<16>>(3);
+    Machine machine;
+    for (unsigned levels = 1; levels <= 5; ++levels) {
+        for (const unsigned bits : {9u, 10u}) {
+            walk_every_level<Tce>(machine,
+                                  {levels, levels, 0, {}, {.bits = bits, .mask = low_mask(bits)}});
+        }
+    }
 }
 
 // --- several at once ---

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstring>
 #include <set>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "support.h"
@@ -202,6 +205,50 @@ TEST_CASE("frames kept warm for tables are there for everybody when no other is 
     CHECK(memory->allocate_frames(0).error().error() == ENOMEM);
     memory->put(all);
     memory->free_frames(value(memory->allocate_frames(0)), 0);
+    CHECK(memory->used_frames() == 0);
+}
+
+TEST_CASE("a block of any size that is given back is there again") {
+    const auto memory = ram(kMiB);
+    for (unsigned order = 0; order < 8; ++order) {
+        CAPTURE(order);
+        const PhysAddr block = value(memory->allocate_frames(order));
+        CHECK(memory->used_frames() == std::uint64_t{1} << order);
+        memory->free_frames(block, order);
+        CHECK(memory->used_frames() == 0);
+    }
+}
+
+TEST_CASE("threads take blocks and give them back, one by one and in chains") {
+    const auto memory = ram(kMiB);
+    std::atomic<int> wrong = 0;
+    const auto work = [&](std::uint64_t self) {
+        for (std::uint64_t round = 0; round < 500; ++round) {
+            FrameChain chain;
+            for (std::uint64_t each = 0; each < 1 + round % 3; ++each) {
+                const PhysAddr block = value(memory->allocate_frames(0));
+                // Who has it is alone with it.
+                auto* const word = reinterpret_cast<std::uint64_t*>(memory->at(block));
+                wrong += *word != 0;
+                *word = self;
+                wrong += *word != self;
+                if (each == 0) {
+                    memory->free_frames(block, 0);
+                } else {
+                    memory->push(chain, block);
+                }
+            }
+            memory->free_frames(chain);
+        }
+    };
+    std::vector<std::thread> threads;
+    for (std::uint64_t self = 1; self <= 4; ++self) {
+        threads.emplace_back(work, self);
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(wrong == 0);
     CHECK(memory->used_frames() == 0);
 }
 
