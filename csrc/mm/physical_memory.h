@@ -100,7 +100,7 @@ class FrameMap {
         return is_ram(address + offset) ? at(address, offset) : nullptr;
     }
     bool is_linear() const { return fragmented_ == nullptr; }
-    /// Of RAM that is_linear().
+    /// Of RAM that is_linear(). Number by number: copied as a whole it would go over the stack.
     LinearMap linear() const { return {linear_.start_, linear_.first_, linear_.bytes_}; }
 
   private:

@@ -465,7 +465,7 @@ class RadixTable : public RadixTree<F> {
         return false;
     }
 
-    // What do(page size, level) answers for a page that fills one entry; false for any other.
+    // What act(page size, level) answers for a page that fills one entry; false for any other.
     [[gnu::always_inline]] bool at_level_of(std::uint64_t page_size, auto&& act) const {
         // The smallest pages first: then the compiler knows both.
         if (page_size == this->span(0)) [[likely]] {

@@ -417,7 +417,7 @@ class RadixTree {
         }
         return address_of(load(*place), 0, iova);
     }
-    // The same where shifts are no constants anyway: the number of levels is one at least, which
+    // The same where shifts are no constants: the number of levels at least becomes one, which
     // saves the loop.
     template <unsigned kLevels = 1>
     [[gnu::always_inline]] PhysAddr look_up_with(Top top, std::uint64_t iova) const {
