@@ -13,8 +13,10 @@
 #include <atomic>
 #include <bit>
 #include <cassert>
+#include <concepts>
 #include <cstdint>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "base/wide.h"
@@ -68,15 +70,14 @@ class RadixTable : public RadixTree<F> {
         if ((protection & (kRead | kWrite)) == 0 || !leads_to(address)) [[unlikely]] {
             return false;
         }
-        return at_level_of(page_size,
-                           [&] [[gnu::always_inline]] (std::uint64_t size, unsigned level) {
-                               Entry* const entry = find(iova, level);
-                               if (entry == nullptr || load(*entry) != 0) [[unlikely]] {
-                                   return false;
-                               }
-                               store(*entry, F::make_leaf(address, size, protection, attributes));
-                               return true;
-                           });
+        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t size, auto level) {
+            Entry* const entry = find(iova, level);
+            if (entry == nullptr || load(*entry) != 0) [[unlikely]] {
+                return false;
+            }
+            store(*entry, F::make_leaf(address, size, protection, attributes));
+            return true;
+        });
     }
 
     /// As map_page(), for pages whose entries stand in a row of one table.
@@ -92,16 +93,15 @@ class RadixTable : public RadixTree<F> {
                 return false;
             }
         }
-        return at_level_of(
-            page_size, [&] [[gnu::always_inline]] (std::uint64_t size, unsigned level) {
-                Entry* const row = find_row(iova, level, count);
-                if (row == nullptr) [[unlikely]] {
-                    return false;
-                }
-                const Entry leaf = F::make_leaf(address, size, protection, attributes);
-                const Entry next = F::make_leaf(address + size, size, protection, attributes);
-                return fill_empty(row, count, leaf, next - leaf);
-            });
+        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t size, auto level) {
+            Entry* const row = find_row(iova, level, count);
+            if (row == nullptr) [[unlikely]] {
+                return false;
+            }
+            const Entry leaf = F::make_leaf(address, size, protection, attributes);
+            const Entry next = F::make_leaf(address + size, size, protection, attributes);
+            return fill_empty(row, count, leaf, next - leaf);
+        });
     }
 
     /// Domain::map_pages(). EINVAL for neither reading nor writing, ERANGE beyond what the levels
@@ -159,7 +159,7 @@ class RadixTable : public RadixTree<F> {
 
     /// As map_page().
     bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
-        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, unsigned level) {
+        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, auto level) {
             Entry* const entry = find(iova, level);
             if (entry == nullptr) [[unlikely]] {
                 return false;
@@ -467,15 +467,15 @@ class RadixTable : public RadixTree<F> {
 
     // What act(page size, level) answers for a page that fills one entry; false for any other.
     [[gnu::always_inline]] bool at_level_of(std::uint64_t page_size, auto&& act) const {
-        // The smallest pages first: then the compiler knows both.
+        // The smallest pages first: then the compiler knows both, and unrolls the way to them.
         if (page_size == this->span(0)) [[likely]] {
-            return act(this->span(0), 0u);
+            return act(this->span(0), std::integral_constant<unsigned, 0>{});
         }
         const unsigned level = level_of(page_size);
         return page_size == this->span(level) && act(page_size, level);
     }
     // The entry of a level for an iova, when every table above is there; else null.
-    [[gnu::always_inline]] Entry* find(std::uint64_t iova, unsigned level) const {
+    [[gnu::always_inline]] Entry* find(std::uint64_t iova, auto level) const {
         const Top top = this->top();
         if (!map_.is_linear() || (level != 0 && level >= top.levels) || !this->reaches(top, iova))
             [[unlikely]] {
@@ -483,8 +483,9 @@ class RadixTable : public RadixTree<F> {
         }
         const mm::LinearMap map = map_.linear();
         Entry* place = this->root_entry(map, top, iova);
-        for (unsigned at = this->highest_level(top); at != level; --at) {
-            if (this->lacks(top, at)) {
+        constexpr bool kKnown = !std::same_as<decltype(level), unsigned>;
+        for (unsigned at = kKnown ? this->highest_level(top) : top.levels - 1; at != level; --at) {
+            if (kKnown && this->lacks(top, at)) {
                 continue;
             }
             const Entry entry = load(*place);
@@ -497,7 +498,7 @@ class RadixTable : public RadixTree<F> {
     }
 
     // As find(), when its table has room for so many entries from there on.
-    [[gnu::always_inline]] Entry* find_row(std::uint64_t iova, unsigned level,
+    [[gnu::always_inline]] Entry* find_row(std::uint64_t iova, auto level,
                                            std::uint64_t count) const {
         return count <= this->entries_in(level) - this->index_of(iova, level) ? find(iova, level)
                                                                               : nullptr;
@@ -505,7 +506,7 @@ class RadixTable : public RadixTree<F> {
     // As map_row(). A table that goes as a whole is not its business.
     [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,
                                           std::uint64_t count) {
-        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, unsigned level) {
+        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, auto level) {
             Entry* const row =
                 count == this->entries_in(level) ? nullptr : find_row(iova, level, count);
             if (row == nullptr) [[unlikely]] {
