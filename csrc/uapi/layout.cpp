@@ -10,6 +10,7 @@
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
 #include "uapi/kvm.h"
+#include "uapi/kvm_2013.h"
 #include "uapi/papr.h"
 #include "uapi/vfio.h"
 

@@ -23,11 +23,12 @@ from kvmiommu.uapi import (
     iommufd,
     iommufd_test,
     kvm,
+    kvm_2013,
     papr,
     vfio,
 )
 
-MODULES = (vfio, kvm, iommufd, iommufd_test, papr)
+MODULES = (vfio, kvm, kvm_2013, iommufd, iommufd_test, papr)
 TRANSCRIPTS = Path(__file__).parents[1] / "conformance" / "transcripts"
 TRANSCRIPT_NAME = re.compile(r"\b(?:(?:VFIO|KVM|IOMMU|MOCK|H|O|PROT|MAP)_\w+|POLL[A-Z]+)")
 
@@ -122,6 +123,7 @@ def test_unknown_abi_is_refused_by_both():
         ("KVM_SET_DEVICE_ATTR", 0x4018AEE1, 0x8018AEE1),
         ("KVM_CREATE_SPAPR_TCE", 0x4010AEA8, 0x8010AEA8),
         ("KVM_CREATE_SPAPR_TCE_64", 0x4020AEA8, 0x8020AEA8),
+        ("KVM_CREATE_SPAPR_TCE_IOMMU", 0x4010AEAF, 0x8010AEAF),
         ("KVM_ASSIGN_PCI_DEVICE", 0x8040AE69, 0x4040AE69),
         ("KVM_SET_REGS", 0x4090AE82, 0x8188AE82),
         ("H_PUT_TCE_INDIRECT", 0x13C, 0x13C),

@@ -5,6 +5,7 @@ Everything has the name that the kernel gives it.
 ============== ====================================================================
 `vfio`         ``<linux/vfio.h>``: containers, groups, devices, type 1, sPAPR, EEH
 `kvm`          ``<linux/kvm.h>``: virtual machines, the KVM-VFIO device, TCE tables
+`kvm_2013`     links of a guest's bus to an IOMMU group, as they were proposed in 2013
 `iommufd`      ``<linux/iommufd.h>``: ``/dev/iommu``
 `iommufd_test` the mock devices of a kernel that was built for iommufd's own tests
 `papr`         hypercalls and return codes of a POWER guest
@@ -33,7 +34,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from . import iommufd, iommufd_test, kvm, papr, posix, vfio
+from . import iommufd, iommufd_test, kvm, kvm_2013, papr, posix, vfio
 from .ioctl import Abi, Direction, Request, ioctl_number
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "iommufd",
     "iommufd_test",
     "kvm",
+    "kvm_2013",
     "papr",
     "posix",
     "vfio",
@@ -58,7 +60,7 @@ def constants(abi: Abi = "generic") -> Mapping[str, int]:
     if abi not in ("generic", "power"):
         raise ValueError(f'abi is "generic" or "power", not {abi!r}')
     found: dict[str, int] = {}
-    for module in (posix, vfio, kvm, iommufd, iommufd_test, papr):
+    for module in (posix, vfio, kvm, kvm_2013, iommufd, iommufd_test, papr):
         for name in module.__all__:
             value = getattr(module, name)
             if isinstance(value, Request):
