@@ -57,6 +57,12 @@ class Refusal {
 
     /// The errno, a positive number.
     int error() const { return error_; }
+    /// The same reason under another errno, for a caller that answers with one of its own.
+    Refusal under(int error) const {
+        Refusal other = *this;
+        other.error_ = error;
+        return other;
+    }
     /// The reason with its numbers filled in.
     std::string reason() const;
     /// Where the rule is written down.

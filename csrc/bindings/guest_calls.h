@@ -6,11 +6,13 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <vector>
 
 #include "bindings/process.h"
 #include "kvm/vcpu.h"
+#include "kvm/vm.h"
 
 namespace kvmiommu {
 
@@ -53,8 +55,34 @@ inline py::list take_hypercall_answers(Process& process, int fd) {
 
 inline py::tuple hypercall_figures(Process& process, int fd) {
     const kvm::HypercallFigures figures = vcpu_at(process, fd)->figures();
-    return py::make_tuple(figures.kernel, figures.user);
+    return py::make_tuple(figures.real_mode, figures.virtual_mode, figures.user);
 }
+
+inline py::list table_states(Process& process, int fd) {
+    const Ref<fs::File> file = value_or_raise(process.task().files().get(fd));
+    auto* const vm = dynamic_cast<kvm::VmFile*>(file.get());
+    if (vm == nullptr) {
+        throw py::value_error("descriptor " + std::to_string(fd) + " is not a virtual machine's");
+    }
+    py::list states;
+    for (const spapr::TableState& state : vm->vm().table_states()) {
+        py::dict entries;
+        for (const auto& [page, tce] : state.entries) {
+            entries[py::int_(page)] = tce;
+        }
+        states.append(py::make_tuple(state.liobn, state.group, state.page_shift, state.offset,
+                                     state.size, entries));
+    }
+    return states;
+}
+
+constexpr char kStates[] = R"(_tce_tables(self, fd)
+--
+
+What the buses of a virtual machine's guest have in their tables: liobn, group or None, page shift,
+offset, size, and the entries by their pages.
+
+Raises OSError EBADF, ValueError for a descriptor that is not a virtual machine's.)";
 
 constexpr char kQueue[] = R"(_queue_hypercalls(self, fd, calls)
 --
@@ -71,7 +99,8 @@ What came back to the guest since this was asked last: number, r3 (signed), r4.)
 constexpr char kFigures[] = R"(_hypercall_figures(self, fd)
 --
 
-How many hypercalls the kernel answered, and how many user space did.)";
+How many hypercalls the kernel answered in real mode and in virtual mode, and how many user space
+did.)";
 
 }  // namespace guest
 

@@ -104,6 +104,14 @@ void add_fixed(Description& description, const std::string& name) {
     description.fixed.add(*bug);
 }
 
+void add_proposal(Description& description, const std::string& name) {
+    const auto proposal = fs::proposal(name);
+    if (!proposal) {
+        throw py::value_error("no proposal is called \"" + name + "\"");
+    }
+    description.proposals.add(*proposal);
+}
+
 void set_vfio_options(Description& description, std::uint32_t dma_entry_limit,
                       bool disable_hugepages, bool allow_unsafe_interrupts,
                       bool enable_unsafe_noiommu_mode) {
@@ -120,6 +128,13 @@ constexpr char kAddFixed[] = R"(add_fixed(self, name)
 --
 
 A bug of the real kernel that is not to be reproduced.)";
+
+constexpr char kAddProposal[] = R"(add_proposal(self, name)
+--
+
+Has the machine answer a proposal that was never merged.
+
+Raises ValueError for an unknown name.)";
 
 constexpr char kSetVfioOptions[] =
     R"(set_vfio_options(self, *, dma_entry_limit, disable_hugepages, allow_unsafe_interrupts, enable_unsafe_noiommu_mode)
@@ -174,6 +189,7 @@ void register_description(py::module_& core) {
         .def("set_semantics", &set_semantics, arg("semantics"), arg("after_map"), kSetSemantics)
         .def("set_abi", &set_abi, arg("abi"), kSetAbi)
         .def("add_fixed", &add_fixed, arg("name"), kAddFixed)
+        .def("add_proposal", &add_proposal, arg("name"), kAddProposal)
         .def("set_vfio_options", &set_vfio_options, py::kw_only(), arg("dma_entry_limit"),
              arg("disable_hugepages"), arg("allow_unsafe_interrupts"),
              arg("enable_unsafe_noiommu_mode"), kSetVfioOptions)

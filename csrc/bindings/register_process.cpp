@@ -128,6 +128,7 @@ void register_process(py::module_& core) {
     process
         .def("_queue_hypercalls", &guest::queue_hypercalls, arg("fd"), arg("calls"), guest::kQueue)
         .def("_take_hypercall_answers", &guest::take_hypercall_answers, arg("fd"), guest::kAnswers)
+        .def("_tce_tables", &guest::table_states, arg("fd"), guest::kStates)
         .def("_hypercall_figures", &guest::hypercall_figures, arg("fd"), guest::kFigures);
 
     // the task itself

@@ -15,6 +15,8 @@ std::optional<KernelBug> kernel_bug(std::string_view name) {
         {"spapr-failed-window-stays-charged", KernelBug::spapr_failed_window_stays_charged},
         {"spapr-indirect-maps-without-rights", KernelBug::spapr_indirect_maps_without_rights},
         {"spapr-only-first-page-checked", KernelBug::spapr_only_first_page_checked},
+        {"spapr-real-mode-forgets-pages", KernelBug::spapr_real_mode_forgets_pages},
+        {"spapr-links-pin-for-reading", KernelBug::spapr_links_pin_for_reading},
     };
     for (const auto& [known, bug] : kNames) {
         if (known == name) {

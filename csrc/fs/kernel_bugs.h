@@ -32,6 +32,11 @@ enum class KernelBug : std::uint8_t {
     // Until 6.12.117: of a range of TCEs only the first is held against the window. What is past
     // its end is not touched here, and was in the kernel.
     spapr_only_first_page_checked,
+    // Of a proposal of 2013: H_PUT_TCE in real mode answers H_SUCCESS where it finds no page, and
+    // has put nothing.
+    spapr_real_mode_forgets_pages,
+    // Of a proposal of 2013: a page that a device may write is taken as one that it may read.
+    spapr_links_pin_for_reading,
 };
 
 /// The bug of a name in a description ("type1-dirty-stale-bits").

@@ -11,6 +11,7 @@ namespace kvmiommu::kvm {
 namespace {
 
 constexpr Source kIoctl{"virt/kvm/kvm_main.c: kvm_device_ioctl"};
+constexpr Source kMmap{"virt/kvm/kvm_main.c: kvm_device_mmap"};
 constexpr Source kAttribute{"virt/kvm/kvm_main.c: kvm_device_ioctl_attr"};
 
 constexpr fs::IoctlRow<DeviceFile> kRows[] = {
@@ -37,6 +38,10 @@ Result<std::int64_t> Device::get_attribute(fs::Task&, const Attribute&) {
 }
 Result<std::int64_t> Device::has_attribute(fs::Task&, const Attribute&) {
     return no_accessor();
+}
+
+Result<fs::FileMapping> Device::mmap(fs::Task&, const fs::FileMapRequest&) {
+    return refuse(ENODEV, "the device cannot be mapped", kMmap);
 }
 
 DeviceFile::DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device)

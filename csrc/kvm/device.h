@@ -35,6 +35,8 @@ class Device {
     virtual Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute);
     virtual Result<std::int64_t> get_attribute(fs::Task& task, const Attribute& attribute);
     virtual Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute);
+    /// ENODEV, but for what is a table.
+    virtual Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request);
 
   protected:
     Device() = default;
@@ -45,8 +47,12 @@ class DeviceFile final : public fs::File {
     DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device);
     ~DeviceFile() override;
 
+    Device& device() { return *device_; }
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
+    Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override {
+        return device_->mmap(task, request);
+    }
 
     // --- requests ---
 

@@ -9,6 +9,7 @@
 //   MemorySlots   guest physical memory: which user addresses stand behind it (kvm_memory_slot)
 //   Device        a device that KVM emulates for a Vm (kvm_device), driven by attributes
 //   VfioDevice    the pseudo device that tells KVM which VFIO files serve the Vm (kvm_vfio)
+//   TceLink       a guest's bus that is linked to an IOMMU group, as proposed in 2013
 //   VfioSymbols   the few questions KVM asks of a VFIO file; absent when VFIO is not loaded
 //
 // Owners

@@ -7,6 +7,7 @@
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
 #include "uapi/kvm.h"
+#include "uapi/kvm_2013.h"
 
 namespace kvmiommu::kvm {
 
@@ -24,7 +25,8 @@ constexpr fs::IoctlRow<Module> kRows[] = {
 
 }  // namespace
 
-Module::Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio) : kernel_(kernel), vfio_(vfio) {
+Module::Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio, Options options)
+    : kernel_(kernel), vfio_(vfio), options_(options) {
     kernel_.nodes().add("/dev/kvm", 0666, [this](fs::Task&, int flags) -> Result<Ref<fs::File>> {
         return make<ModuleFile>(*this, flags);
     });
@@ -48,11 +50,15 @@ Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability
         case uapi::KVM_CAP_SET_BOOT_CPU_ID:
         case uapi::KVM_CAP_READONLY_MEM:
             return kernel_.abi() != uapi::Abi::power;
-        case uapi::KVM_CAP_PPC_PAPR:
         case uapi::KVM_CAP_PPC_ENABLE_HCALL:
-        case uapi::KVM_CAP_SPAPR_TCE:
         case uapi::KVM_CAP_SPAPR_TCE_64:
         case uapi::KVM_CAP_SPAPR_TCE_VFIO:
+            return kernel_.abi() == uapi::Abi::power && !options_.proposals.links_of_2013();
+        case uapi::KVM_CAP_SPAPR_TCE_IOMMU:
+            return proposes(fs::Proposal::spapr_tce_iommu_ioctl) ||
+                   proposes(fs::Proposal::spapr_tce_iommu_device);
+        case uapi::KVM_CAP_PPC_PAPR:
+        case uapi::KVM_CAP_SPAPR_TCE:
         case uapi::KVM_CAP_SPAPR_MULTITCE:
         case uapi::KVM_CAP_ENABLE_CAP:
         case uapi::KVM_CAP_ENABLE_CAP_VM:

@@ -9,18 +9,26 @@
 
 #include "fs/file.h"
 #include "fs/kernel.h"
+#include "fs/proposals.h"
 #include "kvm/vfio_symbols.h"
 
 namespace kvmiommu::kvm {
 
+struct Options {
+    fs::Proposals proposals;
+    bool real_mode = false;  // runs without a hypervisor below: of 2013, hypercalls in real mode
+};
+
 class Module {
   public:
     /// Loads KVM: makes /dev/kvm. `vfio`: nothing when VFIO is not loaded.
-    Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio);
+    Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio, Options options = {});
     Module(const Module&) = delete;
     Module& operator=(const Module&) = delete;
 
     fs::Kernel& kernel() { return kernel_; }
+    const Options& options() const { return options_; }
+    bool proposes(fs::Proposal proposal) const { return options_.proposals.contains(proposal); }
     const VfioSymbols* vfio() const { return vfio_ ? &*vfio_ : nullptr; }
 
     // --- requests of /dev/kvm ---
@@ -37,6 +45,7 @@ class Module {
   private:
     fs::Kernel& kernel_;
     const std::optional<VfioSymbols> vfio_;
+    const Options options_;
 };
 
 class ModuleFile final : public fs::File {

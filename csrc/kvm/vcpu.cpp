@@ -68,7 +68,8 @@ class Vcpu::Work {
             vcpu_.next_call_ = next_;
         }
         vcpu_.answers_.insert(vcpu_.answers_.end(), answers_.begin(), answers_.end());
-        vcpu_.figures_.kernel += figures_.kernel;
+        vcpu_.figures_.real_mode += figures_.real_mode;
+        vcpu_.figures_.virtual_mode += figures_.virtual_mode;
         vcpu_.figures_.user += figures_.user;
     }
     Work(const Work&) = delete;
@@ -118,8 +119,8 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
             break;
         }
         HypercallAnswer answer{call->number, 0, call->arguments[0]};
-        const std::int64_t r3 = vm_->hypercall(task, *call, answer.r4);
-        if (r3 == uapi::H_TOO_HARD) {
+        const auto [r3, level] = vm_->hypercall(task, *call, answer.r4);
+        if (level == spapr::HypercallLevel::user) {
             shared.exit_reason = uapi::KVM_EXIT_PAPR_HCALL;
             shared.papr_hcall.nr = call->number;
             shared.papr_hcall.ret = 0;
@@ -128,7 +129,9 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
             return 0;
         }
         answer.r3 = static_cast<std::uint64_t>(r3);
-        work.answer(answer, &HypercallFigures::kernel);
+        work.answer(answer, level == spapr::HypercallLevel::real_mode
+                                ? &HypercallFigures::real_mode
+                                : &HypercallFigures::virtual_mode);
     }
     shared.exit_reason = uapi::KVM_EXIT_INTR;
     return refuse(EINTR, "the guest has nothing left to do, or is to leave at once", kRun);

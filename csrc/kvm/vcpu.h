@@ -37,7 +37,8 @@ struct HypercallAnswer {
 
 /// Who answered the hypercalls so far.
 struct HypercallFigures {
-    std::uint64_t kernel = 0;
+    std::uint64_t real_mode = 0;  // the kernel with the MMU off, as it was until 5.18
+    std::uint64_t virtual_mode = 0;
     std::uint64_t user = 0;
 };
 

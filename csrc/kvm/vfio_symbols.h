@@ -7,6 +7,7 @@
 
 #include "fs/file.h"
 #include "iommu/group.h"
+#include "spapr/hardware_table.h"
 
 namespace kvmiommu::kvm {
 
@@ -15,6 +16,10 @@ struct VfioSymbols {
     bool (*file_enforced_coherent)(fs::File& file);
     void (*file_set_kvm)(fs::File& file, RefCounted* kvm);
     iommu::Group* (*file_iommu_group)(fs::File& file);
+    // Those of 2013.
+    Result<> (*group_get_external_user)(fs::File& file);
+    void (*group_put_external_user)(fs::File& file);
+    Result<Ref<spapr::HardwareTable>> (*group_tce_table)(fs::Task& task, fs::File& file);
 };
 
 }  // namespace kvmiommu::kvm

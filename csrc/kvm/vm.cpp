@@ -7,8 +7,9 @@
 #include <memory>
 #include <utility>
 
+#include "kvm/device_types.h"
 #include "kvm/hypercalls.h"
-#include "kvm/vfio_device.h"
+#include "uapi/kvm_2013.h"
 
 namespace kvmiommu::kvm {
 
@@ -16,7 +17,6 @@ namespace {
 
 constexpr Source kIoctl{"virt/kvm/kvm_main.c: kvm_vm_ioctl"};
 constexpr Source kCreateDevice{"virt/kvm/kvm_main.c: kvm_ioctl_create_device"};
-constexpr Source kCreateVfio{"virt/kvm/vfio.c: kvm_vfio_create"};
 
 constexpr fs::IoctlRow<Vm> kRows[] = {
     fs::value_row<&Vm::check_extension>(uapi::KVM_CHECK_EXTENSION),
@@ -34,6 +34,28 @@ constexpr fs::IoctlRow<Vm> kPowerRows[] = {
     fs::kvm_row<&Vm::create_spapr_tce>(uapi::KVM_CREATE_SPAPR_TCE),
     fs::kvm_row<&Vm::create_spapr_tce_64>(uapi::KVM_CREATE_SPAPR_TCE_64),
 };
+
+constexpr fs::IoctlRow<Vm> kPowerRowsOf2013[] = {
+    fs::value_row<&Vm::check_extension>(uapi::KVM_CHECK_EXTENSION),
+    fs::kvm_row<&Vm::set_user_memory_region>(uapi::KVM_SET_USER_MEMORY_REGION),
+    fs::kvm_row<&Vm::create_device>(uapi::KVM_CREATE_DEVICE, fs::Reply::success),
+    fs::value_row<&Vm::create_vcpu>(uapi::KVM_CREATE_VCPU),
+    fs::kvm_row<&Vm::create_spapr_tce>(uapi::KVM_CREATE_SPAPR_TCE),
+    fs::kvm_row<&Vm::create_spapr_tce_iommu>(uapi::KVM_CREATE_SPAPR_TCE_IOMMU),
+};
+
+// Which requests there are is a matter of the machine.
+std::span<const fs::IoctlRow<Vm>> rows_of(const Module& module, uapi::Abi abi) {
+    if (abi != uapi::Abi::power) {
+        return kRows;
+    }
+    if (!module.options().proposals.links_of_2013()) {
+        return kPowerRows;
+    }
+    const std::span<const fs::IoctlRow<Vm>> rows = kPowerRowsOf2013;
+    return module.proposes(fs::Proposal::spapr_tce_iommu_ioctl) ? rows
+                                                                : rows.first(rows.size() - 1);
+}
 
 }  // namespace
 
@@ -67,7 +89,8 @@ Result<std::int64_t> Vm::set_user_memory_region(
 }
 
 Result<std::int64_t> Vm::create_device(fs::Block<uapi::kvm_create_device> create) {
-    if (create->type != uapi::KVM_DEV_TYPE_VFIO) {
+    const DeviceType* const type = device_type(module_, create->type);
+    if (type == nullptr) {
         return refuse(ENODEV, "there are no devices of type {}", kCreateDevice, create->type);
     }
     if ((create->flags & uapi::KVM_CREATE_DEVICE_TEST) != 0) {
@@ -80,15 +103,13 @@ Result<std::int64_t> Vm::create_device(fs::Block<uapi::kvm_create_device> create
     Ref<fs::File> file;
     {
         const Lock lock(mutex_);
-        const bool has_one = std::any_of(devices_.begin(), devices_.end(), [](const Device* other) {
-            return dynamic_cast<const VfioDevice*>(other) != nullptr;
-        });
-        if (has_one) {
-            return refuse(EBUSY, "a virtual machine has one VFIO device", kCreateVfio);
+        const bool has_one = std::any_of(devices_.begin(), devices_.end(),
+                                         [type](const Made& made) { return made.type == type; });
+        if (type->once != 0 && has_one) {
+            return refuse(type->once, "a virtual machine has one device of type {}", type->create,
+                          type->number);
         }
-        auto device = std::make_unique<VfioDevice>(*this);
-        devices_.push_back(device.get());
-        file = make<DeviceFile>(Ref<Vm>(*this), std::move(device));
+        file = add_device(*type, type->make(*this));
     }
     create->fd = static_cast<std::uint32_t>(
         TRY(task.files().install(std::move(file), task.limit(fs::Resource::nofile))));
@@ -101,9 +122,14 @@ Result<std::int64_t> Vm::set_boot_cpu_id(fs::Task&, std::uint64_t id) {
     return 0;
 }
 
+Ref<DeviceFile> Vm::add_device(const DeviceType& type, std::unique_ptr<Device> device) {
+    devices_.push_back({&type, device.get()});
+    return make<DeviceFile>(Ref<Vm>(*this), std::move(device));
+}
+
 void Vm::forget(const Device& device) {
     const Lock lock(mutex_);
-    std::erase(devices_, &device);
+    std::erase_if(devices_, [&](const Made& made) { return made.device == &device; });
 }
 
 void Vm::start_assignment() {
@@ -144,9 +170,7 @@ VmFile::VmFile(Ref<Vm> vm) : File(vm->kernel(), "kvm-vm", O_RDWR, false) {
 
 Result<std::int64_t> VmFile::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
     TRY(vm_->check_mm(task));
-    const bool power = vm_->kernel().abi() == uapi::Abi::power;
-    const std::span<const fs::IoctlRow<Vm>> rows =
-        power ? std::span<const fs::IoctlRow<Vm>>(kPowerRows) : kRows;
+    const auto rows = rows_of(vm_->module(), vm_->kernel().abi());
     if (auto answer = fs::answer_ioctl<Vm>(rows, *vm_, task, command, argument)) {
         return *std::move(answer);
     }

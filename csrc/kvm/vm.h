@@ -19,8 +19,11 @@
 #include "mm/mm.h"
 #include "spapr/spapr.h"
 #include "uapi/kvm.h"
+#include "uapi/kvm_2013.h"
 
 namespace kvmiommu::kvm {
+
+struct DeviceType;
 
 /// Hypercalls of PAPR, whose numbers are multiples of four (MAX_HCALL_OPCODE).
 inline constexpr std::size_t kHypercalls = 0x488 / 4 + 1;
@@ -57,12 +60,18 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     /// As create_spapr_tce(); EINVAL flags.
     Result<std::int64_t> create_spapr_tce_64(fs::Block<uapi::kvm_create_spapr_tce_64> create)
         EXCLUDES(mutex_);
+    /// Of 2013: a descriptor of a link. As TceLink::create(); EMFILE.
+    Result<std::int64_t> create_spapr_tce_iommu(fs::Block<uapi::kvm_create_spapr_tce_iommu> create)
+        EXCLUDES(mutex_);
 
     // --- for vcpus ---
 
-    /// Answers r3, or H_TOO_HARD where user space is to answer; r4 changes with some.
-    std::int64_t hypercall(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
+    /// What comes back in r3, and from whom; r4 changes with some.
+    spapr::HypercallOutcome hypercall(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
         EXCLUDES(mutex_);
+
+    /// What the guest's buses have in their tables.
+    std::vector<spapr::TableState> table_states() const EXCLUDES(mutex_);
 
     // --- for devices ---
 
@@ -73,6 +82,14 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     void release_tables(const iommu::Group& group) EXCLUDES(mutex_);
 
     void forget(const Device& device) EXCLUDES(mutex_);
+    /// As create_spapr_tce(), without a descriptor.
+    Result<Ref<spapr::GuestTable>> make_table(fs::Task& task,
+                                              const uapi::kvm_create_spapr_tce& window)
+        EXCLUDES(mutex_);
+    /// EBUSY: the bus has a table or a link.
+    Result<> check_bus_free(std::uint64_t liobn) const EXCLUDES(mutex_);
+    Result<> add_link(const spapr::LinkedTable& table) EXCLUDES(mutex_);
+    void remove_link(const spapr::LinkedTable& table) EXCLUDES(mutex_);
     /// A device that does DMA through an IOMMU serves the machine, or no longer does
     /// (kvm_arch_start_assignment). How many do is what posted interrupts go by.
     void start_assignment() EXCLUDES(mutex_);
@@ -96,8 +113,23 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
         mutex_.assert_held();
         return slots_.user_address(guest);
     }
-    Result<std::int64_t> add_table(fs::Task& task, const spapr::GuestTable::Window& window)
+    struct Made {
+        const DeviceType* type;
+        const Device* device;
+    };
+    Ref<DeviceFile> add_device(const DeviceType& type, std::unique_ptr<Device> device)
+        REQUIRES(mutex_);
+    Result<Ref<spapr::GuestTable>> add_table(fs::Task& task,
+                                             const spapr::GuestTable::Window& window)
         EXCLUDES(mutex_);
+    Result<std::int64_t> install(fs::Task& task, Ref<fs::File> file);
+    std::int64_t hypercall_today(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
+        REQUIRES(mutex_);
+    Result<std::int64_t> create_table_device(fs::Task& task,
+                                             const uapi::kvm_create_spapr_tce& window)
+        EXCLUDES(mutex_);
+    spapr::HypercallOutcome hypercall_2013(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
+        REQUIRES(mutex_);
 
     Module& module_;
     Ref<mm::AddressSpace> mm_{"kvm.mm"};
@@ -106,7 +138,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     spapr::GuestTables tables_ GUARDED_BY(mutex_);
     std::bitset<kHypercalls> enabled_hypercalls_ GUARDED_BY(mutex_);
     std::vector<std::uint32_t> vcpu_ids_ GUARDED_BY(mutex_);
-    std::vector<const Device*> devices_ GUARDED_BY(mutex_);
+    std::vector<Made> devices_ GUARDED_BY(mutex_);
     std::uint64_t boot_cpu_id_ GUARDED_BY(mutex_) = 0;
     std::uint32_t assigned_devices_ GUARDED_BY(mutex_) = 0;
     std::uint32_t noncoherent_dma_ GUARDED_BY(mutex_) = 0;

@@ -61,27 +61,38 @@ Result<std::int64_t> Vm::enable_cap(fs::Block<uapi::kvm_enable_cap> cap) {
     return 0;
 }
 
+Result<Ref<spapr::GuestTable>> Vm::make_table(fs::Task& task,
+                                              const uapi::kvm_create_spapr_tce& window) {
+    return add_table(task, {window.liobn, k4K, 0, std::uint64_t{window.window_size} >> k4K});
+}
+
 Result<std::int64_t> Vm::create_spapr_tce(fs::Block<uapi::kvm_create_spapr_tce> create) {
-    return add_table(create.task(),
-                     {create->liobn, k4K, 0, std::uint64_t{create->window_size} >> k4K});
+    if (module_.proposes(fs::Proposal::spapr_tce_devices)) {
+        return create_table_device(create.task(), *create);
+    }
+    return install(create.task(),
+                   make<SpaprTceFile>(kernel(), TRY(make_table(create.task(), *create))));
 }
 
 Result<std::int64_t> Vm::create_spapr_tce_64(fs::Block<uapi::kvm_create_spapr_tce_64> create) {
     if (create->flags != 0) {
         return refuse(EINVAL, "flags {:x}: the request has none", kIoctl, create->flags);
     }
-    return add_table(create.task(),
-                     {create->liobn, create->page_shift, create->offset, create->size});
+    auto table = TRY(add_table(create.task(),
+                               {create->liobn, create->page_shift, create->offset, create->size}));
+    return install(create.task(), make<SpaprTceFile>(kernel(), std::move(table)));
 }
 
-Result<std::int64_t> Vm::add_table(fs::Task& task, const spapr::GuestTable::Window& window) {
+Result<Ref<spapr::GuestTable>> Vm::add_table(fs::Task& task,
+                                             const spapr::GuestTable::Window& window) {
     auto table = TRY(spapr::GuestTable::create(task, Ref<spapr::GuestTableOwner>(*this), window));
-    {
-        const Lock lock(mutex_);
-        TRY(tables_.add(*table));
-    }
-    return TRY(task.files().install(make<SpaprTceFile>(kernel(), std::move(table)),
-                                    task.limit(fs::Resource::nofile)));
+    const Lock lock(mutex_);
+    TRY(tables_.add(*table));
+    return table;
+}
+
+Result<std::int64_t> Vm::install(fs::Task& task, Ref<fs::File> file) {
+    return TRY(task.files().install(std::move(file), task.limit(fs::Resource::nofile)));
 }
 
 void Vm::forget(spapr::GuestTable& table) {
@@ -89,8 +100,17 @@ void Vm::forget(spapr::GuestTable& table) {
     tables_.remove(table);
 }
 
-std::int64_t Vm::hypercall(fs::Task& task, const Hypercall& call, std::uint64_t& r4) {
+spapr::HypercallOutcome Vm::hypercall(fs::Task& task, const Hypercall& call, std::uint64_t& r4) {
     const Lock lock(mutex_);
+    if (module_.options().proposals.links_of_2013()) [[unlikely]] {
+        return hypercall_2013(task, call, r4);
+    }
+    const std::int64_t r3 = hypercall_today(task, call, r4);
+    return {r3, r3 == uapi::H_TOO_HARD ? spapr::HypercallLevel::user
+                                       : spapr::HypercallLevel::virtual_mode};
+}
+
+std::int64_t Vm::hypercall_today(fs::Task& task, const Hypercall& call, std::uint64_t& r4) {
     if (call.number / 4 >= kHypercalls || call.number % 4 != 0 ||
         !enabled_hypercalls_.test(call.number / 4)) {
         return uapi::H_TOO_HARD;
@@ -114,6 +134,11 @@ std::int64_t Vm::hypercall(fs::Task& task, const Hypercall& call, std::uint64_t&
         default:
             return uapi::H_TOO_HARD;
     }
+}
+
+std::vector<spapr::TableState> Vm::table_states() const {
+    const Lock lock(mutex_);
+    return spapr::table_states(tables_);
 }
 
 Result<> Vm::attach_tables(fs::File& file, const iommu::Group& group) {

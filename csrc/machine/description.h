@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fs/kernel_bugs.h"
+#include "fs/proposals.h"
 #include "iommu/device.h"
 #include "iommu/semantics.h"
 #include "mm/physical_memory.h"
@@ -51,6 +52,7 @@ struct Description {
     mm::PhysAddr memory_start = mm::kRamStart;
     std::uint64_t fragmentation = 0;  // longest contiguous block in bytes; 0: no limit
     fs::FixedBugs fixed;
+    fs::Proposals proposals;
     bool has_vfio = true;
     bool has_kvm = true;
     vfio::Options vfio;

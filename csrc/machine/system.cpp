@@ -74,10 +74,19 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     if (description.has_kvm) {
         std::optional<kvm::VfioSymbols> symbols;
         if (description.has_vfio) {
-            symbols = {&vfio::file_is_valid, &vfio::file_enforced_coherent, &vfio::file_set_kvm,
-                       &vfio::file_iommu_group};
+            symbols = {&vfio::file_is_valid,
+                       &vfio::file_enforced_coherent,
+                       &vfio::file_set_kvm,
+                       &vfio::file_iommu_group,
+                       &vfio::group_get_external_user,
+                       &vfio::group_put_external_user,
+                       &vfio::group_tce_table};
         }
-        system->kvm_.emplace(system->kernel_, symbols);
+        const bool bare_metal =
+            std::any_of(description.iommus.begin(), description.iommus.end(),
+                        [](const auto& each) { return each.driver == "powernv"; });
+        system->kvm_.emplace(system->kernel_, symbols,
+                             kvm::Options{description.proposals, bare_metal});
     }
     return system;
 }

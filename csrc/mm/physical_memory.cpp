@@ -385,6 +385,12 @@ std::uint32_t PhysicalMemory::pins(PhysAddr address) const {
     return pins_.count(slot_of(address));
 }
 
+bool PhysicalMemory::held_by_one_pin(PhysAddr address) const {
+    const std::uint64_t slot = slot_of(address);
+    const Lock lock(mutex_);
+    return references_.count(slot) == 0 && pins_.count(slot) == 1;
+}
+
 bool PhysicalMemory::in_use(PhysAddr address) const {
     const std::uint64_t slot = slot_of(address);
     const Lock lock(mutex_);

@@ -168,6 +168,8 @@ class PhysicalMemory {
     void pin(PhysicalRun run) EXCLUDES(mutex_);
     void unpin(PhysicalRun run) EXCLUDES(mutex_);
     std::uint32_t pins(PhysAddr address) const EXCLUDES(mutex_);
+    /// Is one pin all that keeps the frame of an address in RAM?
+    bool held_by_one_pin(PhysAddr address) const EXCLUDES(mutex_);
     /// Does somebody hold the frame of an address in RAM?
     bool in_use(PhysAddr address) const EXCLUDES(mutex_);
 

@@ -67,6 +67,13 @@ std::uint64_t GuestTable::get(std::uint64_t index) const {
     return place == nullptr ? 0 : entry(place, index)->load(std::memory_order_relaxed);
 }
 
+std::uint64_t GuestTable::entries_without_page(std::uint64_t index) const {
+    if (page(index >> entry_bits_) != nullptr) {
+        return 0;
+    }
+    return (low_mask(entry_bits_) + 1) - (index & low_mask(entry_bits_));
+}
+
 void GuestTable::put(std::uint64_t index, std::uint64_t tce) {
     if (index >> entry_bits_ >= count()) [[unlikely]] {
         return;

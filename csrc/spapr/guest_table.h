@@ -65,6 +65,8 @@ class GuestTable final : public mm::KernelPages {
     std::uint64_t entries() const { return count() << entry_bits_; }
     /// The entry of page `index` of the window.
     std::uint64_t get(std::uint64_t index) const;
+    /// Entries from one on that no page is there for: they are 0.
+    std::uint64_t entries_without_page(std::uint64_t index) const;
     /// Nothing happens past the pages' end, or when there is no memory for it.
     void put(std::uint64_t index, std::uint64_t tce);
 

@@ -21,19 +21,37 @@ Result<Ref<HardwareTable>> HardwareTable::create(Census& census, mm::PhysicalMem
     return make<HardwareTable>(census, shape, std::move(tces), std::move(users));
 }
 
+Refusal HardwareTable::beyond(std::uint64_t page) const {
+    return refuse(shape_.beyond, "page {:x} is beyond the table's [{:x}, {:x}), or that is gone",
+                  kExchange, page, shape_.offset, shape_.offset + shape_.reach)
+        .error();
+}
+
 Result<Tce> HardwareTable::exchange(std::uint64_t page, Tce tce, FaultPoints& faults) {
     if (const auto old = exchange_there(page, tce)) {
         return *old;
     }
     if (refuses(page)) {
-        return refuse(shape_.beyond,
-                      "page {:x} is beyond the table's [{:x}, {:x}), or that is gone", kExchange,
-                      page, shape_.offset, shape_.offset + shape_.reach);
+        return std::unexpected(beyond(page));
     }
     if (tce.entry() == 0) {
         return Tce{};
     }
     return Tce::of(TRY(tces_.make_cell(place(page), faults)).exchange(entry_of(tce)));
+}
+
+Result<> HardwareTable::put_if_free(std::uint64_t page, Tce tce, FaultPoints& faults) {
+    if (refuses(page)) {
+        return std::unexpected(beyond(page));
+    }
+    const Tree::Cell cell = TRY(tces_.make_cell(place(page), faults));
+    std::uint64_t old = cell.load();
+    do {
+        if (Tce::of(old).rights != 0) {
+            return refuse(EBUSY, "page {:x} leads somewhere already", kExchange, page);
+        }
+    } while (!cell.compare_exchange(old, entry_of(tce)));
+    return {};
 }
 
 Tce HardwareTable::get(std::uint64_t page) const {

@@ -63,6 +63,7 @@ class HardwareTable final : public RefCounted {
     }
     /// The hypervisor has taken the table away; who still holds it finds no entries.
     void retire() { retired_.store(true, std::memory_order_relaxed); }
+    bool retired() const { return retired_.load(std::memory_order_relaxed); }
 
     /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the
     /// platform says beyond reach; ENOMEM.
@@ -73,6 +74,8 @@ class HardwareTable final : public RefCounted {
         const auto cell = refuses(page) ? Tree::Cell(nullptr) : tces_.cell(place(page));
         return cell ? std::optional(Tce::of(cell.exchange(entry_of(tce)))) : std::nullopt;
     }
+    /// Puts a TCE where there is none with rights. EBUSY there is one; else as exchange().
+    Result<> put_if_free(std::uint64_t page, Tce tce, FaultPoints& faults);
     /// As the hardware reads it.
     Tce get(std::uint64_t page) const;
     /// How a device's access ends; nothing: a fault.
@@ -107,6 +110,7 @@ class HardwareTable final : public RefCounted {
         const bool reads_too = shape_.write_implies_read && (tce.rights & uapi::TCE_PCI_WRITE) != 0;
         return tce.entry() | (reads_too ? uapi::TCE_PCI_READ : 0);
     }
+    Refusal beyond(std::uint64_t page) const;
     bool reaches(std::uint64_t page) const { return page - shape_.offset < shape_.reach; }
 
     const Shape shape_;

@@ -187,12 +187,30 @@ std::int64_t put(const Caller& caller, const Registered& registered, GuestTable&
 
 }  // namespace
 
-Result<> GuestTables::add(GuestTable& table) {
-    if (find(table.liobn()) != nullptr) {
-        return refuse(EBUSY, "there is a table for bus {:x}", kCreate, table.liobn());
+Result<> GuestTables::check_free(std::uint64_t liobn) const {
+    if (find(liobn) != nullptr || find_linked(liobn) != nullptr) {
+        return refuse(EBUSY, "there is a table for bus {:x}", kCreate, liobn);
     }
+    return {};
+}
+
+Result<> GuestTables::add(GuestTable& table) {
+    TRY(check_free(table.liobn()));
     tables_.insert(tables_.begin(), &table);
     return {};
+}
+
+Result<> GuestTables::add(const LinkedTable& table) {
+    TRY(check_free(table.liobn));
+    linked_.insert(linked_.begin(), &table);
+    return {};
+}
+
+const LinkedTable* GuestTables::find_linked(std::uint64_t liobn) const {
+    const auto found =
+        std::find_if(linked_.begin(), linked_.end(),
+                     [liobn](const LinkedTable* table) { return table->liobn == liobn; });
+    return found == linked_.end() ? nullptr : *found;
 }
 
 std::int64_t h_put_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t ioba,

@@ -12,8 +12,17 @@
 #include "base/base.h"
 #include "mm/mm.h"
 #include "spapr/guest_table.h"
+#include "spapr/linked_table.h"
 
 namespace kvmiommu::spapr {
+
+/// Who answers a hypercall. Real mode is of the past: the kernel had it until 5.18.
+enum class HypercallLevel : std::uint8_t { real_mode, virtual_mode, user };
+
+struct HypercallOutcome {
+    std::int64_t r3;
+    HypercallLevel level;
+};
 
 /// Guest physical memory.
 class GuestMemory {
@@ -31,7 +40,11 @@ class GuestTables {
   public:
     /// EBUSY there is one for this bus.
     Result<> add(GuestTable& table);
+    Result<> add(const LinkedTable& table);
     void remove(GuestTable& table) { std::erase(tables_, &table); }
+    void remove(const LinkedTable& table) { std::erase(linked_, &table); }
+    /// EBUSY there is one for this bus.
+    Result<> check_free(std::uint64_t liobn) const;
     GuestTable* find(std::uint64_t liobn) const {
         for (GuestTable* const table : tables_) {
             if (table->liobn() == liobn) {
@@ -42,8 +55,13 @@ class GuestTables {
     }
     const std::vector<GuestTable*>& tables() const { return tables_; }
 
+    /// What links a bus to an IOMMU group's own table, as it was proposed in 2013.
+    const LinkedTable* find_linked(std::uint64_t liobn) const;
+    const std::vector<const LinkedTable*>& linked() const { return linked_; }
+
   private:
     std::vector<GuestTable*> tables_;  // the newest first
+    std::vector<const LinkedTable*> linked_;
 };
 
 /// Who makes a hypercall.

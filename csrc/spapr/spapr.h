@@ -15,6 +15,7 @@
 //                     (mm_iommu_table_group_mem_t)
 //   GuestTable        the TCEs that a guest sees for one bus number (liobn), kept by KVM
 //                     (struct kvmppc_spapr_tce_table)
+//   LinkedTable       a bus of a guest that is linked to a group's own table, as proposed in 2013
 //   GuestTables       those of one virtual machine, and the hypercalls that use them
 //
 // Owners
@@ -32,9 +33,12 @@
 #include "spapr/guest_table.h"
 #include "spapr/hardware_table.h"
 #include "spapr/hypercalls.h"
+#include "spapr/hypercalls_2013.h"
+#include "spapr/linked_table.h"
 #include "spapr/paging_domain.h"
 #include "spapr/powernv.h"
 #include "spapr/pseries.h"
 #include "spapr/registered_memory.h"
 #include "spapr/table_group.h"
+#include "spapr/table_state.h"
 #include "spapr/tce_ops.h"

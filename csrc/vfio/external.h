@@ -8,6 +8,7 @@
 
 #include "fs/file.h"
 #include "iommu/group.h"
+#include "spapr/hardware_table.h"
 
 namespace kvmiommu::vfio {
 
@@ -18,6 +19,15 @@ bool file_enforced_coherent(fs::File& file);
 /// The virtual machine that its devices are to serve from their next open on; null: none. The
 /// caller keeps `kvm` alive until it says null.
 void file_set_kvm(fs::File& file, RefCounted* kvm);
+
+/// One more user of a group from outside, who keeps it in its container: EINVAL not a group, in no
+/// container, or in one without a driver; EPERM a group without an IOMMU. The caller holds the file
+/// until it says put. (vfio_group_get_external_user, as it was from 3.12 to 5.18)
+Result<> group_get_external_user(fs::File& file);
+void group_put_external_user(fs::File& file);
+/// The table of a group's default window, where its pages are held entry by entry: ENODEV in a
+/// container of another kind, or the group has no windows.
+Result<Ref<spapr::HardwareTable>> group_tce_table(fs::Task& task, fs::File& file);
 
 /// The IOMMU group that it opens; null for everything but a group (vfio_file_iommu_group).
 iommu::Group* file_iommu_group(fs::File& file);

@@ -16,6 +16,7 @@ constexpr Source kOpen{"drivers/vfio/group.c: vfio_group_fops_open"};
 constexpr Source kSetContainer{"drivers/vfio/group.c: vfio_group_ioctl_set_container"};
 constexpr Source kUnsetContainer{"drivers/vfio/group.c: vfio_group_ioctl_unset_container"};
 constexpr Source kGetDevice{"drivers/vfio/group.c: vfio_group_ioctl_get_device_fd"};
+constexpr Source kExternalUser{"drivers/vfio/vfio.c: vfio_group_get_external_user"};
 constexpr Source kOpenDevice{"drivers/vfio/group.c: vfio_df_group_open"};
 constexpr Source kUseContainer{"drivers/vfio/container.c: vfio_group_use_container"};
 constexpr Source kIoctl{"drivers/vfio/group.c: vfio_group_fops_unl_ioctl"};
@@ -183,6 +184,28 @@ void Group::close_device(Device& device) {
 Ref<IommuBackend> Group::backend() {
     const Lock lock(mutex_);
     return container_ ? container_->backend() : nullptr;
+}
+
+Result<> Group::get_external_user() {
+    const Lock lock(mutex_);
+    if (!container_) {
+        return refuse(EINVAL, "group {} is in no container", kExternalUser, iommu_group_.id());
+    }
+    if (type_ == GroupType::noiommu) {
+        return refuse(EPERM, "group {} has no IOMMU", kExternalUser, iommu_group_.id());
+    }
+    if (!container_->backend()) {
+        return refuse(EINVAL, "the container of group {} has no IOMMU driver yet", kExternalUser,
+                      iommu_group_.id());
+    }
+    ++container_users_;
+    return {};
+}
+
+void Group::put_external_user() {
+    const Lock lock(mutex_);
+    assert(container_users_ > 1);
+    --container_users_;
 }
 
 bool Group::enforced_coherent() const {

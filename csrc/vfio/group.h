@@ -66,6 +66,10 @@ class Group {
     /// The virtual machine that the group's devices are to serve, or null. It is told to the next
     /// device that is opened.
     void set_kvm(RefCounted* kvm) EXCLUDES(mutex_);
+    /// Keeps the group in its container until put: EPERM without an IOMMU; EINVAL in no container,
+    /// or in one without a driver.
+    Result<> get_external_user() EXCLUDES(mutex_);
+    void put_external_user() EXCLUDES(mutex_);
 
   private:
     friend class GroupFile;

@@ -50,6 +50,9 @@ class TceContainer final : public IommuBackend {
     Result<> attach_group(fs::Task& task, iommu::Group& group, GroupType type) override
         EXCLUDES(mutex_);
     void detach_group(iommu::Group& group) override EXCLUDES(mutex_);
+    /// The table of the default window, which is made if it was not needed yet. ENODEV in version
+    /// 2, whose entries are not pages that are held one by one; as work_for(), create_window().
+    Result<Ref<spapr::HardwareTable>> default_table(fs::Task& task) EXCLUDES(mutex_);
 
     // --- requests ---
 

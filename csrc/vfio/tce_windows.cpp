@@ -43,6 +43,19 @@ Result<> TceContainer::create_default_window(fs::Task& task) {
     return {};
 }
 
+Result<Ref<spapr::HardwareTable>> TceContainer::default_table(fs::Task& task) {
+    const Lock lock(mutex_);
+    if (v2_) {
+        return refuse(ENODEV, "a container of version 2 has no table to be linked", kDefault);
+    }
+    TRY(work_for(task));
+    TRY(create_default_window(task));
+    if (!tables_[0]) {
+        return refuse(ENODEV, "the container has no default window", kDefault);
+    }
+    return tables_[0];
+}
+
 Result<std::uint64_t> TceContainer::create_window(fs::Task& task, unsigned page_shift,
                                                   std::uint64_t window_size, unsigned levels) {
     const auto free =

@@ -29,6 +29,7 @@ __all__ = [
     "HypercallAnswer",
     "HypercallFigures",
     "Kvm",
+    "TceState",
     "TceTable",
     "Vcpu",
 ]
@@ -113,6 +114,14 @@ class VM(Descriptor):
         )
         fd = self.ioctl(_k.KVM_CREATE_SPAPR_TCE_64, create)
         return TceTable(self.process, fd, liobn, page_shift=page_shift, offset=offset, size=size)
+
+    def tce_tables(self) -> list[TceState]:
+        """What the guest's buses have in their tables, by their numbers.
+
+        The kernel shows this nowhere; it is for people, and for tests that two ways come to the
+        same.
+        """
+        return [TceState(*state) for state in self.process._tce_tables(self.fd)]
 
     def can_create_device(self, type: int) -> bool:
         """Whether KVM knows the type: KVM_CREATE_DEVICE_TEST, which makes nothing."""
@@ -200,6 +209,35 @@ class TceTable(Descriptor):
             self.process.munmap(address, length)
 
 
+class TceState(NamedTuple):
+    """The table of a bus: `size` pages of 2**page_shift bytes from page `offset` on.
+
+    `group` is the IOMMU group that the bus is linked to, None where KVM keeps the table. `entries`
+    are those that are not 0, by their pages: what the guest wrote, or what the group's hardware
+    has.
+    """
+
+    liobn: int
+    group: int | None
+    page_shift: int
+    offset: int
+    size: int
+    entries: dict[int, int]
+
+    def __str__(self) -> str:
+        whose = "KVM's own" if self.group is None else f"of group {self.group}"
+        lines = [
+            f"bus {self.liobn:x}: a table {whose}, {self.size:#x} pages of 2^{self.page_shift} "
+            f"bytes from page {self.offset:#x} on"
+        ]
+        for page, tce in self.entries.items():
+            rights = ("r" if tce & papr.TCE_PCI_READ else "-") + (
+                "w" if tce & papr.TCE_PCI_WRITE else "-"
+            )
+            lines.append(f"  {page << self.page_shift:016x} {rights} {tce & ~3:016x}")
+        return "\n".join(lines)
+
+
 class HypercallAnswer(NamedTuple):
     """What the guest found when a hypercall came back: r3 is signed."""
 
@@ -209,10 +247,19 @@ class HypercallAnswer(NamedTuple):
 
 
 class HypercallFigures(NamedTuple):
-    """How many hypercalls the kernel answered, and how many were left to user space."""
+    """How many hypercalls were answered where.
 
-    kernel: int
+    Real mode, the kernel with the MMU off, is of the past: only proposals of 2013 have it.
+    """
+
+    real: int
+    virtual: int
     user: int
+
+    @property
+    def kernel(self) -> int:
+        """Those that never left the kernel."""
+        return self.real + self.virtual
 
 
 class Vcpu(Descriptor):

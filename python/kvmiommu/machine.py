@@ -52,7 +52,17 @@ _INTERFACES = ("6.12", "7.0")
 SEMANTICS = ("operations", "domain", "common", "tables", "instance", "legacy", "device")
 #: What becomes of a device that is attached late and lacks page sizes in use. In the core's order.
 ATTACH_AFTER_MAP = ("refuse", "rebuild", "second-table")
-_PROPOSALS: tuple[str, ...] = ()
+#: What was proposed and never merged: docs/explanation/proposals-of-2013.md.
+_PROPOSALS = (
+    "spapr-tce-iommu-ioctl",
+    "spapr-tce-iommu-device",
+    "spapr-tce-iommu-links",
+    "spapr-tce-devices",
+)
+#: They give one number to different devices.
+_EITHER_PROPOSAL = {
+    "spapr-tce-iommu-links": ("spapr-tce-iommu-device", "spapr-tce-devices"),
+}
 #: Bugs of the real kernel that can be left out: docs/reference/kernel-bugs.md.
 _FIXED = (
     "type1-dirty-stale-bits",
@@ -62,6 +72,8 @@ _FIXED = (
     "spapr-failed-window-stays-charged",
     "spapr-indirect-maps-without-rights",
     "spapr-only-first-page-checked",
+    "spapr-real-mode-forgets-pages",
+    "spapr-links-pin-for-reading",
 )
 #: Those that a release does without: it, and what came later.
 _FIXED_SINCE: Mapping[str, tuple[int, ...]] = {"spapr-only-first-page-checked": (6, 12, 117)}
@@ -507,7 +519,7 @@ def _machine(top: _Table) -> Machine:
         memory_start=_memory_start(table),
         kernel=table.name("kernel", "a release, such as '6.12.117'", "6.12.117"),
         interfaces=table.choice("interfaces", _INTERFACES, "6.12"),
-        proposals=table.choices("proposals", _PROPOSALS),
+        proposals=_proposals(table, arch),
         fixed=table.choices("fixed", _FIXED),
         semantics=table.choice("semantics", SEMANTICS, "domain"),
         attach_after_map=table.choice("attach_after_map", ATTACH_AFTER_MAP, "refuse"),
@@ -524,6 +536,18 @@ def _machine(top: _Table) -> Machine:
     _check_pci(machine, pci_tables)
     _check_emulated(machine, emulated_tables)
     return machine
+
+
+def _proposals(table: _Table, arch: str) -> tuple[str, ...]:
+    proposals = table.choices("proposals", _PROPOSALS)
+    if proposals and arch != "ppc64le":
+        raise table.wrong("proposals", f"none on {arch}: these are POWER's")
+    for proposal in proposals:
+        others = _EITHER_PROPOSAL.get(proposal, ())
+        if not set(others).isdisjoint(proposals):
+            names = " or ".join(f"'{other}'" for other in others)
+            raise table.wrong("proposals", f"'{proposal}' without {names}")
+    return proposals
 
 
 def _page_size(table: _Table, arch: str) -> int:

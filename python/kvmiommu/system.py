@@ -192,6 +192,8 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
     description.iommu_strict = bool(machine.options["iommu.strict"])
     for bug in machine.does_without():
         description.add_fixed(bug)
+    for proposal in machine.proposals:
+        description.add_proposal(proposal)
     options = machine.options
     description.set_vfio_options(
         dma_entry_limit=int(options["vfio_iommu_type1.dma_entry_limit"]),

@@ -270,7 +270,7 @@ LAST_PCI = '[[pci]]\naddress = "0000:00:1f.0"'
         (
             '"1G"',
             '"1G"\nproposals = ["ioasid"]',
-            "machine.proposals[0]: found 'ioasid'; expected a list of different names (none is",
+            "machine.proposals[0]: found 'ioasid'; expected a list of different names ('spapr-",
         ),
         (
             '"1G"',

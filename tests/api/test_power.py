@@ -259,7 +259,7 @@ def test_a_vcpu_leaves_for_user_space_and_comes_back() -> None:
         vcpu.answer(H_FUNCTION, 42)
         assert vcpu.run() is None
         assert vcpu.answers() == [(H_PUT_TCE, H_FUNCTION, 42), (H_GET_TCE, H_SUCCESS, 3)]
-        assert vcpu.figures == (2, 1)
+        assert vcpu.figures == (0, 2, 1)
         with refused(errno.EINVAL):
             vcpu.ioctl(k.KVM_RUN, 1)
         with pytest.raises(ValueError, match="not a vcpu"):
@@ -326,7 +326,7 @@ def test_the_vmm_answers_what_the_kernel_leaves_to_it() -> None:
         ]
         assert answers[1].r4 == 0x30003
         assert [entry & 3 for entry in system.tces(1, 0, 1, 2)] == [0, 1]
-        assert guest.vcpu.figures == (0, 7)
+        assert guest.vcpu.figures == (0, 0, 7)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmiommu import MemoryFault, System, machine
+from kvmiommu import MemoryFault, System, kvm_2013, machine
 from kvmiommu.descriptor import Descriptor
 from kvmiommu.kvm import Kvm
 from kvmiommu.spapr import SpaprContainer
 from kvmiommu.uapi import kvm as k
+from kvmiommu.uapi import kvm_2013 as p
 from kvmiommu.uapi import papr, vfio
 from kvmiommu.vfio import Group
 
@@ -193,5 +194,117 @@ def test_no_call_does_harm(
     assert world.process.mapped_bytes == 0
     if fixed:
         assert world.process.locked_vm == 0
+    system.close()
+    assert system.total_pins == system.pinned_frames == system.used_frames == 0
+
+
+class WorldOf2013(World):
+    """What was proposed in 2013 in place of what came: links, and tables as devices."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.process = system.process()
+        self.ram = self.process.mmap(RAM, 3, 0x22, align=2 << 20)
+        self.containers = [SpaprContainer(self.process) for _ in range(2)]
+        self.groups = {number: Group(self.process, number) for number in (1, 2, 3)}
+        module = Kvm(self.process)
+        self.vm = module.create_vm()
+        self.vcpu = self.vm.create_vcpu()
+        self.vm.set_user_memory_region(0, 0, self.ram, RAM)
+        self.tables = {}
+        self.open = [module, *self.containers, *self.groups.values()]
+        self.container = self.containers[0]
+        self.groups[1].set_container(self.container)
+        self.container.set_iommu(vfio.VFIO_SPAPR_TCE_IOMMU)
+
+    def table(self, liobn: int, shift: int, offset: int, size: int) -> None:
+        create = k.kvm_create_spapr_tce(liobn=liobn, window_size=size % 2**32)
+        fd = self.vm.ioctl(k.KVM_CREATE_SPAPR_TCE, create)
+        self.open.append(Descriptor(self.process, fd))
+        self.tables[liobn] = self.open[-1]
+
+    def link(self, liobn: int, group: int, fd: int) -> None:
+        group_fd = self.groups[group].fd if group in self.groups else fd
+        self.open.append(kvm_2013.create_spapr_tce_iommu(self.vm, liobn, group_fd))
+
+    def make(self, type: int) -> None:
+        self.open.append(self.vm.create_device(type))
+
+    def attribute(self, which: int, what: int, group: int, attr: int, group_fd: int) -> None:
+        """The address leads to what may be a linkage, a descriptor or a window."""
+        request = (k.KVM_SET_DEVICE_ATTR, k.KVM_GET_DEVICE_ATTR, k.KVM_HAS_DEVICE_ATTR)[what]
+        if group_fd in self.groups:
+            group_fd = self.groups[group_fd].fd
+        linkage = p.kvm_create_spapr_tce_iommu_linkage(liobn=attr, fd=group_fd % 2**32)
+        data = bytes(linkage) if which % 2 else (group_fd % 2**32).to_bytes(4, "little")
+        self.process.poke(self.ram, data)
+        block = k.kvm_device_attr(group=group, attr=attr, addr=self.ram)
+        self.open[which % len(self.open)].ioctl(request, block)
+
+    def show(self) -> None:
+        for state in self.vm.tce_tables():
+            assert all(0 <= page - state.offset < state.size for page in state.entries)
+
+    def attach(self, group: int, liobn: int) -> None:
+        """There is no VFIO device to attach with."""
+
+    def add(self, group: int, on: bool) -> None:
+        """As attach()."""
+
+    def unmap_memory(self, page: int, size: int) -> None:
+        self.process.munmap(self.ram + page, size)
+
+
+proposals = st.sampled_from(
+    (
+        ("spapr-tce-iommu-ioctl", "spapr-tce-iommu-device"),
+        ("spapr-tce-iommu-ioctl", "spapr-tce-iommu-links"),
+        ("spapr-tce-devices",),
+    )
+)
+pages_of_4k = st.integers(0, 256).map(lambda page: page << 12)
+calls_of_2013 = st.one_of(
+    calls,
+    st.tuples(st.just("link"), liobns, st.integers(0, 3), u32),
+    st.tuples(st.just("make"), st.one_of(st.just(4), st.just(5), u32)),
+    st.tuples(
+        st.just("attribute"),
+        st.integers(0, 12),
+        st.integers(0, 2),
+        st.one_of(st.just(0), u32),
+        st.one_of(liobns, u64),
+        st.one_of(st.integers(0, 3), st.just(-1), u64),
+    ),
+    st.tuples(st.just("show")),
+    st.tuples(st.just("unmap_memory"), pages, sizes),
+    st.tuples(
+        st.just("hcall"),
+        st.sampled_from((papr.H_PUT_TCE, papr.H_GET_TCE, papr.H_STUFF_TCE, 0x13C)),
+        st.tuples(
+            liobns,
+            st.one_of(pages_of_4k, iovas),
+            st.one_of(
+                st.builds(lambda page, rights: page | rights, pages_of_4k, st.integers(0, 3)), u64
+            ),
+            st.one_of(st.integers(0, 600), u64),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ["powernv9", "powernv9-4k", "pseries"])
+@given(proposals=proposals, program=st.lists(calls_of_2013, max_size=30))
+def test_no_call_of_2013_does_harm(
+    name: str, proposals: tuple[str, ...], program: list[tuple[Any, ...]]
+) -> None:
+    description = replace(machine.load(name), memory=256 << 20, proposals=proposals)
+    system = System(description)
+    world = WorldOf2013(system)
+    for call, *arguments in program:
+        make: Callable[..., None] = getattr(world, call)
+        with contextlib.suppress(OSError, MemoryFault, KeyError):
+            make(*arguments)
+    world.process.exit()
+    assert world.process.mapped_bytes == 0
     system.close()
     assert system.total_pins == system.pinned_frames == system.used_frames == 0

@@ -38,6 +38,9 @@ constexpr VfioSymbols kFake{
     .file_set_kvm = [](fs::File& file,
                        RefCounted* kvm) { dynamic_cast<FakeGroup&>(file).told.push_back(kvm); },
     .file_iommu_group = [](fs::File&) -> iommu::Group* { return nullptr; },
+    .group_get_external_user = nullptr,  // of 2013
+    .group_put_external_user = nullptr,
+    .group_tce_table = nullptr,
 };
 
 struct Scene {

@@ -186,6 +186,14 @@ class RadixTable : public RadixTree<F> {
             return in_order(std::atomic_ref<Entry>(*place_).exchange(in_order(entry),
                                                                      std::memory_order_acq_rel));
         }
+        /// Puts an entry in the place of `expected`. False: it is another, which `expected` is now.
+        bool compare_exchange(Entry& expected, Entry entry) const {
+            Entry seen = in_order(expected);
+            const bool put = std::atomic_ref<Entry>(*place_).compare_exchange_strong(
+                seen, in_order(entry), std::memory_order_acq_rel);
+            expected = in_order(seen);
+            return put;
+        }
 
       private:
         Entry* place_;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+#include "kvm/spapr_tce_device.h"
+
+#include <utility>
+
+#include "kvm/vm.h"
+
+namespace kvmiommu::kvm {
+
+namespace {
+
+constexpr Source kDevice{"kvmiommu: kvm/spapr_tce_device.h"};
+
+Result<std::int64_t> check_group(const Device::Attribute& attribute) {
+    if (attribute.group != uapi::KVM_DEV_SPAPR_TCE_ATTR_WINDOW) {
+        return refuse(ENXIO, "there is no attribute group {}", kDevice, attribute.group);
+    }
+    return 0;
+}
+
+std::unexpected<Refusal> has_table() {
+    return refuse(EBUSY, "the device has a table already", kDevice);
+}
+
+}  // namespace
+
+Result<> SpaprTceDevice::set_window(fs::Task& task, const uapi::kvm_create_spapr_tce& window) {
+    auto table = TRY(vm_.make_table(task, window));
+    const Lock lock(mutex_);
+    if (table_) {
+        return has_table();
+    }
+    table_ = std::move(table);
+    window_ = window;
+    return {};
+}
+
+Result<std::int64_t> SpaprTceDevice::has_attribute(fs::Task&, const Attribute& attribute) {
+    return check_group(attribute);
+}
+
+Result<std::int64_t> SpaprTceDevice::set_attribute(fs::Task& task, const Attribute& attribute) {
+    TRY(check_group(attribute));
+    {
+        const Lock lock(mutex_);
+        if (table_) {
+            return has_table();
+        }
+    }
+    TRY(set_window(task,
+                   TRY(mm::UserPtr<uapi::kvm_create_spapr_tce>(attribute.addr).read(task.mm()))));
+    return 0;
+}
+
+Result<std::int64_t> SpaprTceDevice::get_attribute(fs::Task& task, const Attribute& attribute) {
+    TRY(check_group(attribute));
+    uapi::kvm_create_spapr_tce window;
+    {
+        const Lock lock(mutex_);
+        if (!table_) {
+            return refuse(EINVAL, "the device has no table yet", kDevice);
+        }
+        window = window_;
+    }
+    TRY(mm::UserPtr<uapi::kvm_create_spapr_tce>(attribute.addr).write(task.mm(), window));
+    return 0;
+}
+
+Result<fs::FileMapping> SpaprTceDevice::mmap(fs::Task&, const fs::FileMapRequest& request) {
+    const Lock lock(mutex_);
+    if (!table_) {
+        return refuse(ENODEV, "the device has no table yet", kDevice);
+    }
+    return fs::FileMapping{table_, request.offset};
+}
+
+}  // namespace kvmiommu::kvm
