@@ -32,8 +32,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Folders too, so that a file that went away counts as a change.
 csrc := $(shell find csrc -type d -o -name '*.cpp' -o -name '*.h' -o -name '*.def')
 package := $(shell find python -name __pycache__ -prune -o -print)
-unit := $(shell find tests/unit tests/walker -type f)
-cpp := $(shell find csrc tests/unit tests/walker -name '*.cpp' -o -name '*.h')
+unit := $(shell find tests/unit tests/walker tests/guests -type f)
+cpp := $(shell find csrc tests/unit tests/walker tests/guests -name '*.cpp' -o -name '*.h')
 bench := $(shell find bench -name '*.cpp' -o -name '*.h')
 # The names that CMake caches for a build without the extension.
 unit_options := -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \

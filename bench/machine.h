@@ -7,26 +7,16 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include <cstdlib>
-#include <iostream>
 #include <memory>
 
 #include "fs/syscalls.h"
+#include "guests/must.h"
 #include "machine/system.h"
 #include "uapi/vfio.h"
 
 namespace kvmiommu::bench {
 
-template <class T>
-T must(Result<T> result) {
-    if (!result) {
-        std::cerr << result.error().text() << '\n';
-        std::abort();
-    }
-    if constexpr (!std::is_void_v<T>) {
-        return *std::move(result);
-    }
-}
+using guests::must;
 
 inline machine::Description description(std::uint32_t dma_entry_limit = 65535) {
     machine::Description machine;
