@@ -13,6 +13,7 @@ std::optional<KernelBug> kernel_bug(std::string_view name) {
         {"spapr-check-answers-one", KernelBug::spapr_check_answers_one},
         {"spapr-unregister-while-mapped", KernelBug::spapr_unregister_while_mapped},
         {"spapr-failed-window-stays-charged", KernelBug::spapr_failed_window_stays_charged},
+        {"spapr-removed-window-stays-attached", KernelBug::spapr_removed_window_stays_attached},
         {"spapr-indirect-maps-without-rights", KernelBug::spapr_indirect_maps_without_rights},
         {"spapr-only-first-page-checked", KernelBug::spapr_only_first_page_checked},
         {"spapr-real-mode-forgets-pages", KernelBug::spapr_real_mode_forgets_pages},

@@ -26,6 +26,9 @@ enum class KernelBug : std::uint8_t {
     spapr_unregister_while_mapped,
     // VFIO_IOMMU_SPAPR_TCE_CREATE that the platform refuses: the table stays charged.
     spapr_failed_window_stays_charged,
+    // A window that is removed stays behind the guest's table for KVM: hypercalls go on to count
+    // entries of the registered memory, and nobody takes these out again.
+    spapr_removed_window_stays_attached,
     // H_PUT_TCE_INDIRECT: an entry without rights counts as mapped from the memory that it names,
     // for good.
     spapr_indirect_maps_without_rights,

@@ -16,8 +16,7 @@ constexpr std::uint64_t kMostPages = (std::uint64_t{1} << 31) - 1;
 
 // What is looked at for every slot, also for one that is to be deleted.
 Result<> MemorySlots::check(const uapi::kvm_userspace_memory_region& region) const {
-    constexpr std::uint32_t kFlags = uapi::KVM_MEM_LOG_DIRTY_PAGES | uapi::KVM_MEM_READONLY;
-    if ((region.flags & ~kFlags) != 0) {
+    if ((region.flags & ~flags_) != 0) {
         return refuse(EINVAL, "flags {:x} are not all known", kSet, region.flags);
     }
     // The number of the address space is in the upper half; a machine without system management

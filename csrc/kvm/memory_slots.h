@@ -18,6 +18,11 @@ constexpr std::uint32_t user_memory_slots(uapi::Abi abi) {
     return abi == uapi::Abi::power ? 32767 : 32764;
 }
 
+/// KVM_MEM_* that a slot can have: POWER has none that is only read (KVM_CAP_READONLY_MEM).
+constexpr std::uint32_t memory_slot_flags(uapi::Abi abi) {
+    return uapi::KVM_MEM_LOG_DIRTY_PAGES | (abi == uapi::Abi::power ? 0 : uapi::KVM_MEM_READONLY);
+}
+
 struct MemorySlot {
     Range guest;          // guest physical addresses
     std::uint64_t vaddr;  // user address of its start
@@ -26,7 +31,9 @@ struct MemorySlot {
 
 class MemorySlots {
   public:
-    MemorySlots(std::uint64_t page_size, std::uint32_t most) : page_size_(page_size), most_(most) {}
+    /// `flags`: those that a slot can have.
+    MemorySlots(std::uint64_t page_size, std::uint32_t most, std::uint32_t flags)
+        : page_size_(page_size), most_(most), flags_(flags) {}
 
     /// Makes, moves, changes or, with size 0, deletes a slot. EINVAL: flags or slot unknown, not
     /// page aligned, past the end, deleting nothing, changing what must stay; EEXIST: overlaps.
@@ -47,6 +54,7 @@ class MemorySlots {
 
     const std::uint64_t page_size_;
     const std::uint32_t most_;
+    const std::uint32_t flags_;
     std::map<std::uint32_t, MemorySlot> slots_;
 };
 

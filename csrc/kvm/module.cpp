@@ -53,6 +53,7 @@ Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability
         case uapi::KVM_CAP_PPC_ENABLE_HCALL:
         case uapi::KVM_CAP_SPAPR_TCE_64:
         case uapi::KVM_CAP_SPAPR_TCE_VFIO:
+        case uapi::KVM_CAP_ENABLE_CAP_VM:
             return kernel_.abi() == uapi::Abi::power && !options_.proposals.links_of_2013();
         case uapi::KVM_CAP_SPAPR_TCE_IOMMU:
             return proposes(fs::Proposal::spapr_tce_iommu_ioctl) ||
@@ -61,7 +62,6 @@ Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability
         case uapi::KVM_CAP_SPAPR_TCE:
         case uapi::KVM_CAP_SPAPR_MULTITCE:
         case uapi::KVM_CAP_ENABLE_CAP:
-        case uapi::KVM_CAP_ENABLE_CAP_VM:
         case uapi::KVM_CAP_IMMEDIATE_EXIT:
             return kernel_.abi() == uapi::Abi::power;
         case uapi::KVM_CAP_NR_MEMSLOTS:

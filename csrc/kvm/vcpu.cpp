@@ -3,6 +3,7 @@
 #include "kvm/vcpu.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "kvm/vm.h"
@@ -113,7 +114,14 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
         work.answer({shared.papr_hcall.nr, shared.papr_hcall.ret, shared.papr_hcall.args[0]},
                     &HypercallFigures::user);
     }
-    while (shared.immediate_exit == 0) {
+    // The process may write it at any time.
+    const auto wants_back = [&shared] {
+        return std::atomic_ref(shared.immediate_exit).load(std::memory_order_relaxed) != 0;
+    };
+    if (wants_back()) {
+        return refuse(EINTR, "user space wants the vcpu back at once", kRun);
+    }
+    while (!wants_back()) {
         const Hypercall* const call = work.next();
         if (call == nullptr) {
             break;
@@ -134,7 +142,7 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
                                 : &HypercallFigures::virtual_mode);
     }
     shared.exit_reason = uapi::KVM_EXIT_INTR;
-    return refuse(EINTR, "the guest has nothing left to do, or is to leave at once", kRun);
+    return refuse(EINTR, "the guest has nothing left to do, or was told to leave", kRun);
 }
 
 Result<std::int64_t> Vcpu::enable_cap(fs::Block<uapi::kvm_enable_cap> cap) {

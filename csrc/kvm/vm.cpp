@@ -62,7 +62,8 @@ std::span<const fs::IoctlRow<Vm>> rows_of(const Module& module, uapi::Abi abi) {
 Vm::Vm(Module& module, Ref<mm::AddressSpace> mm)
     : GuestTableOwner(module.kernel().census(), "kvm"),
       module_(module),
-      slots_(module.kernel().page_size(), user_memory_slots(module.kernel().abi())) {
+      slots_(module.kernel().page_size(), user_memory_slots(module.kernel().abi()),
+             memory_slot_flags(module.kernel().abi())) {
     mm_ = std::move(mm);
     const Lock lock(mutex_);
     for (const std::uint32_t call : kEnabledHypercalls) {

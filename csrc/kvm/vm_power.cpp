@@ -25,8 +25,9 @@ constexpr unsigned k4K = 12;
 }  // namespace
 
 Result<std::int64_t> Vm::create_vcpu(fs::Task& task, std::uint64_t id) {
-    if (id >= kVcpuIds) {
-        return refuse(EINVAL, "vcpu {}: there are {} ids", kCreateVcpu, id, kVcpuIds);
+    // There are more ids for those who ask for threads in a core, which is not modelled.
+    if (id >= kMostVcpus) {
+        return refuse(EINVAL, "vcpu {}: there are {} ids", kCreateVcpu, id, kMostVcpus);
     }
     auto vcpu = TRY(Vcpu::create(*this, static_cast<std::uint32_t>(id)));
     {

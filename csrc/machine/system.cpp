@@ -256,11 +256,16 @@ std::vector<std::string> System::close() {
             kept.push_back(std::move(process));
         }
     }
-    return kernel_.census().report([&](const RefCounted& object) {
+    auto alive = kernel_.census().report([&](const RefCounted& object) {
         return std::any_of(kept.begin(), kept.end(), [&](const auto& process) {
             return &process->mm() == &object && object.references() == kOwnReferences;
         });
     });
+    // Nobody is left who could give a pin back.
+    if (const std::uint64_t pins = kernel_.memory().total_pins(); alive.empty() && pins != 0) {
+        alive.push_back("memory: pinned " + std::to_string(pins) + " times");
+    }
+    return alive;
 }
 
 }  // namespace kvmiommu::machine

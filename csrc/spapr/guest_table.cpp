@@ -92,6 +92,17 @@ void GuestTable::put(std::uint64_t index, std::uint64_t tce) {
     entry(place, index)->store(tce, std::memory_order_relaxed);
 }
 
+void GuestTable::fill(std::uint64_t index, std::uint64_t count, std::uint64_t tce) {
+    const std::uint64_t end = index + std::min(count, entries() - std::min(index, entries()));
+    while (index < end) {
+        put(index, tce);
+        // A page that is still not there stays so for all its entries: a guest may name a great
+        // many of them.
+        const std::uint64_t missing = entries_without_page(index);
+        index += std::min(end - index, std::max<std::uint64_t>(missing, 1));
+    }
+}
+
 void GuestTable::link(const Ref<HardwareTable>& table) {
     for (TableLink& link : links_) {
         if (link.table == table) {

@@ -70,6 +70,9 @@ class GuestTable final : public mm::KernelPages {
     /// Nothing happens past the pages' end, or when there is no memory for it.
     void put(std::uint64_t index, std::uint64_t tce);
 
+    /// put() for `count` entries from one on.
+    void fill(std::uint64_t index, std::uint64_t count, std::uint64_t tce);
+
     // --- hardware tables behind it; the virtual machine's lock guards them ---
 
     const std::vector<TableLink>& links() const { return links_; }

@@ -65,6 +65,11 @@ class HardwareTable final : public RefCounted {
     void retire() { retired_.store(true, std::memory_order_relaxed); }
     bool retired() const { return retired_.load(std::memory_order_relaxed); }
 
+    /// Each entry holds the page behind it, as version 1 of the container has it: who takes one out
+    /// lets the page go, and nobody takes it for a count of a registered region.
+    void hold_pages() { holds_pages_.store(true, std::memory_order_relaxed); }
+    bool holds_pages() const { return holds_pages_.load(std::memory_order_relaxed); }
+
     /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the
     /// platform says beyond reach; ENOMEM.
     Result<Tce> exchange(std::uint64_t page, Tce tce, FaultPoints& faults);
@@ -115,6 +120,7 @@ class HardwareTable final : public RefCounted {
 
     const Shape shape_;
     std::atomic<bool> retired_{false};
+    std::atomic<bool> holds_pages_{false};
     Tree tces_;
     Tree users_;
 };

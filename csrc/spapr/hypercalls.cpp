@@ -86,7 +86,7 @@ bool let_go(const Registered& registered, const HardwareTable& table,
 
 // (kvmppc_tce_iommu_do_unmap)
 std::int64_t unmap_page(const Registered& registered, HardwareTable& table, std::uint64_t page) {
-    if (table.refuses(page)) {
+    if (table.refuses(page) || table.holds_pages()) {
         return uapi::H_TOO_HARD;
     }
     const auto old = table.exchange_there(page, {});
@@ -106,7 +106,7 @@ std::int64_t map_page(const Caller& caller, const Registered& registered, Hardwa
     }
     MemoryRegion* const region = registered->find(address, table.page_size());
     if (region == nullptr) {
-        return uapi::H_TOO_HARD;  // a version 1 container; user space maps by itself
+        return uapi::H_TOO_HARD;
     }
     const auto physical = region->physical(address, table.page_shift());
     if (!physical || !region->map()) {
@@ -173,6 +173,9 @@ void clear(const GuestTable& guest, HardwareTable& table, std::uint64_t entry) {
 std::int64_t put(const Caller& caller, const Registered& registered, GuestTable& guest,
                  std::uint64_t entry, std::uint64_t value, std::optional<std::uint64_t> address) {
     for (const TableLink& link : guest.links()) {
+        if (link.table->holds_pages()) {
+            return uapi::H_TOO_HARD;  // a version 1 container: user space maps by itself
+        }
         const std::int64_t answer = address ? map(caller, registered, guest, *link.table, entry,
                                                   *address, Tce::of(value).rights)
                                             : unmap(registered, guest, *link.table, entry);
@@ -306,11 +309,7 @@ std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_
             ++at;
         }
     }
-    const std::uint64_t index = first - table->window().offset;
-    const std::uint64_t there = std::min(pages, table->entries() - index);
-    for (std::uint64_t at = 0; at < there; ++at) {
-        table->put(index + at, value);
-    }
+    table->fill(first - table->window().offset, pages, value);
     return uapi::H_SUCCESS;
 }
 

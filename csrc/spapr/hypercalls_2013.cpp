@@ -121,9 +121,7 @@ HypercallOutcome h_stuff_tce(const Machine& machine, std::uint64_t liobn, std::u
             Tce::of(value).rights != 0) {
             return uapi::H_PARAMETER;
         }
-        for (std::uint64_t at = 0; at < pages; ++at) {
-            own->put((ioba >> kPageShift) + at, value);
-        }
+        own->fill(ioba >> kPageShift, pages, value);
         return uapi::H_SUCCESS;
     });
 }

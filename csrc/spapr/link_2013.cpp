@@ -69,20 +69,29 @@ Link::Page Link::take_page(Tce guest) {
     return Page::taken;
 }
 
-// Puts the entries whose pages are taken, all or none. (iommu_tce_build)
+void Link::take_out(std::uint64_t page) {
+    const auto old = table_->exchange_there(page, {});
+    if (old && old->rights != 0) {
+        let_go(machine_.mm, *old);
+    }
+}
+
+// Puts the entries whose pages are taken, all or none. What was put is the table's: whoever takes
+// it out again, here or in the container, lets the page go. (iommu_tce_build)
 bool Link::build(std::uint64_t ioba) {
     const std::uint64_t first = ioba >> table_->page_shift();
     std::uint64_t page = first;
     for (const std::uint64_t entry : resume_.entries()) {
         if (!table_->put_if_free(page, Tce::of(entry), machine_.faults)) {
+            resume_.put(page - first);
             while (page != first) {
-                [[maybe_unused]] const auto ours = table_->exchange_there(--page, {});
+                take_out(--page);
             }
             return false;
         }
         ++page;
     }
-    resume_.put();
+    resume_.put(page - first);
     return true;
 }
 
@@ -100,11 +109,7 @@ bool Link::free(std::uint64_t ioba, std::uint64_t pages) {
             machine_.mm.memory().held_by_one_pin(align_down(there.address, mm::kFrameSize))) {
             return false;
         }
-        const auto old = table_->exchange_there(page, {});
-        if (old && old->rights != 0) {
-            let_go(machine_.mm, *old);
-        }
-        ++page;
+        take_out(page++);
     }
     return true;
 }

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -41,8 +42,11 @@ class Resume {
     std::uint64_t taken() const { return taken_; }
     std::span<const std::uint64_t> entries() const { return {entries_.data(), taken_}; }
     void take(Tce entry) { entries_[taken_++] = entry.entry(); }
-    /// The table holds them now.
-    void put() { taken_ = 0; }
+    /// The table holds the first `count` of them now.
+    void put(std::uint64_t count) {
+        std::copy(entries_.begin() + count, entries_.begin() + taken_, entries_.begin());
+        taken_ -= count;
+    }
     /// Lets the pages go of all but the first `keep`.
     void drop(std::uint64_t keep);
 
@@ -74,6 +78,7 @@ class Link {
     bool in_table(std::uint64_t ioba, std::uint64_t pages) const;
     bool can_be_put(std::uint64_t ioba, std::uint64_t value) const;
     Page take_page(Tce guest);
+    void take_out(std::uint64_t page);
     bool build(std::uint64_t ioba);
     bool free(std::uint64_t ioba, std::uint64_t pages);
 

@@ -97,7 +97,10 @@ class TceContainer final : public IommuBackend {
     Result<bool> build_registered(fs::Task& task, spapr::HardwareTable& table, std::uint64_t page,
                                   std::uint64_t vaddr, std::uint64_t rights) REQUIRES(mutex_);
     void clear(spapr::HardwareTable& table, Pages pages) REQUIRES(mutex_);
-    void let_go(spapr::HardwareTable& table, std::uint64_t page, spapr::Tce old) REQUIRES(mutex_);
+    // The page of an entry of version 1, or the count of one of version 2.
+    void let_go(spapr::Tce old) REQUIRES(mutex_);
+    void let_go_registered(spapr::HardwareTable& table, std::uint64_t page, spapr::Tce old,
+                           const spapr::RegisteredMemory::Reader& registered) REQUIRES(mutex_);
     void unregister_all() REQUIRES(mutex_);
 
     fs::Kernel& kernel_;

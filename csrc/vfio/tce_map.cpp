@@ -125,14 +125,15 @@ Result<bool> TceContainer::build_one(fs::Task& task, spapr::HardwareTable& table
         kernel_.memory().unpin(run);
         return std::unexpected(old.error());
     }
-    let_go(table, page, *old);
+    let_go(*old);
     return true;
 }
 
 Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable& table,
                                             std::uint64_t page, std::uint64_t vaddr,
                                             std::uint64_t rights) {
-    const auto region = spapr::RegisteredMemory::of(*mm_).find(vaddr, table.page_size());
+    const spapr::RegisteredMemory::Reader registered(spapr::RegisteredMemory::of(*mm_));
+    spapr::MemoryRegion* const region = registered.find(vaddr, table.page_size());
     const auto address = region ? region->translate(vaddr, table.page_shift())
                                 : Result<mm::PhysAddr>(refuse(EINVAL, "", kBuild2));
     if (!address) {
@@ -154,7 +155,7 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
         region->unmap();
         return std::unexpected(old.error());
     }
-    let_go(table, page, *old);
+    let_go_registered(table, page, *old, registered);
     user_address.store(vaddr);
     return true;
 }
@@ -169,20 +170,29 @@ void TceContainer::clear(spapr::HardwareTable& table, Pages pages) {
             page += skipped;
             continue;
         }
-        if (const auto old = table.exchange(page, {}, none)) {
-            let_go(table, page, *old);
+        if (v2_) {
+            const spapr::RegisteredMemory::Reader registered(spapr::RegisteredMemory::of(*mm_));
+            if (const auto old = table.exchange(page, {}, none)) {
+                let_go_registered(table, page, *old, registered);
+            }
+        } else if (const auto old = table.exchange(page, {}, none)) {
+            let_go(*old);
         }
         ++page;
     }
 }
 
-void TceContainer::let_go(spapr::HardwareTable& table, std::uint64_t page, Tce old) {
+void TceContainer::let_go(Tce old) {
     if (old.rights == 0) {
         return;
     }
-    if (!v2_) {
-        const std::uint64_t size = kernel_.page_size();
-        kernel_.memory().unpin({align_down(old.address, size), size});
+    const std::uint64_t size = kernel_.page_size();
+    kernel_.memory().unpin({align_down(old.address, size), size});
+}
+
+void TceContainer::let_go_registered(spapr::HardwareTable& table, std::uint64_t page, Tce old,
+                                     const spapr::RegisteredMemory::Reader& registered) {
+    if (old.rights == 0) {
         return;
     }
     const auto user_address = table.user_address(page);
@@ -190,8 +200,8 @@ void TceContainer::let_go(spapr::HardwareTable& table, std::uint64_t page, Tce o
         return;
     }
     const std::uint64_t address = user_address.load();
-    const auto region = spapr::RegisteredMemory::of(*mm_).find(address, table.page_size());
-    if (region && region->physical(address, table.page_shift())) {
+    spapr::MemoryRegion* const region = registered.find(address, table.page_size());
+    if (region != nullptr && region->physical(address, table.page_shift())) {
         region->unmap();
     }
     user_address.store(0);

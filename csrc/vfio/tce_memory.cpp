@@ -72,6 +72,11 @@ Result<std::int64_t> TceContainer::unregister_memory(fs::Task& task, std::uint64
     if (kernel_.fixed(fs::KernelBug::spapr_unregister_while_mapped)) {
         // Without the reference that get() took, so that what is mapped is noticed.
         [[maybe_unused]] const auto own = memory.put(*mm_, region);
+        if (region->mapped() > 1) {
+            // Another container's reference would hide it from put().
+            return refuse(EBUSY, "{} entries lead to the region at {:x}", kUnregister,
+                          region->mapped() - 1, request.vaddr);
+        }
         TRY(memory.put(*mm_, region));
         regions_.erase(found);
         return 0;

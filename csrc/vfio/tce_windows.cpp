@@ -87,6 +87,9 @@ Result<std::uint64_t> TceContainer::create_window(fs::Task& task, unsigned page_
         return std::unexpected(made.error());
     }
     Table table = *std::move(made);
+    if (!v2_) {
+        table->hold_pages();
+    }
     for (iommu::Group* const each : groups_) {
         if (const auto set = spapr::table_group_of(*each)->set_window(number, table); !set) {
             for (iommu::Group* const other : groups_) {
@@ -116,6 +119,9 @@ Result<> TceContainer::remove_window(std::uint64_t start, Table& gone) {
 }
 
 void TceContainer::release(Table& table) {
+    if (kernel_.fixed(fs::KernelBug::spapr_removed_window_stays_attached)) {
+        table->retire();
+    }
     mm_->locked_vm().uncharge(table->allocated() / kernel_.page_size());
     table = nullptr;
 }

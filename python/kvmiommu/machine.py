@@ -70,6 +70,7 @@ _FIXED = (
     "spapr-check-answers-one",
     "spapr-unregister-while-mapped",
     "spapr-failed-window-stays-charged",
+    "spapr-removed-window-stays-attached",
     "spapr-indirect-maps-without-rights",
     "spapr-only-first-page-checked",
     "spapr-real-mode-forgets-pages",

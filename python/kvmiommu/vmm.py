@@ -100,7 +100,7 @@ class Vmm:
         return self._put(bus, ioba, struct.unpack(f">{pages}Q", data))
 
     def _put(self, bus: Bus, ioba: int, values: Sequence[int]) -> int:
-        """All entries, or none when one of them cannot be."""
+        """All entries, or none when one of them cannot be: H_PARAMETER, or H_HARDWARE from VFIO."""
         first = bus.page(ioba, len(values))
         page_size = 1 << bus.page_shift
         if first is None:
@@ -109,20 +109,32 @@ class Vmm:
             guest = value & ~_RIGHTS
             if value & _RIGHTS and (guest % page_size or guest + page_size > self.size):
                 return int(_p.H_PARAMETER)
-        for page, value in enumerate(values, first):
-            iova = bus.start + (page << bus.page_shift)
-            if value & _RIGHTS:
-                bus.container.map_dma(
-                    iova,
-                    self.address + (value & ~_RIGHTS),
-                    page_size,
-                    read=bool(value & _p.TCE_PCI_READ),
-                    write=bool(value & _p.TCE_PCI_WRITE),
-                )
-            elif bus.tces.get(page, 0) & _RIGHTS:
-                bus.container.unmap_dma(iova, page_size)
-            if value:
-                bus.tces[page] = value
-            else:
-                bus.tces.pop(page, None)
+        before: list[tuple[int, int]] = []
+        try:
+            for page, value in enumerate(values, first):
+                old = bus.tces.get(page, 0)
+                self._set(bus, page, value)
+                before.append((page, old))
+        except OSError:
+            for page, old in reversed(before):
+                self._set(bus, page, old)
+            return int(_p.H_HARDWARE)
         return int(_p.H_SUCCESS)
+
+    def _set(self, bus: Bus, page: int, value: int) -> None:
+        """Maps or unmaps one page. OSError: what VFIO answers, and nothing was done."""
+        iova, size = bus.start + (page << bus.page_shift), 1 << bus.page_shift
+        if value & _RIGHTS:
+            bus.container.map_dma(
+                iova,
+                self.address + (value & ~_RIGHTS),
+                size,
+                read=bool(value & _p.TCE_PCI_READ),
+                write=bool(value & _p.TCE_PCI_WRITE),
+            )
+        elif bus.tces.get(page, 0) & _RIGHTS:
+            bus.container.unmap_dma(iova, size)
+        if value:
+            bus.tces[page] = value
+        else:
+            bus.tces.pop(page, None)

@@ -18,8 +18,10 @@ from kvmiommu.uapi import kvm as k
 from kvmiommu.uapi.papr import (
     H_FUNCTION,
     H_GET_TCE,
+    H_HARDWARE,
     H_PARAMETER,
     H_PUT_TCE,
+    H_PUT_TCE_INDIRECT,
     H_STUFF_TCE,
     H_SUCCESS,
     H_TOO_HARD,
@@ -364,4 +366,115 @@ def test_every_order_of_closing(order: tuple[str, ...]) -> None:
             )
         guest.module.close()
         guest.vcpu.close()
-        assert guest.process.locked_vm in (0, RAM)
+        assert guest.process.locked_vm == 0
+        assert system.total_pins == 0
+
+
+def test_entries_that_hold_pages_are_not_the_guests() -> None:
+    """Version 1 behind a guest's table: the kernel leaves it to user space, and touches nothing."""
+    for registered in (False, True):
+        with System("powernv9") as system:
+            process = system.process()
+            ram = process.mmap(RAM, 3, 0x22, align=2 << 20)
+            first, second = SpaprContainer(process), SpaprContainer(process)
+            groups = [Group(process, number) for number in (1, 2)]
+            for group, container, version in zip(groups, (first, second), (2, 7), strict=True):
+                group.set_container(container)
+                container.set_iommu(version)
+            first.enable()
+            first.map_dma(0, ram, PAGE)
+            if registered:
+                second.register_memory(ram, RAM)
+            pins = system.total_pins
+            entries = system.tces(1, 0, 0, 16)
+            vm = Kvm(process).create_vm()
+            vm.set_user_memory_region(0, 0, ram, RAM)
+            vcpu = vm.create_vcpu()
+            table = vm.create_spapr_tce(LIOBN, page_shift=16, size=16)
+            device = vm.create_device(k.KVM_DEV_TYPE_VFIO)
+            device.add_file(groups[0].fd)
+            device.set_spapr_tce(groups[0].fd, table.fd)
+            for tce in (0, 0x10003):
+                vcpu.queue([(H_PUT_TCE, LIOBN, 0, tce)])
+                assert vcpu.run() is not None
+                vcpu.answer(H_TOO_HARD)
+            assert system.tces(1, 0, 0, 16) == entries
+            assert system.total_pins == pins
+            first.unmap_dma(0, PAGE)
+            assert system.total_pins == pins - 16 * 16
+
+
+def test_another_containers_hold_does_not_hide_what_is_mapped() -> None:
+    with with_fixed("powernv9", "spapr-unregister-while-mapped") as system:
+        power = Power(system)
+        start = power.window()
+        other = SpaprContainer(power.process)
+        group = Group(power.process, 2)
+        group.set_container(other)
+        other.set_iommu()
+        for container in (power.container, other):
+            container.register_memory(power.ram, RAM)
+        power.container.map_dma(start, power.ram, PAGE)
+        with refused(errno.EBUSY):
+            power.container.unregister_memory(power.ram, RAM)
+        power.container.unmap_dma(start, PAGE)
+        power.container.unregister_memory(power.ram, RAM)
+        other.unregister_memory(power.ram, RAM)
+        assert system.total_pins == 0
+
+
+def test_a_window_that_is_removed_under_a_guest() -> None:
+    name = "spapr-removed-window-stays-attached"
+    for fixed in (False, True):
+        with with_fixed("powernv9", *([name] if fixed else [])) as system:
+            guest = Guest(system)
+            guest.window()
+            guest.container.register_memory(guest.ram, RAM)
+            device = guest.vm.create_device(k.KVM_DEV_TYPE_VFIO)
+            device.add_file(guest.group.fd)
+            device.set_spapr_tce(guest.group.fd, guest.table.fd)
+            guest.container.remove_window(0)
+            assert guest.hcall(H_PUT_TCE, LIOBN, 0, 0x10003) == (None if fixed else H_SUCCESS)
+            guest.table.close()
+            guest.container.unregister_memory(guest.ram, RAM)
+            assert (system.total_pins == 0) == fixed
+
+
+def test_a_vcpu_that_is_wanted_back_leaves_the_reason_alone() -> None:
+    with System("powernv9") as system:
+        guest = Guest(system)
+        guest.hcall(H_PUT_TCE, 77, 0, 0)  # leaves with KVM_EXIT_PAPR_HCALL
+        run = guest.vcpu._run
+        guest.process.poke(run + k.kvm_run.immediate_exit.offset, b"\1")
+        assert guest.vcpu.run() is None
+        assert guest.vcpu.shared().exit_reason == k.KVM_EXIT_PAPR_HCALL
+        guest.process.poke(run + k.kvm_run.immediate_exit.offset, b"\0")
+        assert guest.vcpu.run() is None
+        assert guest.vcpu.shared().exit_reason == k.KVM_EXIT_INTR
+
+
+def test_what_power_has_not() -> None:
+    with System("pseries") as system:
+        guest = Guest(system)
+        with refused(errno.EINVAL):
+            guest.vm.set_user_memory_region(1, RAM, guest.ram, PAGE, flags=k.KVM_MEM_READONLY)
+        with refused(errno.EINVAL):
+            guest.vm.create_vcpu(2048)
+        guest.vm.create_vcpu(2047)
+
+
+def test_the_vmm_puts_all_or_none_and_says_what_failed() -> None:
+    with System("powernv9") as system:
+        guest = Guest(system)
+        start = guest.window()
+        guest.container.register_memory(guest.ram, RAM // 2)
+        vmm = Vmm(guest.vm, guest.vcpu, guest.ram, RAM)
+        vmm.add_bus(Bus(0x90000000, guest.container, start, 16, 16))
+        guest.process.poke(guest.ram, struct.pack(">3Q", 0x20003, 0x30001, RAM - PAGE | 3))
+        calls = [
+            (H_PUT_TCE, 0x90000000, 0x10000, 0x40003),
+            (H_PUT_TCE_INDIRECT, 0x90000000, 0, 0, 3),
+        ]
+        assert [answer.r3 for answer in vmm.run(calls)] == [H_SUCCESS, H_HARDWARE]
+        assert [entry & 3 for entry in system.tces(1, 0, 0, 4)] == [0, 3, 0, 0]
+        assert vmm.buses[0x90000000].tces == {1: 0x40003}

@@ -53,6 +53,7 @@ class PowerGuest {
                                                .userspace_addr = ram_});
     }
 
+    const PowerSettings& settings() const { return settings_; }
     machine::System& system() { return *system_; }
     machine::Process& process() { return *process_; }
     fs::Task& task() { return process_->task(); }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ ALL_FIXED = (
     "spapr-check-answers-one",
     "spapr-unregister-while-mapped",
     "spapr-failed-window-stays-charged",
+    "spapr-removed-window-stays-attached",
     "spapr-indirect-maps-without-rights",
     "spapr-only-first-page-checked",
 )
@@ -55,6 +57,17 @@ iovas = st.one_of(
 )
 liobns = st.sampled_from(LIOBNS)
 tces = st.one_of(st.builds(lambda page, rights: page | rights, pages, st.integers(0, 3)), u64)
+#: Those that the table which programs begin with may well take.
+hypercalls = st.tuples(
+    st.just("hcall"),
+    st.sampled_from((papr.H_PUT_TCE, papr.H_STUFF_TCE, papr.H_PUT_TCE_INDIRECT)),
+    st.tuples(
+        st.just(LIOBNS[0]),
+        st.builds(lambda window, page: window | page, st.sampled_from((0, 1 << 59)), pages),
+        st.one_of(st.just(0), tces),
+        st.integers(0, 16),
+    ),
+)
 calls = st.one_of(
     st.tuples(st.just("map"), iovas, pages, sizes, st.integers(0, 4)),
     st.tuples(st.just("unmap"), iovas, sizes),
@@ -77,6 +90,10 @@ calls = st.one_of(
         st.sampled_from((papr.H_PUT_TCE, papr.H_GET_TCE, papr.H_STUFF_TCE, 0, 0x13C, 0x7FFC)),
         st.tuples(liobns, iovas, tces, st.one_of(st.integers(0, 600), u64)),
     ),
+    st.tuples(st.just("fill"), st.lists(tces, max_size=16)),
+    hypercalls,
+    hypercalls,
+    hypercalls,
     st.tuples(st.just("enable"), st.one_of(st.sampled_from((0x138, 0x13C, 0x20)), u64), u64),
     st.tuples(st.just("close"), st.integers(0, 12)),
     st.tuples(st.just("limit"), st.one_of(st.none(), st.integers(0, 1 << 24))),
@@ -101,6 +118,22 @@ class World:
         self.container = self.containers[0]
         self.groups[1].set_container(self.container)
         self.container.set_iommu()
+        self.set_up()
+
+    def set_up(self) -> None:
+        """A window behind a table, and hypercalls for it: programs begin in the middle."""
+        self.container.remove_window(0)
+        start = self.container.create_window(16, 1 << 28)
+        self.container.register_memory(self.ram, RAM)
+        self.device.add_file(self.groups[1].fd)
+        self.table(LIOBNS[0], 16, start >> 16, 64)
+        self.attach(1, LIOBNS[0])
+        for number in (papr.H_STUFF_TCE, papr.H_PUT_TCE_INDIRECT):
+            self.vm.enable_hcall(number)
+
+    def fill(self, tces: Sequence[int]) -> None:
+        """A list, where hypercalls find it."""
+        self.process.poke(self.ram, struct.pack(f">{len(tces)}Q", *tces))
 
     def map(self, iova: int, page: int, size: int, flags: int) -> None:
         block = vfio.vfio_iommu_type1_dma_map(32, flags, self.ram + page, iova, size)
@@ -216,6 +249,8 @@ class WorldOf2013(World):
         self.container = self.containers[0]
         self.groups[1].set_container(self.container)
         self.container.set_iommu(vfio.VFIO_SPAPR_TCE_IOMMU)
+        self.container.enable()
+        self.link(LIOBNS[0], 1, 0)
 
     def table(self, liobn: int, shift: int, offset: int, size: int) -> None:
         create = k.kvm_create_spapr_tce(liobn=liobn, window_size=size % 2**32)
@@ -224,8 +259,14 @@ class WorldOf2013(World):
         self.tables[liobn] = self.open[-1]
 
     def link(self, liobn: int, group: int, fd: int) -> None:
+        """By a request where there is one, else by a device."""
         group_fd = self.groups[group].fd if group in self.groups else fd
-        self.open.append(kvm_2013.create_spapr_tce_iommu(self.vm, liobn, group_fd))
+        if self.vm.check_extension(p.KVM_CAP_SPAPR_TCE_IOMMU):
+            self.open.append(kvm_2013.create_spapr_tce_iommu(self.vm, liobn, group_fd))
+        else:
+            device = kvm_2013.TceIommu(self.vm)
+            self.open.append(device)
+            device.link(liobn, group_fd)
 
     def make(self, type: int) -> None:
         self.open.append(self.vm.create_device(type))
@@ -281,10 +322,12 @@ calls_of_2013 = st.one_of(
         st.just("hcall"),
         st.sampled_from((papr.H_PUT_TCE, papr.H_GET_TCE, papr.H_STUFF_TCE, 0x13C)),
         st.tuples(
-            liobns,
-            st.one_of(pages_of_4k, iovas),
+            st.one_of(st.just(LIOBNS[0]), liobns),
+            st.one_of(pages_of_4k, pages_of_4k, iovas),
             st.one_of(
-                st.builds(lambda page, rights: page | rights, pages_of_4k, st.integers(0, 3)), u64
+                st.just(0),
+                st.builds(lambda page, rights: page | rights, pages_of_4k, st.integers(0, 3)),
+                u64,
             ),
             st.one_of(st.integers(0, 600), u64),
         ),

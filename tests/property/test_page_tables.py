@@ -158,8 +158,11 @@ def follow(domain: iommu.Domain, start: int, unit: int, twin: Twin, step: Unmap,
     assert len(taken) <= gone
     if taken:
         assert within, "it took something and nothing of what it was asked for"
-        # Nothing that remains lies between pages that went, in what was asked for.
-        assert not [page for page in left if step.page <= page <= max(within)]
+        # What remains lies not between pages that went, in what was asked for; but the core goes
+        # on behind its start by as much as went, so pages that went before the start are missed
+        # behind it (drivers/iommu/iommu.c: __iommu_unmap).
+        missed = [page for page in left if step.page <= page <= max(within)]
+        assert len(missed) <= len([page for page in taken if page < step.page])
     # The first page goes if it is there.
     assert (step.page in twin.pages) <= (step.page in taken)
     for page in taken:

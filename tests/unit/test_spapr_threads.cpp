@@ -3,6 +3,7 @@
 // Two vcpus, a container and a device at work in one window of TCEs.
 
 #include <atomic>
+#include <bit>
 #include <string>
 #include <thread>
 #include <utility>
@@ -140,7 +141,19 @@ TEST_CASE("links come and go under two vcpus and a container") {
             test::value(fs::sys_close(guest.task(), device));
         }
     });
-    // The same entries, by the container.
+    // The same entries, by lists that meet what is there and are taken back,
+    constexpr std::uint64_t kList = 15 * k64K;
+    for (std::uint64_t at = 0; at < kPages; ++at) {
+        const std::uint64_t tce = std::byteswap(at % 14 * k64K | 3);
+        test::value(guest.task().mm().copy_out(guest.ram() + kList + 8 * at, &tce, sizeof tce));
+    }
+    threads.emplace_back([&guest, file = guest.create_vcpu(2)] {
+        for (int round = 0; round < kRounds; ++round) {
+            guest.make(file, {{uapi::H_PUT_TCE_INDIRECT, {kLiobn, 0, kList, kPages}},
+                              {uapi::H_STUFF_TCE, {kLiobn, 0, 0, 8}}});
+        }
+    });
+    // and by the container.
     threads.emplace_back([&guest, block = guest.map(k64K)] {
         for (int round = 0; round < kRounds; ++round) {
             map_dma(guest, block, 8 << 12, 16 << 12);
@@ -150,6 +163,41 @@ TEST_CASE("links come and go under two vcpus and a container") {
     for (std::thread& thread : threads) {
         thread.join();
     }
+}
+
+TEST_CASE("a vcpu and a container that put the same entries count each once") {
+    constexpr int kRounds = 100;
+    Guest guest;
+    guest.add_window(guest.add_table());
+    std::vector<std::thread> threads;
+    threads.emplace_back([&guest, file = guest.create_vcpu()] {
+        for (int round = 0; round < kRounds; ++round) {
+            std::vector<kvm::Hypercall> calls;
+            for (std::uint64_t page = 0; page < 8; ++page) {
+                calls.push_back({uapi::H_PUT_TCE, {kLiobn, page << 16, page << 16 | 3}});
+            }
+            calls.push_back({uapi::H_STUFF_TCE, {kLiobn, 0, 0, 8}});
+            guest.make(file, std::move(calls));
+        }
+    });
+    threads.emplace_back([&guest, block = guest.map(k64K)] {
+        for (int round = 0; round < kRounds; ++round) {
+            map_dma(guest, block, 0, 8 * k64K);
+            unmap_dma(guest, block, 0, 8 * k64K);
+        }
+    });
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    const auto region =
+        RegisteredMemory::of(guest.task().mm()).find(guest.ram(), guest.settings().ram);
+    REQUIRE(region);
+    const auto table = guest.system().windows(1)[0];
+    std::uint64_t entries = 0;
+    for (std::uint64_t page = 0; page < kPages; ++page) {
+        entries += table->get(page).rights != 0;
+    }
+    CHECK(region->mapped() == 1 + entries);
 }
 
 }  // namespace
