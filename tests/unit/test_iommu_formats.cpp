@@ -24,6 +24,32 @@ constexpr std::uint64_t size(unsigned bits) {
 }
 constexpr std::uint32_t kBoth = kRead | kWrite;
 
+template <class F>
+void check_steps(std::initializer_list<unsigned> shifts) {
+    for (const unsigned shift : shifts) {
+        CAPTURE(shift);
+        for (const std::uint64_t page : {std::uint64_t{0}, size(shift) * 3, size(shift) * 127}) {
+            const auto leaf = F::make_leaf(page, size(shift), kBoth, {});
+            const auto next = F::make_leaf(page + size(shift), size(shift), kBoth, {});
+            CHECK(static_cast<typename F::Entry>(leaf + F::leaf_step(size(shift))) == next);
+        }
+    }
+}
+
+TEST_CASE("a leaf grows by its step from page to page") {
+    check_steps<AmdV1>({12, 13, 16, 20, 21, 30, 39});
+    check_steps<MockV1>({11, 12, 21});
+    check_steps<X86_64>({12, 21, 30});
+    check_steps<VtdSecondLevel>({12, 21, 30});
+    check_steps<ArmV8Stage1>({12, 21, 30});
+    check_steps<ArmV8Stage1Of<14>>({14, 25});
+    check_steps<ArmV8Stage2Of<16>>({16, 29});
+    check_steps<RiscV64>({12, 21, 30});
+    check_steps<RiscV64Svnapot>({12, 16, 21});
+    check_steps<Tce>({12, 16, 21, 24, 30});
+    check_steps<ArmV7s>({12, 16, 20, 24});
+}
+
 // 48882, section 2.2.3: PR 0, NextLevel 11:9, address 51:12, FC 60, IR 61, IW 62.
 TEST_CASE("AMD version 1: pages of the size that is natural at their level") {
     CHECK(AmdV1::make_leaf(0x123456000, kPage, kBoth, {}) == 0x7000000123456001);

@@ -97,6 +97,7 @@ struct ArmV7s {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return static_cast<Entry>(table) | kTable;
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return static_cast<Entry>(size); }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes) {
         const bool large = page_size == kLargeSize;

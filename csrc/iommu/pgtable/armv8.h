@@ -57,6 +57,7 @@ struct ArmV8 {
     }
 
     // --- entries made ---
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return in_place(table) | kValid | kTable;
     }

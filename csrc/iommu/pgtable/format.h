@@ -63,10 +63,11 @@ concept Format = requires(typename F::Entry entry, unsigned level, mm::PhysAddr 
     // Of a leaf: what it lets a device do.
     { F::protection(entry, level) } -> std::same_as<std::uint32_t>;
 
-    // `level` is that of the table which the entry names, `size` that of the page. From page
-    // to page of a size a leaf grows by the same number.
+    // `level` is that of the table which the entry names, `size` that of the page.
     { F::make_table(address, level) } -> std::same_as<typename F::Entry>;
     { F::make_leaf(address, size, protection, attributes) } -> std::same_as<typename F::Entry>;
+    // What a leaf grows by from page to page of a size.
+    { F::leaf_step(size) } -> std::same_as<typename F::Entry>;
 };
 
 // --- what only some formats have ---
@@ -95,7 +96,7 @@ concept SignExtends = requires { requires F::kSignExtends; };
 
 /// Leaves grow by the same number only within 2^kLinearBits bytes.
 template <class F>
-concept HasBorders = requires { F::kLinearBits; };
+concept HasBorders = requires { requires F::kLinearBits < F::kOutputBits; };
 
 /// Leaves that say whether the page has been written to.
 template <class F>

@@ -99,8 +99,7 @@ class RadixTable : public RadixTree<F> {
                 return false;
             }
             const Entry leaf = F::make_leaf(address, size, protection, attributes);
-            const Entry next = F::make_leaf(address + size, size, protection, attributes);
-            return fill_empty(row, count, leaf, next - leaf);
+            return fill_empty(row, count, leaf, F::leaf_step(size));
         });
     }
 
@@ -142,8 +141,7 @@ class RadixTable : public RadixTree<F> {
                 run = std::min(run, (border - to) >> std::countr_zero(page_size));
             }
             const Entry leaf = F::make_leaf(to, page_size, protection, attributes);
-            const Entry next = F::make_leaf(to + page_size, page_size, protection, attributes);
-            if (!fill_pages(row + index, run, filled, leaf, next - leaf)) [[unlikely]] {
+            if (!fill_pages(row + index, run, filled, leaf, F::leaf_step(page_size))) [[unlikely]] {
                 run = 1;
                 mapped.refusal = make_way(map, row, index, filled, level, at);
                 if (mapped.refusal) {

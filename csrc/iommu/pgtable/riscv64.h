@@ -57,6 +57,7 @@ struct RiscV64 {
         return table >> kFrameNumberShift | kValid;
     }
     // There is no page that can be written and not read: such an entry is reserved.
+    static constexpr Entry leaf_step(std::uint64_t size) { return size >> kFrameNumberShift; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t, std::uint32_t protection,
                                      Attributes) {
         return page >> kFrameNumberShift | kValid | kUser | kAccessed | kReadable |

@@ -52,6 +52,7 @@ struct VtdSecondLevel {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return table | kReadable | kWritable;
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes attributes) {
         return page | ((protection & kRead) != 0 ? kReadable : 0) |

@@ -53,6 +53,7 @@ struct X86_64 {
         return table | kPresent | kWritable | kUser | kAccessed;
     }
     // Accessed and dirty beforehand: an IOMMU that need not set them writes no tables.
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes) {
         return page | kPresent | kUser | kAccessed |
