@@ -40,6 +40,14 @@ Result<std::int64_t> Device::has_attribute(fs::Task&, const Attribute&) {
     return no_accessor();
 }
 
+Result<std::int64_t> Device::check_group(const Attribute& attribute, std::uint32_t group) {
+    if (attribute.group != group) {
+        return refuse(ENXIO, "there is no attribute group {}, {} is the one", kAttribute,
+                      attribute.group, group);
+    }
+    return 0;
+}
+
 Result<fs::FileMapping> Device::mmap(fs::Task&, const fs::FileMapRequest&) {
     return refuse(ENODEV, "the device cannot be mapped", kMmap);
 }

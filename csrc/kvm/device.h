@@ -40,6 +40,9 @@ class Device {
 
   protected:
     Device() = default;
+    /// For a device with one group of attributes, whose numbers mean nothing: 0, or ENXIO for
+    /// another group.
+    static Result<std::int64_t> check_group(const Attribute& attribute, std::uint32_t group);
 };
 
 class DeviceFile final : public fs::File {
@@ -47,7 +50,6 @@ class DeviceFile final : public fs::File {
     DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device);
     ~DeviceFile() override;
 
-    Device& device() { return *device_; }
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
     Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override {

@@ -6,6 +6,7 @@
 
 #include "kvm/spapr_tce_device.h"
 #include "kvm/spapr_tce_iommu.h"
+#include "kvm/spapr_tce_iommu_links.h"
 #include "kvm/vfio_device.h"
 
 namespace kvmiommu::kvm {
@@ -25,7 +26,8 @@ constexpr DeviceType kLink{uapi::KVM_DEV_TYPE_SPAPR_TCE_IOMMU, 0, kProposed,
                            &make_device<SpaprTceIommu>};
 constexpr DeviceType kLinks{uapi::KVM_DEV_TYPE_SPAPR_TCE_IOMMU, EEXIST, kProposed,
                             &make_device<SpaprTceIommuLinks>};
-constexpr DeviceType kTable{uapi::KVM_DEV_TYPE_SPAPR_TCE, 0, kProposed,
+constexpr DeviceType kTable{uapi::KVM_DEV_TYPE_SPAPR_TCE, 0,
+                            Source{"kvmiommu: kvm/spapr_tce_device.h"},
                             &make_device<SpaprTceDevice>};
 
 const DeviceType* type_of_2013(const Module& module, std::uint32_t number) {

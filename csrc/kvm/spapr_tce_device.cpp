@@ -11,13 +11,7 @@ namespace kvmiommu::kvm {
 namespace {
 
 constexpr Source kDevice{"kvmiommu: kvm/spapr_tce_device.h"};
-
-Result<std::int64_t> check_group(const Device::Attribute& attribute) {
-    if (attribute.group != uapi::KVM_DEV_SPAPR_TCE_ATTR_WINDOW) {
-        return refuse(ENXIO, "there is no attribute group {}", kDevice, attribute.group);
-    }
-    return 0;
-}
+constexpr std::uint32_t kGroup = uapi::KVM_DEV_SPAPR_TCE_ATTR_WINDOW;
 
 std::unexpected<Refusal> has_table() {
     return refuse(EBUSY, "the device has a table already", kDevice);
@@ -37,11 +31,11 @@ Result<> SpaprTceDevice::set_window(fs::Task& task, const uapi::kvm_create_spapr
 }
 
 Result<std::int64_t> SpaprTceDevice::has_attribute(fs::Task&, const Attribute& attribute) {
-    return check_group(attribute);
+    return check_group(attribute, kGroup);
 }
 
 Result<std::int64_t> SpaprTceDevice::set_attribute(fs::Task& task, const Attribute& attribute) {
-    TRY(check_group(attribute));
+    TRY(check_group(attribute, kGroup));
     {
         const Lock lock(mutex_);
         if (table_) {
@@ -54,7 +48,7 @@ Result<std::int64_t> SpaprTceDevice::set_attribute(fs::Task& task, const Attribu
 }
 
 Result<std::int64_t> SpaprTceDevice::get_attribute(fs::Task& task, const Attribute& attribute) {
-    TRY(check_group(attribute));
+    TRY(check_group(attribute, kGroup));
     uapi::kvm_create_spapr_tce window;
     {
         const Lock lock(mutex_);

@@ -43,10 +43,8 @@ Result<std::unique_ptr<TceLink>> TceLink::create(Vm& vm, fs::Task& task, std::ui
     const iommu::Group& group = *vfio->file_iommu_group(**file);
     auto link = std::make_unique<TceLink>(
         vm, *std::move(file),
-        spapr::LinkedTable{liobn, static_cast<std::uint32_t>((*table)->bytes()), group,
-                           *spapr::table_group_of(group)});
+        spapr::LinkedTable{liobn, static_cast<std::uint32_t>((*table)->bytes()), group});
     TRY(vm.add_link(link->table_));
-    link->registered_ = true;
     return link;
 }
 
@@ -56,9 +54,7 @@ TceLink::TceLink(Vm& vm, Ref<fs::File> group, const spapr::LinkedTable& table)
 }
 
 TceLink::~TceLink() {
-    if (registered_) {
-        vm_.remove_link(table_);
-    }
+    vm_.remove_link(table_);
     vm_.module().vfio()->group_put_external_user(*group_);
 }
 

@@ -35,7 +35,6 @@ class TceLink {
     Vm& vm_;
     Ref<fs::File> group_{"kvmppc_spapr_tce_table.vfio_grp"};
     const spapr::LinkedTable table_;
-    bool registered_ = false;
 };
 
 /// The descriptor of a link that the virtual machine was asked for: nothing but its lifetime.

@@ -89,6 +89,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     /// EBUSY: the bus has a table or a link.
     Result<> check_bus_free(std::uint64_t liobn) const EXCLUDES(mutex_);
     Result<> add_link(const spapr::LinkedTable& table) EXCLUDES(mutex_);
+    /// Of one that was never added, too.
     void remove_link(const spapr::LinkedTable& table) EXCLUDES(mutex_);
     /// A device that does DMA through an IOMMU serves the machine, or no longer does
     /// (kvm_arch_start_assignment). How many do is what posted interrupts go by.
@@ -123,8 +124,6 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
                                              const spapr::GuestTable::Window& window)
         EXCLUDES(mutex_);
     Result<std::int64_t> install(fs::Task& task, Ref<fs::File> file);
-    std::int64_t hypercall_today(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
-        REQUIRES(mutex_);
     Result<std::int64_t> create_table_device(fs::Task& task,
                                              const uapi::kvm_create_spapr_tce& window)
         EXCLUDES(mutex_);

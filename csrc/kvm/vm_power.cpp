@@ -22,6 +22,22 @@ constexpr Source kAttach{"arch/powerpc/kvm/book3s_64_vio.c: kvm_spapr_tce_attach
 
 constexpr unsigned k4K = 12;
 
+std::int64_t answer(const spapr::Caller& caller, const Hypercall& call, std::uint64_t& r4) {
+    const auto& [liobn, ioba, value, pages, r8, r9, r10, r11, r12] = call.arguments;
+    switch (call.number) {
+        case uapi::H_PUT_TCE:
+            return spapr::h_put_tce(caller, liobn, ioba, value);
+        case uapi::H_PUT_TCE_INDIRECT:
+            return spapr::h_put_tce_indirect(caller, liobn, ioba, value, pages);
+        case uapi::H_STUFF_TCE:
+            return spapr::h_stuff_tce(caller, liobn, ioba, value, pages);
+        case uapi::H_GET_TCE:
+            return spapr::h_get_tce(caller, liobn, ioba, r4);
+        default:
+            return uapi::H_TOO_HARD;
+    }
+}
+
 }  // namespace
 
 Result<std::int64_t> Vm::create_vcpu(fs::Task& task, std::uint64_t id) {
@@ -106,35 +122,16 @@ spapr::HypercallOutcome Vm::hypercall(fs::Task& task, const Hypercall& call, std
     if (module_.options().proposals.links_of_2013()) [[unlikely]] {
         return hypercall_2013(task, call, r4);
     }
-    const std::int64_t r3 = hypercall_today(task, call, r4);
+    std::int64_t r3 = uapi::H_TOO_HARD;
+    if (call.number / 4 < kHypercalls && call.number % 4 == 0 &&
+        enabled_hypercalls_.test(call.number / 4)) {
+        r3 = answer({tables_, *this, *mm_, task.faults(),
+                     kernel().fixed(fs::KernelBug::spapr_indirect_maps_without_rights),
+                     kernel().fixed(fs::KernelBug::spapr_only_first_page_checked)},
+                    call, r4);
+    }
     return {r3, r3 == uapi::H_TOO_HARD ? spapr::HypercallLevel::user
                                        : spapr::HypercallLevel::virtual_mode};
-}
-
-std::int64_t Vm::hypercall_today(fs::Task& task, const Hypercall& call, std::uint64_t& r4) {
-    if (call.number / 4 >= kHypercalls || call.number % 4 != 0 ||
-        !enabled_hypercalls_.test(call.number / 4)) {
-        return uapi::H_TOO_HARD;
-    }
-    const spapr::Caller caller{tables_,
-                               *this,
-                               *mm_,
-                               task.faults(),
-                               kernel().fixed(fs::KernelBug::spapr_indirect_maps_without_rights),
-                               kernel().fixed(fs::KernelBug::spapr_only_first_page_checked)};
-    const auto& [liobn, ioba, value, pages, r8, r9, r10, r11, r12] = call.arguments;
-    switch (call.number) {
-        case uapi::H_PUT_TCE:
-            return spapr::h_put_tce(caller, liobn, ioba, value);
-        case uapi::H_PUT_TCE_INDIRECT:
-            return spapr::h_put_tce_indirect(caller, liobn, ioba, value, pages);
-        case uapi::H_STUFF_TCE:
-            return spapr::h_stuff_tce(caller, liobn, ioba, value, pages);
-        case uapi::H_GET_TCE:
-            return spapr::h_get_tce(caller, liobn, ioba, r4);
-        default:
-            return uapi::H_TOO_HARD;
-    }
 }
 
 std::vector<spapr::TableState> Vm::table_states() const {

@@ -29,6 +29,11 @@ struct Tce {
     constexpr std::uint64_t entry() const { return address | rights; }
 };
 
+/// Lets the page go, of `page_size` bytes, that an entry with rights holds (tce_iommu_unuse_page).
+inline void unuse_page(mm::PhysicalMemory& memory, std::uint64_t page_size, Tce entry) {
+    memory.unpin({align_down(entry.address, page_size), page_size});
+}
+
 class HardwareTable final : public RefCounted {
   public:
     struct Shape {
@@ -61,7 +66,8 @@ class HardwareTable final : public RefCounted {
     bool refuses(std::uint64_t page) const {
         return !reaches(page) || retired_.load(std::memory_order_relaxed);
     }
-    /// The hypervisor has taken the table away; who still holds it finds no entries.
+    /// The window is gone, by the hypervisor or removed; who still holds the table finds no
+    /// entries.
     void retire() { retired_.store(true, std::memory_order_relaxed); }
     bool retired() const { return retired_.load(std::memory_order_relaxed); }
 

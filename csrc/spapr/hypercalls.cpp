@@ -13,8 +13,6 @@ namespace kvmiommu::spapr {
 namespace {
 
 constexpr Source kCreate{"arch/powerpc/kvm/book3s_64_vio.c: kvm_vm_ioctl_create_spapr_tce"};
-constexpr std::uint64_t kMostEntries = 512;
-constexpr std::uint64_t kListAlignment = 4096;
 
 // Are `pages` pages from a bus address on in the window? (iommu_tce_check_ioba)
 bool in_window(const Caller& caller, const GuestTable& table, std::uint64_t ioba,
@@ -29,6 +27,12 @@ bool in_window(const Caller& caller, const GuestTable& table, std::uint64_t ioba
     }
     return first >= window.offset && first + pages >= first &&
            first - window.offset + pages <= window.size;
+}
+
+// Is a container of version 1 behind it, whose user maps by itself?
+bool is_user_spaces(const GuestTable& table) {
+    return std::any_of(table.links().begin(), table.links().end(),
+                       [](const TableLink& link) { return link.table->holds_pages(); });
 }
 
 using Registered = std::optional<RegisteredMemory::Reader>;
@@ -86,7 +90,7 @@ bool let_go(const Registered& registered, const HardwareTable& table,
 
 // (kvmppc_tce_iommu_do_unmap)
 std::int64_t unmap_page(const Registered& registered, HardwareTable& table, std::uint64_t page) {
-    if (table.refuses(page) || table.holds_pages()) {
+    if (table.refuses(page)) {
         return uapi::H_TOO_HARD;
     }
     const auto old = table.exchange_there(page, {});
@@ -173,9 +177,6 @@ void clear(const GuestTable& guest, HardwareTable& table, std::uint64_t entry) {
 std::int64_t put(const Caller& caller, const Registered& registered, GuestTable& guest,
                  std::uint64_t entry, std::uint64_t value, std::optional<std::uint64_t> address) {
     for (const TableLink& link : guest.links()) {
-        if (link.table->holds_pages()) {
-            return uapi::H_TOO_HARD;  // a version 1 container: user space maps by itself
-        }
         const std::int64_t answer = address ? map(caller, registered, guest, *link.table, entry,
                                                   *address, Tce::of(value).rights)
                                             : unmap(registered, guest, *link.table, entry);
@@ -189,6 +190,18 @@ std::int64_t put(const Caller& caller, const Registered& registered, GuestTable&
 }
 
 }  // namespace
+
+bool read_list(const GuestMemory& memory, mm::AddressSpace& mm, std::uint64_t list,
+               std::span<std::uint64_t> entries) {
+    const auto address = memory.user_address(list);
+    if (!address || !mm.copy_in(entries.data(), *address, entries.size_bytes())) {
+        return false;
+    }
+    for (std::uint64_t& entry : entries) {
+        entry = std::byteswap(entry);
+    }
+    return true;
+}
 
 Result<> GuestTables::check_free(std::uint64_t liobn) const {
     if (find(liobn) != nullptr || find_linked(liobn) != nullptr) {
@@ -225,6 +238,9 @@ std::int64_t h_put_tce(const Caller& caller, std::uint64_t liobn, std::uint64_t 
     if (!in_window(caller, *table, ioba, 1)) {
         return uapi::H_PARAMETER;
     }
+    if (is_user_spaces(*table)) {
+        return uapi::H_TOO_HARD;
+    }
     Registered registered;
     open_for(registered, caller, *table);
     std::optional<std::uint64_t> address;
@@ -247,18 +263,13 @@ std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::
         !in_window(caller, *table, ioba, pages)) {
         return uapi::H_PARAMETER;
     }
-    const auto entries = caller.memory.user_address(list);
-    if (!entries) {
-        return uapi::H_TOO_HARD;
-    }
     std::uint64_t values[kMostEntries];
-    if (!caller.mm.copy_in(values, *entries, pages * sizeof values[0])) {
+    if (!read_list(caller.memory, caller.mm, list, {values, pages}) || is_user_spaces(*table)) {
         return uapi::H_TOO_HARD;
     }
     Registered registered;
     open_for(registered, caller, *table);
     for (std::uint64_t at = 0; at < pages; ++at) {
-        values[at] = std::byteswap(values[at]);
         if (Tce::of(values[at]).rights != 0 &&
             !valid_address(caller, registered, *table, Tce::of(values[at]))) {
             return uapi::H_TOO_HARD;
@@ -291,6 +302,9 @@ std::int64_t h_stuff_tce(const Caller& caller, std::uint64_t liobn, std::uint64_
     }
     if (!in_window(caller, *table, ioba, pages) || Tce::of(value).rights != 0) {
         return uapi::H_PARAMETER;
+    }
+    if (is_user_spaces(*table)) {
+        return uapi::H_TOO_HARD;
     }
     const std::uint64_t first = ioba >> table->page_shift();
     Registered registered;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/base.h"
@@ -34,6 +35,14 @@ class GuestMemory {
   protected:
     GuestMemory() = default;
 };
+
+/// The list of H_PUT_TCE_INDIRECT (LoPAR): of so many entries at most, so aligned, it is in one
+/// page.
+inline constexpr std::uint64_t kMostEntries = 512;
+inline constexpr std::uint64_t kListAlignment = 4096;  // bytes
+/// Reads one, which is big-endian, from a guest address. False: there is no such memory.
+bool read_list(const GuestMemory& memory, mm::AddressSpace& mm, std::uint64_t list,
+               std::span<std::uint64_t> entries);
 
 /// The tables of one virtual machine. Its lock guards them.
 class GuestTables {

@@ -3,7 +3,6 @@
 #include "spapr/hypercalls_2013.h"
 
 #include <array>
-#include <bit>
 #include <span>
 
 #include "spapr/link_2013.h"
@@ -16,7 +15,6 @@ namespace {
 using Stage = Resume::Stage;
 
 constexpr unsigned kPageShift = 12;  // IOMMU_PAGE_SHIFT
-constexpr std::uint64_t kListAlignment = 4096;
 
 // First as real mode would, then as virtual mode does.
 template <class Try>
@@ -86,14 +84,10 @@ HypercallOutcome h_put_tce_indirect(const Machine& machine, std::uint64_t liobn,
         if (resume.stage == Stage::put_list) {
             return uapi::H_SUCCESS;
         }
-        const auto address = machine.memory.user_address(list);
         std::array<std::uint64_t, kMostEntries> values;
-        if (!address || !machine.mm.copy_in(values.data(), *address, pages * sizeof values[0])) {
-            return uapi::H_TOO_HARD;  // the list's page cannot be had
-        }
         const std::span<std::uint64_t> entries = std::span(values).first(pages);
-        for (std::uint64_t& entry : entries) {
-            entry = std::byteswap(entry);
+        if (!read_list(machine.memory, machine.mm, list, entries)) {
+            return uapi::H_TOO_HARD;
         }
         const std::int64_t r3 = linked != nullptr
                                     ? Link(machine, *linked, mode, resume).put_all(ioba, entries)

@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint64_t kPageMask = ~std::uint64_t{0xfff};  // IOMMU_PAGE_MASK
 
 void let_go(mm::AddressSpace& mm, Tce entry) {
-    mm.memory().unpin({align_down(entry.address, mm.page_size()), mm.page_size()});
+    unuse_page(mm.memory(), mm.page_size(), entry);
 }
 
 }  // namespace
@@ -20,8 +20,8 @@ bool is_entry(std::uint64_t value) {
     return (value & ~(kPageMask | Tce::kRights)) == 0;
 }
 
-void Resume::drop(std::uint64_t keep) {
-    while (taken_ > keep) {
+void Resume::drop() {
+    while (taken_ != 0) {
         let_go(mm_, Tce::of(entries_[--taken_]));
     }
 }
@@ -154,7 +154,7 @@ std::int64_t Link::put(std::uint64_t ioba, std::uint64_t value) {
     if (real()) {
         return leave(Resume::Stage::put_tce);
     }
-    resume_.drop(0);
+    resume_.drop();
     return uapi::H_HARDWARE;
 }
 
@@ -174,19 +174,19 @@ std::int64_t Link::put_all(std::uint64_t ioba, std::span<const std::uint64_t> va
     while (resume_.taken() < values.size()) {
         const std::uint64_t at = resume_.taken();
         if (!fits(at)) {
-            resume_.drop(0);
+            resume_.drop();
             return uapi::H_PARAMETER;
         }
         if (take_page(Tce::of(values[at])) != Page::taken) {
             if (real()) {
                 return leave(Resume::Stage::get_page);
             }
-            resume_.drop(0);
+            resume_.drop();
             return uapi::H_HARDWARE;
         }
     }
     if (!build(ioba)) {
-        resume_.drop(0);
+        resume_.drop();
         return uapi::H_HARDWARE;
     }
     return uapi::H_SUCCESS;

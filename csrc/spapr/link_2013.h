@@ -15,8 +15,6 @@
 
 namespace kvmiommu::spapr::y2013 {
 
-inline constexpr std::uint64_t kMostEntries = 512;
-
 enum class Mode : std::uint8_t { real, virtual_mode };
 
 /// Has a value no other bits than a page's address and rights?
@@ -26,7 +24,7 @@ bool is_entry(std::uint64_t value);
 class Resume {
   public:
     explicit Resume(mm::AddressSpace& mm) : mm_(mm) {}
-    ~Resume() { drop(0); }
+    ~Resume() { drop(); }
     Resume(const Resume&) = delete;
     Resume& operator=(const Resume&) = delete;
 
@@ -47,8 +45,8 @@ class Resume {
         std::copy(entries_.begin() + count, entries_.begin() + taken_, entries_.begin());
         taken_ -= count;
     }
-    /// Lets the pages go of all but the first `keep`.
-    void drop(std::uint64_t keep);
+    /// Lets all pages go that are held.
+    void drop();
 
   private:
     mm::AddressSpace& mm_;

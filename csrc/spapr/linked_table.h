@@ -10,6 +10,7 @@
 
 #include "iommu/group.h"
 #include "spapr/table_group.h"
+#include "spapr/tce_ops.h"
 
 namespace kvmiommu::spapr {
 
@@ -17,11 +18,11 @@ struct LinkedTable {
     std::uint64_t liobn;
     std::uint32_t window_size;  // bytes, of the table when it was linked
     const iommu::Group& group;
-    const TableGroup& windows;
 
     /// The group's table; null: it has lost it.
     Ref<HardwareTable> table() const {
-        Ref<HardwareTable> found = windows.table(0);
+        const TableGroup* const windows = table_group_of(group);
+        Ref<HardwareTable> found = windows != nullptr ? windows->table(0) : nullptr;
         return found && !found->retired() ? found : nullptr;
     }
 };

@@ -186,8 +186,7 @@ void TceContainer::let_go(Tce old) {
     if (old.rights == 0) {
         return;
     }
-    const std::uint64_t size = kernel_.page_size();
-    kernel_.memory().unpin({align_down(old.address, size), size});
+    spapr::unuse_page(kernel_.memory(), kernel_.page_size(), old);
 }
 
 void TceContainer::let_go_registered(spapr::HardwareTable& table, std::uint64_t page, Tce old,

@@ -13,7 +13,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import uapi
@@ -37,6 +38,8 @@ __all__ = [
 _k = uapi.kvm
 papr = uapi.papr
 _MAP_SHARED = 1
+_PRIVATE_ANONYMOUS = 0x22
+_READ_WRITE = 3
 
 
 class Kvm(Descriptor):
@@ -177,14 +180,18 @@ class Device(Descriptor):
         self._with(attr, fd.to_bytes(4, "little", signed=True))
 
     def _with(self, attr: int, argument: bytes) -> None:
-        address = self.process.mmap(
-            len(argument), 3, 0x22
-        )  # private, anonymous, readable and writable
-        try:
-            self.process.poke(address, argument)
+        with self._memory(argument) as address:
             self.set_attr(_k.KVM_DEV_VFIO_FILE, attr, address)
+
+    @contextmanager
+    def _memory(self, data: bytes) -> Iterator[int]:
+        """The address of `data` in the process's own memory."""
+        address = self.process.mmap(len(data), _READ_WRITE, _PRIVATE_ANONYMOUS)
+        try:
+            self.process.poke(address, data)
+            yield address
         finally:
-            self.process.munmap(address, len(argument))
+            self.process.munmap(address, len(data))
 
 
 class TceTable(Descriptor):

@@ -21,8 +21,6 @@ the proposal.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from . import uapi
@@ -33,8 +31,6 @@ __all__ = ["Linkage", "TceDevice", "TceIommu", "TceIommuLinks", "create_spapr_tc
 
 _k = uapi.kvm
 _p = uapi.kvm_2013
-_PRIVATE_ANONYMOUS = 0x22
-_READ_WRITE = 3
 
 
 class Linkage(NamedTuple):
@@ -55,19 +51,7 @@ def create_spapr_tce_iommu(vm: VM, liobn: int, group_fd: int) -> Descriptor:
     return Descriptor(vm.process, vm.ioctl(_p.KVM_CREATE_SPAPR_TCE_IOMMU, create))
 
 
-class _ProposedDevice(Device):
-    @contextmanager
-    def _memory(self, data: bytes) -> Iterator[int]:
-        """The address of `data` in the process's own memory."""
-        address = self.process.mmap(len(data), _READ_WRITE, _PRIVATE_ANONYMOUS)
-        try:
-            self.process.poke(address, data)
-            yield address
-        finally:
-            self.process.munmap(address, len(data))
-
-
-class TceIommu(_ProposedDevice):
+class TceIommu(Device):
     """A KVM device for one link, which is set once and goes with the device."""
 
     def __init__(self, vm: VM) -> None:
@@ -95,7 +79,7 @@ class TceIommu(_ProposedDevice):
         return Linkage(int(found.liobn), int(found.fd), int(found.flags))
 
 
-class TceIommuLinks(_ProposedDevice):
+class TceIommuLinks(Device):
     """The KVM device for all links of a virtual machine."""
 
     def __init__(self, vm: VM) -> None:
@@ -115,7 +99,7 @@ class TceIommuLinks(_ProposedDevice):
             self.set_attr(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, liobn, address)
 
 
-class TceDevice(_ProposedDevice):
+class TceDevice(Device):
     """A KVM device that is a table of KVM's own. It can be mapped as that can."""
 
     def __init__(self, vm: VM) -> None:

@@ -102,6 +102,8 @@ calls = st.one_of(
 
 
 class World:
+    version = vfio.VFIO_SPAPR_TCE_v2_IOMMU
+
     def __init__(self, system: System) -> None:
         self.system = system
         self.process = system.process()
@@ -112,16 +114,17 @@ class World:
         self.vm = module.create_vm()
         self.vcpu = self.vm.create_vcpu()
         self.vm.set_user_memory_region(0, 0, self.ram, RAM)
-        self.device = self.vm.create_device(k.KVM_DEV_TYPE_VFIO)
         self.tables: dict[int, Descriptor] = {}
-        self.open: list[Descriptor] = [module, *self.containers, *self.groups.values(), self.device]
+        self.open: list[Descriptor] = [module, *self.containers, *self.groups.values()]
         self.container = self.containers[0]
         self.groups[1].set_container(self.container)
-        self.container.set_iommu()
+        self.container.set_iommu(self.version)
         self.set_up()
 
     def set_up(self) -> None:
         """A window behind a table, and hypercalls for it: programs begin in the middle."""
+        self.device = self.vm.create_device(k.KVM_DEV_TYPE_VFIO)
+        self.open.append(self.device)
         self.container.remove_window(0)
         start = self.container.create_window(16, 1 << 28)
         self.container.register_memory(self.ram, RAM)
@@ -234,21 +237,9 @@ def test_no_call_does_harm(
 class WorldOf2013(World):
     """What was proposed in 2013 in place of what came: links, and tables as devices."""
 
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self.process = system.process()
-        self.ram = self.process.mmap(RAM, 3, 0x22, align=2 << 20)
-        self.containers = [SpaprContainer(self.process) for _ in range(2)]
-        self.groups = {number: Group(self.process, number) for number in (1, 2, 3)}
-        module = Kvm(self.process)
-        self.vm = module.create_vm()
-        self.vcpu = self.vm.create_vcpu()
-        self.vm.set_user_memory_region(0, 0, self.ram, RAM)
-        self.tables = {}
-        self.open = [module, *self.containers, *self.groups.values()]
-        self.container = self.containers[0]
-        self.groups[1].set_container(self.container)
-        self.container.set_iommu(vfio.VFIO_SPAPR_TCE_IOMMU)
+    version = vfio.VFIO_SPAPR_TCE_IOMMU
+
+    def set_up(self) -> None:
         self.container.enable()
         self.link(LIOBNS[0], 1, 0)
 

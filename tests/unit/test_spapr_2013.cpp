@@ -35,7 +35,8 @@ struct Guest : GuestMemory {
           ram(process.map(4 * k64K)),
           windows(machine.census(), machine.memory(), k64K, kBridge),
           table(value(windows.create_table(0, 12, kBridge.dma32_size, 1, faults))),
-          linked{kLiobn, std::uint32_t{1} << 30, group, windows} {
+          linked{kLiobn, std::uint32_t{1} << 30, group} {
+        group.set_iommudata(windows);
         value(windows.set_window(0, table));
         value(tables.add(linked));
     }
