@@ -13,91 +13,88 @@
 #endif
 #endif
 
-// A sanitizer is not ready yet when the loader picks; without it, one build for each kind.
+// A sanitizer is not ready yet when the loader picks; without it, one build for each kind of
+// processor.
 #if defined(__x86_64__) && !defined(KVMIOMMU_SANITIZED) && defined(__GNUC__)
-#define KVMIOMMU_PICKED \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#include <immintrin.h>
+#define KVMIOMMU_KINDS 1
+#define KVMIOMMU_PICKED __attribute__((target_clones("avx512f", "avx2", "default")))
+#define KVMIOMMU_KIND(kind) [[gnu::target(kind)]]
 #else
 #define KVMIOMMU_PICKED
+#define KVMIOMMU_KIND(kind)
 #endif
 
 namespace kvmiommu::wide {
 
 namespace {
 
-// Word by word, for any words and for TSan to see what each access is.
+// Word by word: for short rows, any words, and for TSan to see what each access is.
 template <class Word>
-Bits scan_each(const Word* row, std::size_t count) {
-    Word all = static_cast<Word>(~Word{0});
-    Word any = 0;
+bool all_are(const Word* row, std::size_t count, Word old, Word mask) {
+    Word differences = 0;
     for (std::size_t at = 0; at < count; ++at) {
         const Word word =
             std::atomic_ref(const_cast<Word&>(row[at])).load(std::memory_order_acquire);
-        all &= word;
-        any |= word;
+        differences |= (word ^ old) & mask;
     }
-    return {all, any};
+    return differences == 0;
 }
 
-template <class Word>
-void fill_each(Word* row, std::size_t count, Word first, Word step) {
+template <bool kSwapped, class Word>
+[[gnu::noinline]] void fill_each(Word* row, std::size_t count, Word first, Word step) {
     for (std::size_t at = 0; at < count; ++at) {
-        std::atomic_ref(row[at]).store(first, std::memory_order_release);
+        std::atomic_ref(row[at]).store(kSwapped ? std::byteswap(first) : first,
+                                       std::memory_order_release);
         first += step;
     }
 }
 
-}  // namespace
-
-Bits scan(const std::uint32_t* row, std::size_t count) {
-    return scan_each(row, count);
-}
-
-void fill(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step) {
-    fill_each(row, count, first, step);
-}
-
-bool fill_empty(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step) {
-    if (scan_each(row, count).any != 0) {
+template <bool kSwapped, class Word>
+[[gnu::noinline]] bool replace_each(Word* row, std::size_t count, Word old, Word mask, Word first,
+                                    Word step) {
+    if (!all_are(row, count, old, mask)) {
         return false;
     }
-    fill_each(row, count, first, step);
+    fill_each<kSwapped>(row, count, first, step);
     return true;
+}
+
+}  // namespace
+
+void fill(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step) {
+    fill_each<false>(row, count, first, step);
+}
+
+bool replace(std::uint32_t* row, std::size_t count, std::uint32_t old, std::uint32_t mask,
+             std::uint32_t first, std::uint32_t step) {
+    return replace_each<false>(row, count, old, mask, first, step);
 }
 
 #if defined(KVMIOMMU_SANITIZED)
 
-Bits scan(const std::uint64_t* row, std::size_t count) {
-    return scan_each(row, count);
-}
-
 void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
-    fill_each(row, count, first, step);
+    fill_each<false>(row, count, first, step);
 }
 
-bool fill_empty(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
-    if (scan_each(row, count).any != 0) {
-        return false;
-    }
-    fill_each(row, count, first, step);
-    return true;
+bool replace(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
+             std::uint64_t first, std::uint64_t step) {
+    return replace_each<false>(row, count, old, mask, first, step);
 }
 
-bool fill_empty_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first,
-                        std::uint64_t step) {
-    if (scan_each(row, count).any != 0) {
-        return false;
-    }
-    for (std::size_t at = 0; at < count; ++at) {
-        std::atomic_ref(row[at]).store(std::byteswap(first + at * step), std::memory_order_release);
-    }
-    return true;
+bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
+                     std::uint64_t first, std::uint64_t step) {
+    return replace_each<true>(row, count, old, mask, first, step);
 }
 
 #else
 
-// Eight lanes: one register of the widest kind, or two or four of the others.
+namespace {
+
+// Eight lanes: one register of the widest kind, or two or four of the others. Rows that are no
+// multiple of that end with lanes which overlap those before.
 using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
+constexpr std::size_t kLanes = 8;
 
 // Halves, quarters and bytes change places: what every processor has wide instructions for.
 [[gnu::always_inline]] inline void swap_bytes(Lanes& words) {
@@ -106,33 +103,13 @@ using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uin
     words = (words & 0x00ff00ff00ff00ff) << 8 | (words >> 8 & 0x00ff00ff00ff00ff);
 }
 
-[[gnu::always_inline]] inline Bits scan_wide(const std::uint64_t* row, std::size_t count) {
-    Bits bits{~std::uint64_t{0}, 0};
-    std::size_t at = 0;
-    if (count >= 8) {
-        Lanes all = *reinterpret_cast<const Lanes*>(row);
-        Lanes any = all;
-        for (at = 8; at + 8 <= count; at += 8) {
-            const Lanes words = *reinterpret_cast<const Lanes*>(row + at);
-            all &= words;
-            any |= words;
-        }
-        // Halves upon halves, not lane by lane.
-        const auto all4 = __builtin_shufflevector(all, all, 0, 1, 2, 3) &
-                          __builtin_shufflevector(all, all, 4, 5, 6, 7);
-        const auto any4 = __builtin_shufflevector(any, any, 0, 1, 2, 3) |
-                          __builtin_shufflevector(any, any, 4, 5, 6, 7);
-        const auto all2 =
-            __builtin_shufflevector(all4, all4, 0, 1) & __builtin_shufflevector(all4, all4, 2, 3);
-        const auto any2 =
-            __builtin_shufflevector(any4, any4, 0, 1) | __builtin_shufflevector(any4, any4, 2, 3);
-        bits = {all2[0] & all2[1], any2[0] | any2[1]};
+template <bool kSwapped>
+[[gnu::always_inline]] inline void store(std::uint64_t* row, const Lanes& words) {
+    Lanes stored = words;
+    if constexpr (kSwapped) {
+        swap_bytes(stored);
     }
-    for (; at < count; ++at) {
-        bits.all &= row[at];
-        bits.any |= row[at];
-    }
-    return bits;
+    *reinterpret_cast<Lanes*>(row) = stored;
 }
 
 template <bool kSwapped>
@@ -140,46 +117,106 @@ template <bool kSwapped>
                                              std::uint64_t first, std::uint64_t step) {
     // What the entries lead to is written before the entries are.
     std::atomic_thread_fence(std::memory_order_release);
-    std::size_t at = 0;
-    if (count >= 8) {
-        Lanes words = {0, 1, 2, 3, 4, 5, 6, 7};
-        words = words * step + first;
-        for (; at + 8 <= count; at += 8) {
-            Lanes stored = words;
-            if constexpr (kSwapped) {
-                swap_bytes(stored);
-            }
-            *reinterpret_cast<Lanes*>(row + at) = stored;
-            words += 8 * step;
-        }
-    }
-    for (; at < count; ++at) {
-        const std::uint64_t word = first + at * step;
-        row[at] = kSwapped ? std::byteswap(word) : word;
+    // The number of a lane times `step`, bit by bit: no processor takes long for that.
+    constexpr std::uint64_t kAll = ~std::uint64_t{0};
+    constexpr Lanes kOnes = {0, kAll, 0, kAll, 0, kAll, 0, kAll};
+    constexpr Lanes kTwos = {0, 0, kAll, kAll, 0, 0, kAll, kAll};
+    constexpr Lanes kFours = {0, 0, 0, 0, kAll, kAll, kAll, kAll};
+    Lanes words = (kOnes & step) + (kTwos & (2 * step)) + (kFours & (4 * step)) + first;
+    const std::size_t last = count - kLanes;
+    store<kSwapped>(row + last, words + last * step);
+    for (std::size_t at = 0; at < last; at += kLanes) {
+        store<kSwapped>(row + at, words);
+        words += kLanes * step;
     }
 }
 
-KVMIOMMU_PICKED Bits scan(const std::uint64_t* row, std::size_t count) {
-    return scan_wide(row, count);
+// Where any words are not as `old` in the bits of `mask`.
+[[gnu::always_inline]] inline void find_differences(const std::uint64_t* row, std::size_t count,
+                                                    std::uint64_t old, std::uint64_t mask,
+                                                    Lanes& lanes) {
+    const std::size_t last = count - kLanes;
+    lanes = (*reinterpret_cast<const Lanes*>(row + last) ^ old) & mask;
+    for (std::size_t at = 0; at < last; at += kLanes) {
+        lanes |= (*reinterpret_cast<const Lanes*>(row + at) ^ old) & mask;
+    }
 }
 
-KVMIOMMU_PICKED void fill(std::uint64_t* row, std::size_t count, std::uint64_t first,
-                          std::uint64_t step) {
-    fill_wide<false>(row, count, first, step);
+[[gnu::always_inline]] inline bool any_lane(const Lanes& lanes) {
+    const auto four = __builtin_shufflevector(lanes, lanes, 0, 1, 2, 3) |
+                      __builtin_shufflevector(lanes, lanes, 4, 5, 6, 7);
+    const auto two =
+        __builtin_shufflevector(four, four, 0, 1) | __builtin_shufflevector(four, four, 2, 3);
+    return (two[0] | two[1]) != 0;
 }
 
-KVMIOMMU_PICKED bool fill_empty(std::uint64_t* row, std::size_t count, std::uint64_t first,
-                                std::uint64_t step) {
-    if (scan_wide(row, count).any != 0) {
+// Whether any lane is not 0 is on the way of every row. Processors have instructions for that, but
+// compilers no common word for them: so this one is written once for each kind.
+#if defined(KVMIOMMU_KINDS)
+KVMIOMMU_KIND("avx512f")
+bool replace_wide(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
+                  std::uint64_t first, std::uint64_t step) {
+    Lanes lanes;
+    find_differences(row, count, old, mask, lanes);
+    const auto all = reinterpret_cast<__m512i>(lanes);
+    if (_mm512_test_epi64_mask(all, all) != 0) {
         return false;
     }
     fill_wide<false>(row, count, first, step);
     return true;
 }
 
-KVMIOMMU_PICKED bool fill_empty_swapped(std::uint64_t* row, std::size_t count, std::uint64_t first,
-                                        std::uint64_t step) {
-    if (scan_wide(row, count).any != 0) {
+KVMIOMMU_KIND("avx2")
+bool replace_wide(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
+                  std::uint64_t first, std::uint64_t step) {
+    Lanes lanes;
+    find_differences(row, count, old, mask, lanes);
+    const auto half = reinterpret_cast<__m256i>(__builtin_shufflevector(lanes, lanes, 0, 1, 2, 3) |
+                                                __builtin_shufflevector(lanes, lanes, 4, 5, 6, 7));
+    if (_mm256_testz_si256(half, half) == 0) {
+        return false;
+    }
+    fill_wide<false>(row, count, first, step);
+    return true;
+}
+#endif
+
+KVMIOMMU_KIND("default")
+bool replace_wide(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
+                  std::uint64_t first, std::uint64_t step) {
+    Lanes lanes;
+    find_differences(row, count, old, mask, lanes);
+    if (any_lane(lanes)) {
+        return false;
+    }
+    fill_wide<false>(row, count, first, step);
+    return true;
+}
+
+}  // namespace
+
+KVMIOMMU_PICKED void fill(std::uint64_t* row, std::size_t count, std::uint64_t first,
+                          std::uint64_t step) {
+    if (count < kLanes) {
+        return fill_each<false>(row, count, first, step);
+    }
+    fill_wide<false>(row, count, first, step);
+}
+
+bool replace(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
+             std::uint64_t first, std::uint64_t step) {
+    return count < kLanes ? replace_each<false>(row, count, old, mask, first, step)
+                          : replace_wide(row, count, old, mask, first, step);
+}
+
+KVMIOMMU_PICKED bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old,
+                                     std::uint64_t mask, std::uint64_t first, std::uint64_t step) {
+    if (count < kLanes) {
+        return replace_each<true>(row, count, old, mask, first, step);
+    }
+    Lanes lanes;
+    find_differences(row, count, old, mask, lanes);
+    if (any_lane(lanes)) {
         return false;
     }
     fill_wide<true>(row, count, first, step);

@@ -11,6 +11,17 @@ constexpr Source kReadDirty{"drivers/iommu/intel/iommu.c: intel_iommu_read_and_c
 
 Domain::~Domain() = default;
 
+// Not inline: compilers would ask at each call whether it is these.
+bool Domain::map_page(std::uint64_t, PhysAddr, std::uint64_t, std::uint32_t) {
+    return false;
+}
+bool Domain::unmap_page(std::uint64_t, std::uint64_t) {
+    return false;
+}
+bool Domain::map_row(std::uint64_t, PhysAddr, std::uint64_t, std::uint64_t, std::uint32_t) {
+    return false;
+}
+
 void Domain::keep_translations(IotlbControl& control) {
     const Lock lock(iotlb_mutex_);
     if (!iotlb_) {

@@ -56,13 +56,13 @@ class Domain {
 
     /// One page, as most calls map it: true when it was a matter of one store. False: it was not,
     /// and nothing was done; map_pages() does it or says what is wrong.
-    virtual bool map_page(std::uint64_t, PhysAddr, std::uint64_t, std::uint32_t) { return false; }
+    virtual bool map_page(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
+                          std::uint32_t protection);
     /// As map_page().
-    virtual bool unmap_page(std::uint64_t, std::uint64_t) { return false; }
+    virtual bool unmap_page(std::uint64_t iova, std::uint64_t page_size);
     /// As map_page(), for several pages whose entries stand in a row.
-    virtual bool map_row(std::uint64_t, PhysAddr, std::uint64_t, std::uint64_t, std::uint32_t) {
-        return false;
-    }
+    virtual bool map_row(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
+                         std::uint64_t count, std::uint32_t protection);
     /// Maps `count` pages of `page_size` bytes, a size of the bitmap, from `iova` to `address`,
     /// both aligned to it. What is answered as mapped stays mapped. `faults` are the allocations
     /// that may be told to fail.

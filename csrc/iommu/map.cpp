@@ -11,36 +11,34 @@ constexpr Source kMap{"drivers/iommu/iommu.c: __iommu_map"};
 
 bool map_at_once(Domain& domain, std::uint64_t iova, PhysAddr address, PageChoice choice,
                  std::uint32_t protection) {
-    return choice.count == 1
+    return choice.bytes == choice.page_size
                ? domain.map_page(iova, address, choice.page_size, protection)
-               : domain.map_row(iova, address, choice.page_size, choice.count, protection);
+               : domain.map_row(iova, address, choice.page_size, choice.count(), protection);
 }
 
-// The rest of map_by_choice(), from the first choice on, which is mapped already or could not be at
-// once. Apart from it, so that what most ranges need is done with few registers.
+// The rest of map_by_choice(), from `done` bytes on. Apart from it, so that what most ranges need
+// is done with few registers.
 [[gnu::noinline]] Result<> map_runs(Domain& domain, std::uint64_t iova, PhysAddr address,
-                                    std::uint64_t size, PageChoice choice, bool mapped_at_once,
+                                    std::uint64_t size, std::uint64_t done,
                                     std::uint32_t protection, FaultPoints& faults) {
-    for (std::uint64_t done = 0;;) {
-        if (mapped_at_once) [[likely]] {
-            done += choice.page_size * choice.count;
-        } else {
-            const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,
-                                                   choice.count, protection, faults);
-            done += mapped.bytes;
-            if (mapped.refusal) {
-                if (done != 0) {
-                    unmap(domain, iova, done);
-                }
-                return std::unexpected(*mapped.refusal);
+    do {
+        const PageChoice choice =
+            choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
+        if (map_at_once(domain, iova + done, address + done, choice, protection)) [[likely]] {
+            done += choice.bytes;
+            continue;
+        }
+        const Mapped mapped = domain.map_pages(iova + done, address + done, choice.page_size,
+                                               choice.count(), protection, faults);
+        done += mapped.bytes;
+        if (mapped.refusal) {
+            if (done != 0) {
+                unmap(domain, iova, done);
             }
+            return std::unexpected(*mapped.refusal);
         }
-        if (done >= size) {
-            return {};
-        }
-        choice = choose_page_size(domain.pgsize_bitmap(), iova + done, address + done, size - done);
-        mapped_at_once = map_at_once(domain, iova + done, address + done, choice, protection);
-    }
+    } while (done < size);
+    return {};
 }
 
 }  // namespace
@@ -63,11 +61,12 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
         return {};
     }
     const PageChoice first = choose_page_size(sizes, iova, address, size);
-    const bool mapped = map_at_once(domain, iova, address, first, protection);
-    if (mapped && first.page_size * first.count == size) [[likely]] {
+    const std::uint64_t done =
+        map_at_once(domain, iova, address, first, protection) ? first.bytes : 0;
+    if (done == size) [[likely]] {
         return {};
     }
-    return map_runs(domain, iova, address, size, first, mapped, protection, faults);
+    return map_runs(domain, iova, address, size, done, protection, faults);
 }
 
 namespace {
@@ -80,20 +79,21 @@ std::uint64_t unmap_each(Domain& domain, std::uint64_t iova, std::uint64_t size,
     if (!domain.paging() || sizes == 0 || !is_aligned(iova | size, lowest_bit(sizes))) {
         return 0;
     }
-    std::uint64_t done = 0;
-    while (done < size) {
-        const PageChoice choice = choose_page_size(sizes, iova + done, iova + done, size - done);
+    std::uint64_t at = iova;
+    for (std::uint64_t left = size; left != 0;) {
+        const PageChoice choice = choose_page_size(sizes, at, at, left);
         std::uint64_t gone = choice.page_size;
-        if (choice.count != 1 || !domain.unmap_page(iova + done, choice.page_size)) {
-            gone = domain.unmap_pages(iova + done, choice.page_size, choice.count);
+        if (choice.bytes != choice.page_size || !domain.unmap_page(at, choice.page_size)) {
+            gone = domain.unmap_pages(at, choice.page_size, choice.count());
+            if (gone == 0) {
+                break;
+            }
         }
-        if (gone == 0) {
-            break;
-        }
-        unmapped(iova + done, gone, choice.page_size);
-        done += gone;
+        unmapped(at, gone, choice.page_size);
+        at += gone;
+        left -= std::min(gone, left);
     }
-    return done;
+    return at - iova;
 }
 
 // What went. More than was asked for: a page that began before, perhaps, and it ends at the end of

@@ -7,16 +7,19 @@
 
 #include <bit>
 #include <cstdint>
+#include <utility>
 
 #include "base/base.h"
 #include "iommu/domain.h"
 
 namespace kvmiommu::iommu {
 
-/// What map_pages() or unmap_pages() is asked for next.
+/// What map_pages() or unmap_pages() is asked for next: whole pages.
 struct PageChoice {
     std::uint64_t page_size;
-    std::uint64_t count;
+    std::uint64_t bytes;
+
+    std::uint64_t count() const { return bytes >> std::countr_zero(page_size); }
 };
 
 /// The largest page that fits, and how many of them until a larger one may fit. `iova`, `address`
@@ -26,23 +29,26 @@ inline PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t io
     const std::uint64_t either = iova | address;
     // Pages not larger than the size, and not larger than what both are aligned to.
     const std::uint64_t aligned = pgsize_bitmap & (either ^ (either - 1));
+    if (aligned == 0) {
+        std::unreachable();
+    }
     std::uint64_t page_size = highest_bit(aligned);
     if (page_size > size) {
         page_size = highest_bit(aligned & up_to(size));
     }
     if (size == page_size) {
-        return {page_size, 1};
+        return {page_size, size};
     }
     const std::uint64_t next = lowest_bit(pgsize_bitmap & -(page_size << 1));
     // Small pages go on to where the next size begins, if both sides reach such a place together
     // and one page of that size fits behind it; otherwise to the end.
     if (next != 0 && ((iova ^ address) & (next - 1)) == 0) {
         const std::uint64_t to_next = next - (either & (next - 1));
-        if (to_next + next >= next && to_next + next <= size) {
+        if (to_next <= size && next <= size - to_next) {
             size = to_next;
         }
     }
-    return {page_size, size >> std::countr_zero(page_size)};
+    return {page_size, align_down(size, page_size)};
 }
 
 /// Is the range one page of the domain's? Then there is nothing to choose. A domain without a table

@@ -211,7 +211,7 @@ Result<> SharedDomain::Table::map(std::uint64_t iova, PhysAddr address, std::uin
     for (std::uint64_t done = 0; done < size;) {
         const PageChoice choice = choose_page_size(sizes, iova + done, address + done, size - done);
         const Mapped mapped = domain->map_pages(iova + done, address + done, choice.page_size,
-                                                choice.count, protection, faults);
+                                                choice.count(), protection, faults);
         done += mapped.bytes;
         if (mapped.refusal) {
             unmap(*domain, iova, done);
@@ -229,7 +229,7 @@ std::uint64_t SharedDomain::sizes_in_use() const {
             const PageChoice choice = choose_page_size(pgsize_bitmap(), iova + done,
                                                        mapping.address + done, mapping.size - done);
             sizes |= choice.page_size;
-            done += choice.page_size * choice.count;
+            done += choice.bytes;
         }
     }
     return sizes;

@@ -29,11 +29,12 @@ std::string split(std::uint64_t bitmap, std::uint64_t iova, std::uint64_t addres
     std::string text;
     while (size != 0) {
         const PageChoice choice = choose_page_size(bitmap, iova, address, size);
-        const std::uint64_t bytes = choice.page_size * choice.count;
+        const std::uint64_t bytes = choice.bytes;
         REQUIRE(bytes != 0);
+        REQUIRE(bytes == choice.page_size * choice.count());
         REQUIRE(bytes <= size);
         REQUIRE(is_aligned(iova | address, choice.page_size));
-        text += (text.empty() ? "" : ", ") + std::to_string(choice.count) + "x" +
+        text += (text.empty() ? "" : ", ") + std::to_string(choice.count()) + "x" +
                 std::to_string(choice.page_size >> 12);
         iova += bytes;
         address += bytes;
@@ -74,7 +75,7 @@ TEST_CASE("the last page of the space, and boundaries beyond it") {
     CHECK(split(kThree, ~std::uint64_t{0xfff}, ~std::uint64_t{0xfff}, k4K) == "1x1");
     const PageChoice half = choose_page_size(kEvery, 0, 0, std::uint64_t{1} << 62);
     CHECK(half.page_size == std::uint64_t{1} << 62);
-    CHECK(half.count == 1);
+    CHECK(half.count() == 1);
 }
 
 struct Unit {

@@ -156,12 +156,14 @@ TEST_CASE("leaves and tables have the bits that the specifications give them") {
 TEST_CASE("a table among blocks is no row of leaves") {
     const std::uint64_t block = ArmV8Stage1::make_leaf(0x1'2340'0000, k2M, kBoth, {});
     const std::uint64_t table = ArmV8Stage1::make_table(0x1'2345'6000, 0);
-    CHECK(ArmV8Stage1::plain_leaves(block, block, 1));
-    CHECK_FALSE(ArmV8Stage1::plain_leaves(block & table, block | table, 1));
+    CHECK(ArmV8Stage1::plain_leaf(block, 1));
+    CHECK_FALSE(ArmV8Stage1::plain_leaf(table, 1));
+    CHECK(((block ^ table) & ArmV8Stage1::kind_bits(block, 1)) != 0);
     const std::uint64_t page = AmdV1::make_leaf(0x1'2340'0000, k2M, kBoth, {});
-    CHECK(AmdV1::plain_leaves(page, page, 1));
-    CHECK_FALSE(AmdV1::plain_leaves(page & AmdV1::make_table(0x1'2345'6000, 0),
-                                    page | AmdV1::make_table(0x1'2345'6000, 0), 1));
+    CHECK(AmdV1::plain_leaf(page, 1));
+    const std::uint64_t below = AmdV1::make_table(0x1'2345'6000, 0);
+    CHECK_FALSE(AmdV1::plain_leaf(below, 1));
+    CHECK(((page ^ below) & AmdV1::kind_bits(page, 1)) != 0);
 }
 
 template <Format F>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -27,15 +28,35 @@ TEST_CASE("a row of any length and place is filled, and nothing beside it") {
     }
 }
 
-TEST_CASE("what words have in common is found wherever one differs") {
+TEST_CASE("a row is replaced when all its words are as they should be, else it stays") {
+    constexpr std::uint64_t kOld = 0xf0;
+    constexpr std::uint64_t kMask = 0x8000'0000'0000'0030;
     for (std::size_t count = 1; count < 40; ++count) {
-        for (std::size_t odd = 0; odd < count; ++odd) {
-            std::vector<std::uint64_t> row(count, 0xf0);
-            row[odd] = 0x33;
-            const wide::Bits bits = wide::scan(row.data(), count);
-            CHECK(bits.all == (count == 1 ? 0x33u : 0x30u));
-            CHECK(bits.any == (count == 1 ? 0x33u : 0xf3u));
+        std::vector<std::uint64_t> row(count);
+        for (std::size_t at = 0; at < count; ++at) {
+            row[at] = kOld ^ (at << 8);  // they differ where nobody looks
         }
+        for (std::size_t odd = 0; odd < count; ++odd) {
+            for (const std::uint64_t bit : {0x10ull, 0x20ull, 1ull << 63}) {
+                std::vector<std::uint64_t> other = row;
+                other[odd] ^= bit;
+                const std::vector<std::uint64_t> before = other;
+                CHECK_FALSE(wide::replace(other.data(), count, kOld, kMask, 1, 1));
+                CHECK(other == before);
+                CHECK_FALSE(wide::replace_swapped(other.data(), count, kOld, kMask, 1, 1));
+                CHECK(other == before);
+            }
+        }
+        std::vector<std::uint64_t> filled = row;
+        std::vector<std::uint64_t> swapped = row;
+        CHECK(wide::replace(filled.data(), count, kOld, kMask, 0x1003, 0x1000));
+        CHECK(wide::replace_swapped(swapped.data(), count, kOld, kMask, 0x1003, 0x1000));
+        bool right = true;
+        for (std::size_t at = 0; at < count; ++at) {
+            right &= filled[at] == 0x1003 + at * 0x1000;
+            right &= swapped[at] == std::byteswap(filled[at]);
+        }
+        CHECK(right);
     }
-    CHECK(wide::scan(static_cast<const std::uint64_t*>(nullptr), 0).any == 0);
+    CHECK(wide::replace(static_cast<std::uint64_t*>(nullptr), 0, 1, 1, 2, 2));
 }

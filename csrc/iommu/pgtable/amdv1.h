@@ -63,9 +63,10 @@ struct AmdV1Of {
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
-    static constexpr bool plain_leaves(Entry all, Entry any, unsigned) {
-        return present(all) && (any & kNextLevel) == 0;
+    static constexpr bool plain_leaf(Entry entry, unsigned) {
+        return (entry & (kPresent | kNextLevel)) == kPresent;
     }
+    static constexpr Entry kind_bits(Entry, unsigned) { return kPresent | kNextLevel; }
     static constexpr bool dirty(Entry entry) { return (entry & kDirty) != 0; }
 
     // --- entries made ---

@@ -87,10 +87,11 @@ struct ArmV7s {
     static constexpr std::uint32_t protection(Entry entry, unsigned level) {
         return kRead | ((entry >> permissions_at(level) & kReadOnly) == 0 ? +kWrite : 0);
     }
-    static constexpr bool plain_leaves(Entry all, Entry any, unsigned level) {
-        return level == 0 ? (all & kSmall) != 0
-                          : (any & kKind) == kSection && (all & kKind) == kSection &&
-                                (any & kSupersection) == 0;
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return level == 0 ? (entry & kSmall) != 0 : (entry & (kKind | kSupersection)) == kSection;
+    }
+    static constexpr Entry kind_bits(Entry, unsigned level) {
+        return level == 0 ? kSmall : kKind | kSupersection;
     }
 
     // --- entries made ---

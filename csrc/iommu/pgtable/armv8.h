@@ -51,10 +51,10 @@ struct ArmV8 {
     static constexpr mm::PhysAddr address(Entry entry, unsigned) {
         return (entry & kAddress) | (entry & kHighAddress) << kHighShift;
     }
-    // That no entry is a table shows in what any of them has.
-    static constexpr bool plain_leaves(Entry all, Entry any, unsigned level) {
-        return present(all) && (level == 0 || (any & kTable) == 0);
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return (entry & (kValid | kTable)) == (level == 0 ? kValid | kTable : kValid);
     }
+    static constexpr Entry kind_bits(Entry, unsigned) { return kValid | kTable; }
 
     // --- entries made ---
     static constexpr Entry leaf_step(std::uint64_t size) { return size; }

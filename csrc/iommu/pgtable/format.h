@@ -57,9 +57,10 @@ concept Format = requires(typename F::Entry entry, unsigned level, mm::PhysAddr 
     { F::names_table(entry, level) } -> std::same_as<bool>;
     // Where that table is; of a leaf, an address within the page.
     { F::address(entry, level) } -> std::same_as<mm::PhysAddr>;
-    // Of some entries of one table, their AND and their OR: is each a leaf that fills one
-    // entry? A no may be wrong.
-    { F::plain_leaves(entry, entry, level) } -> std::same_as<bool>;
+    // Is it a leaf that fills one entry?
+    { F::plain_leaf(entry, level) } -> std::same_as<bool>;
+    // Of such a leaf, the bits that make any other entry of its table one that has the same there.
+    { F::kind_bits(entry, level) } -> std::same_as<typename F::Entry>;
     // Of a leaf: what it lets a device do.
     { F::protection(entry, level) } -> std::same_as<std::uint32_t>;
 

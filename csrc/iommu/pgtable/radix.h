@@ -141,13 +141,13 @@ class RadixTable : public RadixTree<F> {
                 run = std::min(run, (border - to) >> std::countr_zero(page_size));
             }
             const Entry leaf = F::make_leaf(to, page_size, protection, attributes);
-            if (!fill_pages(row + index, run, filled, leaf, F::leaf_step(page_size))) [[unlikely]] {
-                run = 1;
+            run = fill_pages(row + index, run, filled, leaf, F::leaf_step(page_size));
+            if (run == 0) [[unlikely]] {
                 mapped.refusal = make_way(map, row, index, filled, level, at);
                 if (mapped.refusal) {
                     break;
                 }
-                fill_pages(row + index, 1, filled, leaf, 0);
+                run = fill_pages(row + index, 1, filled, leaf, 0);
             }
             mapped.bytes += run * page_size;
             count -= run;
@@ -155,15 +155,15 @@ class RadixTable : public RadixTree<F> {
         return mapped;
     }
 
-    /// As map_page().
-    bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
+    /// As map_page(). Inline, or a domain's would be a jump to that of its table.
+    [[gnu::always_inline]] bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
         return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, auto level) {
             Entry* const entry = find(iova, level);
             if (entry == nullptr) [[unlikely]] {
                 return false;
             }
             const Entry old = load(*entry);
-            if (F::plain_leaves(old, old, level)) [[likely]] {
+            if (F::plain_leaf(old, level)) [[likely]] {
                 store(*entry, 0);
                 return true;
             }
@@ -285,31 +285,37 @@ class RadixTable : public RadixTree<F> {
 
     // --- rows ---
 
-    // Bits of entries as they are read; filling, they grow by `step` as they are read.
-    static wide::Bits scan(const Entry* row, std::uint64_t count) {
-        const wide::Bits bits = wide::scan(row, count);
-        return {in_order(static_cast<Entry>(bits.all)), in_order(static_cast<Entry>(bits.any))};
-    }
+    // Puts entries where none are, each by `step` more than the one before. False: something is in
+    // the way, and nothing was done.
     static bool fill_empty(Entry* row, std::uint64_t count, Entry first, Entry step) {
+        constexpr Entry kAll = static_cast<Entry>(~Entry{0});
         if constexpr (F::kByteOrder == std::endian::native) {
-            return wide::fill_empty(row, count, first, step);
+            return wide::replace(row, count, 0, kAll, first, step);
         } else {
-            return wide::fill_empty_swapped(row, count, first, step);
+            return wide::replace_swapped(row, count, 0, kAll, first, step);
         }
     }
-    // `count` pages of `filled` entries each. False: something is in the way, and nothing was done.
-    static bool fill_pages(Entry* row, std::uint64_t count, std::uint64_t filled, Entry leaf,
-                           Entry step) {
+    // The same for pages of `filled` entries each: answers how many, up to where something is in
+    // the way.
+    static std::uint64_t fill_pages(Entry* row, std::uint64_t count, std::uint64_t filled,
+                                    Entry leaf, Entry step) {
         if (filled == 1) {
-            return fill_empty(row, count, leaf, step);
+            return fill_empty(row, count, leaf, step) ? count : 0;
         }
-        if (scan(row, count * filled).any != 0) {
-            return false;
+        std::uint64_t done = 0;
+        while (done < count && fill_empty(row, filled, leaf, 0)) {
+            ++done;
+            row += filled;
+            leaf += step;
         }
-        for (std::uint64_t page = 0; page < count; ++page, row += filled, leaf += step) {
-            fill_empty(row, filled, leaf, 0);
-        }
-        return true;
+        return done;
+    }
+    // Takes a row of plain leaves out. False: it is none, and nothing was done.
+    static bool clear_leaves(Entry* row, std::uint64_t count, unsigned level) {
+        const Entry first = load(*row);
+        return F::plain_leaf(first, level) &&
+               wide::replace(row, count, in_order(first), in_order(F::kind_bits(first, level)), 0,
+                             0);
     }
     static void clear_row(Entry* row, std::uint64_t count) { wide::fill(row, count, 0, 0); }
 
@@ -471,14 +477,31 @@ class RadixTable : public RadixTree<F> {
         return false;
     }
 
-    // What act(page size, level) answers for a page that fills one entry; false for any other.
+    // What act(page size, level) answers for a page that fills one entry; false for any other. Of
+    // the sizes that most pages have the compiler knows both, and unrolls the way to them.
+    template <unsigned kLevel = 0>
     [[gnu::always_inline]] bool at_level_of(std::uint64_t page_size, auto&& act) const {
-        // The smallest pages first: then the compiler knows both, and unrolls the way to them.
-        if (page_size == this->span(0)) [[likely]] {
-            return act(this->span(0), std::integral_constant<unsigned, 0>{});
+        constexpr unsigned kMostKnown = std::min(3u, Tree::kUnrolls ? Tree::kMostLevels : 1);
+        if constexpr (kLevel < kMostKnown) {
+            if (page_size == this->span(kLevel)) [[likely]] {
+                return act(this->span(kLevel), std::integral_constant<unsigned, kLevel>{});
+            }
+            return at_level_of<kLevel + 1>(page_size, act);
+        } else {
+            const unsigned level = level_of(page_size);
+            return page_size == this->span(level) && act(page_size, level);
         }
-        const unsigned level = level_of(page_size);
-        return page_size == this->span(level) && act(page_size, level);
+    }
+    // The table that an entry of a level names, for whom the table cannot be taken away. Where such
+    // entries are the address and some bits that are always the same, those are taken off: with the
+    // index, before the entry is known. A mask would have to wait for it.
+    static PhysAddr table_of(Entry entry, unsigned level) {
+        constexpr PhysAddr kHighest = align_down(low_mask(F::kOutputBits), mm::kFrameSize);
+        if constexpr (F::make_table(kHighest, 0) == F::make_table(0, 0) + kHighest) {
+            return entry - F::make_table(0, level - 1);
+        } else {
+            return F::address(entry, level);
+        }
     }
     // The entry of a level for an iova, when every table above is there; else null.
     [[gnu::always_inline]] Entry* find(std::uint64_t iova, auto level) const {
@@ -498,7 +521,7 @@ class RadixTable : public RadixTree<F> {
             if (!F::names_table(entry, at)) [[unlikely]] {
                 return nullptr;
             }
-            place = this->entry_at(map, F::address(entry, at), this->index_of(iova, at - 1));
+            place = this->entry_at(map, table_of(entry, at), this->index_of(iova, at - 1));
         }
         return place;
     }
@@ -512,20 +535,17 @@ class RadixTable : public RadixTree<F> {
     // As map_row(). A table that goes as a whole is not its business.
     [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,
                                           std::uint64_t count) {
-        return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, auto level) {
+        const auto clear = [&] [[gnu::always_inline]] (std::uint64_t entries, auto level) {
             Entry* const row =
-                count == this->entries_in(level) ? nullptr : find_row(iova, level, count);
-            if (row == nullptr) [[unlikely]] {
-                return false;
-            }
-            const wide::Bits bits = scan(row, count);
-            if (!F::plain_leaves(static_cast<Entry>(bits.all), static_cast<Entry>(bits.any), level))
-                [[unlikely]] {
-                return false;
-            }
-            clear_row(row, count);
-            return true;
-        });
+                entries == this->entries_in(level) ? nullptr : find_row(iova, level, entries);
+            return row != nullptr && clear_leaves(row, entries, level);
+        };
+        if (page_size == this->span(0)) [[likely]] {
+            return clear(count, std::integral_constant<unsigned, 0>{});
+        }
+        // Where one page would fill several entries, that many smaller ones may be.
+        const unsigned level = level_of(page_size);
+        return clear(page_size * count >> this->shift_of(level), level);
     }
 
     // In the way of large pages may be tables that map nothing any more: unmaps that did not cover
@@ -623,9 +643,7 @@ class RadixTable : public RadixTree<F> {
         const std::uint64_t end = this->entries_in(level);
         const std::uint64_t run = std::min((bytes - done) >> this->shift_of(level), end - index);
         if (run >= wide::kShort) {
-            const auto [all, any] = scan(row + index, run);
-            if (F::plain_leaves(static_cast<Entry>(all), static_cast<Entry>(any), level)) {
-                clear_row(row + index, run);
+            if (clear_leaves(row + index, run, level)) {
                 at += run << this->shift_of(level);
                 done += run << this->shift_of(level);
                 return true;

@@ -48,9 +48,10 @@ struct RiscV64 {
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
-    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return present(all) && (level == 0 || (all & kReadable) != 0);
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return present(entry) && (level == 0 || (entry & kReadable) != 0);
     }
+    static constexpr Entry kind_bits(Entry, unsigned) { return kValid | kReadable; }
 
     // --- entries made ---
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
@@ -75,8 +76,11 @@ struct RiscV64Svnapot : RiscV64 {
         return (entry & kNaturallyAligned) != 0 ? kNapotSize
                                                 : std::uint64_t{1} << Geometry::shift_of(level);
     }
-    static constexpr bool plain_leaves(Entry all, Entry any, unsigned level) {
-        return RiscV64::plain_leaves(all, any, level) && (any & kNaturallyAligned) == 0;
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return RiscV64::plain_leaf(entry, level) && (entry & kNaturallyAligned) == 0;
+    }
+    static constexpr Entry kind_bits(Entry leaf, unsigned level) {
+        return RiscV64::kind_bits(leaf, level) | kNaturallyAligned;
     }
 
     // --- entries made ---

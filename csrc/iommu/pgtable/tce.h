@@ -45,9 +45,12 @@ struct Tce {
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
-    // Rights that differ share no bit: what all have is what counts.
-    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return level == 0 && present(all);
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return level == 0 && present(entry);
+    }
+    // One right is enough.
+    static constexpr Entry kind_bits(Entry leaf, unsigned) {
+        return (leaf & kReadable) != 0 ? kReadable : kWritable;
     }
 
     // --- entries made ---

@@ -43,8 +43,12 @@ struct VtdSecondLevel {
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return ((entry & kReadable) != 0 ? +kRead : 0) | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
-    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return present(all) && (level == 0 || (all & kLargePage) != 0);
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return present(entry) && (level == 0 || (entry & kLargePage) != 0);
+    }
+    // One right is enough.
+    static constexpr Entry kind_bits(Entry leaf, unsigned) {
+        return ((leaf & kReadable) != 0 ? kReadable : kWritable) | kLargePage;
     }
     static constexpr bool dirty(Entry entry) { return (entry & kDirty) != 0; }
 

@@ -43,9 +43,10 @@ struct X86_64 {
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return kRead | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
-    static constexpr bool plain_leaves(Entry all, Entry, unsigned level) {
-        return present(all) && (level == 0 || (all & kLargePage) != 0);
+    static constexpr bool plain_leaf(Entry entry, unsigned level) {
+        return present(entry) && (level == 0 || (entry & kLargePage) != 0);
     }
+    static constexpr Entry kind_bits(Entry, unsigned) { return kPresent | kLargePage; }
     static constexpr bool dirty(Entry entry) { return (entry & kDirty) != 0; }
 
     // --- entries made ---
