@@ -91,6 +91,7 @@ void destroy(void* handle) {
     delete &domain(handle);
 }
 
+// Of all handles: programs look for what is left when theirs is destroyed, and still name it.
 std::uint64_t pt_bytes(void*) {
     return ram()->used_frames() << mm::kFrameShift;
 }

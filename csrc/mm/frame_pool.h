@@ -5,7 +5,9 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -16,20 +18,28 @@ namespace kvmiommu::mm {
 /// Blocks that are linked with each other. They are numbered from 1; 0 stands for none.
 ///
 /// The links are beside the frames: nobody writes to a table that a device may still walk, and they
-/// lie closer to each other.
+/// lie closer to each other. Those of neighbours lie apart: two threads that came by one of them
+/// each would take a cache line from each other again and again.
 class FrameLinks {
   public:
     explicit FrameLinks(std::uint64_t frames)
-        : next_(std::make_unique_for_overwrite<std::atomic<std::uint32_t>[]>(frames + 1)) {}
+        : stride_(frames / kApart + 1),
+          next_(std::make_unique_for_overwrite<std::atomic<std::uint32_t>[]>(kApart * stride_)) {}
 
     std::uint32_t next(std::uint32_t block) const {
-        return next_[block].load(std::memory_order_relaxed);
+        return next_[place_of(block)].load(std::memory_order_relaxed);
     }
     void set_next(std::uint32_t block, std::uint32_t next) {
-        next_[block].store(next, std::memory_order_relaxed);
+        next_[place_of(block)].store(next, std::memory_order_relaxed);
     }
 
   private:
+    static constexpr std::uint64_t kApart = 64 / sizeof(std::uint32_t);  // links in a cache line
+    std::uint64_t place_of(std::uint32_t block) const {
+        return block % kApart * stride_ + block / kApart;
+    }
+
+    const std::uint64_t stride_;
     // Written only for frames that are blocks: the host gives memory for no more.
     const std::unique_ptr<std::atomic<std::uint32_t>[]> next_;
 };
@@ -84,6 +94,58 @@ class FramePool {
     }
 
     std::atomic<std::uint64_t> top_{0};
+};
+
+/// Pools by order: blocks of 2^order frames. There are several of each, because a block that
+/// another processor has just written to is anything but warm here: a thread takes first what it
+/// gave back itself. Threads share the pools of one share if their numbers happen to fall together.
+class FramePools {
+  public:
+    static constexpr unsigned kOrders = 5;
+
+    /// Puts the chain from `first` to `last` on top of one of this thread's.
+    void push(FrameLinks& links, unsigned order, std::uint32_t first, std::uint32_t last) {
+        shares_[share_of_thread()].pools[order].push(links, first, last);
+    }
+    /// Takes a block, of another's if this thread has none; 0: there is none at all.
+    std::uint32_t pop(const FrameLinks& links, unsigned order) {
+        const std::size_t own = share_of_thread();
+        for (std::size_t each = 0; each < kShares; ++each) {
+            FramePool& pool = shares_[(own + each) % kShares].pools[order];
+            if (const std::uint32_t block = pool.pop(links); block != 0) [[likely]] {
+                return block;
+            }
+        }
+        return 0;
+    }
+    /// Calls visit(pool) for each of an order.
+    template <class Visit>
+    void each(unsigned order, Visit&& visit) {
+        for (Share& share : shares_) {
+            visit(share.pools[order]);
+        }
+    }
+    template <class Visit>
+    void each(unsigned order, Visit&& visit) const {
+        for (const Share& share : shares_) {
+            visit(share.pools[order]);
+        }
+    }
+
+  private:
+    static constexpr unsigned kShareBits = 5;
+    static constexpr std::size_t kShares = std::size_t{1} << kShareBits;
+    struct alignas(64) Share {  // a cache line of its own
+        std::array<FramePool, kOrders> pools;
+    };
+
+    // Thread-local memory lies apart for each thread; a product with the golden ratio scatters it.
+    static std::size_t share_of_thread() {
+        const auto thread = reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
+        return std::uint64_t{thread} * 0x9e37'79b9'7f4a'7c15 >> (64 - kShareBits);
+    }
+
+    std::array<Share, kShares> shares_;
 };
 
 }  // namespace kvmiommu::mm

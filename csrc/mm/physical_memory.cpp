@@ -299,10 +299,12 @@ bool PhysicalMemory::fill_pool(unsigned order) {
 
 bool PhysicalMemory::drain_pools() {
     bool had_any = false;
-    for (unsigned order = 0; order < kPools; ++order) {
-        const std::uint32_t chain = pools_[order].take_all();
-        had_any |= chain != 0;
-        put_all(chain, order);
+    for (unsigned order = 0; order < FramePools::kOrders; ++order) {
+        pools_.each(order, [&](FramePool& pool) {
+            const std::uint32_t chain = pool.take_all();
+            had_any |= chain != 0;
+            put_all(chain, order);
+        });
     }
     return had_any;
 }
@@ -321,11 +323,11 @@ Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
         return refuse(ENOMEM, "no {} frames in a row: fragments have {:x} bytes", kSource, count,
                       fragment_);
     }
-    if (order >= kPools) {
+    if (order >= FramePools::kOrders) {
         return physical(TRY(allocate(count, count))).address;
     }
     do {
-        if (const std::uint32_t taken = pools_[order].pop(links_); taken != 0) {
+        if (const std::uint32_t taken = pools_.pop(links_, order); taken != 0) {
             const PhysAddr block = address_of(taken);
             // Word by word: a device may still be walking the table that these frames were.
             wide::fill(reinterpret_cast<std::uint64_t*>(at(block)),
@@ -337,22 +339,22 @@ Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
 }
 
 void PhysicalMemory::free_frames(PhysAddr block, unsigned order) {
-    if (order >= kPools) {
+    if (order >= FramePools::kOrders) {
         put({slot_of(block), std::uint64_t{1} << order});
         return;
     }
-    pools_[order].push(links_, block_at(block), block_at(block));
+    pools_.push(links_, order, block_at(block), block_at(block));
 }
 
 void PhysicalMemory::free_frames(const FrameChain& chain) {
     if (chain.count == 0) {
         return;
     }
-    if (chain.order >= kPools) {
+    if (chain.order >= FramePools::kOrders) {
         put_all(block_at(chain.first), chain.order);
         return;
     }
-    pools_[chain.order].push(links_, block_at(chain.first), block_at(chain.last));
+    pools_.push(links_, chain.order, block_at(chain.first), block_at(chain.last));
 }
 
 void PhysicalMemory::pin(PhysicalRun run) {
@@ -431,8 +433,10 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
 
 std::uint64_t PhysicalMemory::used_frames() const {
     std::uint64_t free = 0;
-    for (unsigned order = 0; order < kPools; ++order) {
-        free += pools_[order].count(links_, frames_ >> order) << order;
+    for (unsigned order = 0; order < FramePools::kOrders; ++order) {
+        pools_.each(order, [&](const FramePool& pool) {
+            free += pool.count(links_, frames_ >> order) << order;
+        });
     }
     const Lock lock(mutex_);
     for (const auto& [slot, count] : free_) {

@@ -234,10 +234,8 @@ class PhysicalMemory {
     RangeCounts references_ GUARDED_BY(mutex_);
     RangeCounts pins_ GUARDED_BY(mutex_);
 
-    // By order; larger blocks are kept in no pool.
-    static constexpr unsigned kPools = 5;
     FrameLinks links_;
-    std::array<FramePool, kPools> pools_;
+    FramePools pools_;  // larger blocks than these have are kept in no pool
 };
 
 }  // namespace kvmiommu::mm

@@ -252,6 +252,28 @@ TEST_CASE("threads take blocks and give them back, one by one and in chains") {
     CHECK(memory->used_frames() == 0);
 }
 
+TEST_CASE("what one thread gives back another takes before fresh frames") {
+    auto memory = ram(kMiB);
+    const auto in_another_thread = [](auto&& act) { std::thread(act).join(); };
+    std::set<PhysAddr> used;
+    for (int round = 0; round < 100; ++round) {
+        std::vector<PhysAddr> blocks;
+        in_another_thread([&] {
+            for (int each = 0; each < 3; ++each) {
+                blocks.push_back(value(memory->allocate_frames(0)));
+            }
+        });
+        used.insert(blocks.begin(), blocks.end());
+        in_another_thread([&] {
+            for (const PhysAddr block : blocks) {
+                memory->free_frames(block, 0);
+            }
+        });
+        CHECK(memory->used_frames() == 0);
+    }
+    CHECK(used.size() <= 64);  // those that came with the first
+}
+
 TEST_CASE("reads and writes cross fragments in the order of physical addresses") {
     const auto memory = ram(kMiB, 4 * kKiB);
     std::vector<std::byte> out(3 * kFrameSize + 200);

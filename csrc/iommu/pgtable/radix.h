@@ -64,9 +64,11 @@ class RadixTable : public RadixTree<F> {
     }
 
     /// What most calls are: one page that fills one entry of a table that is there, in RAM without
-    /// fragments. False: it is not so, and nothing was done; ask map_pages().
-    bool map_page(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
-                  std::uint32_t protection, Attributes attributes) {
+    /// fragments. False: it is not so, and nothing was done; ask map_pages(). Inline, as the next
+    /// two, or a domain's would be a jump to that of its table.
+    [[gnu::always_inline]] bool map_page(std::uint64_t iova, PhysAddr address,
+                                         std::uint64_t page_size, std::uint32_t protection,
+                                         Attributes attributes) {
         if ((protection & (kRead | kWrite)) == 0 || !leads_to(address)) [[unlikely]] {
             return false;
         }
@@ -81,8 +83,9 @@ class RadixTable : public RadixTree<F> {
     }
 
     /// As map_page(), for pages whose entries stand in a row of one table.
-    bool map_row(std::uint64_t iova, PhysAddr address, std::uint64_t page_size, std::uint64_t count,
-                 std::uint32_t protection, Attributes attributes) {
+    [[gnu::always_inline]] bool map_row(std::uint64_t iova, PhysAddr address,
+                                        std::uint64_t page_size, std::uint64_t count,
+                                        std::uint32_t protection, Attributes attributes) {
         const PhysAddr last_address = address + (page_size * count - 1);
         if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
             !leads_to(last_address)) [[unlikely]] {
@@ -155,7 +158,7 @@ class RadixTable : public RadixTree<F> {
         return mapped;
     }
 
-    /// As map_page(). Inline, or a domain's would be a jump to that of its table.
+    /// As map_page().
     [[gnu::always_inline]] bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
         return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, auto level) {
             Entry* const entry = find(iova, level);
@@ -535,10 +538,10 @@ class RadixTable : public RadixTree<F> {
     // As map_row(). A table that goes as a whole is not its business.
     [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,
                                           std::uint64_t count) {
-        const auto clear = [&] [[gnu::always_inline]] (std::uint64_t entries, auto level) {
+        const auto clear = [&] [[gnu::always_inline]] (std::uint64_t length, auto level) {
             Entry* const row =
-                entries == this->entries_in(level) ? nullptr : find_row(iova, level, entries);
-            return row != nullptr && clear_leaves(row, entries, level);
+                length == this->entries_in(level) ? nullptr : find_row(iova, level, length);
+            return row != nullptr && clear_leaves(row, length, level);
         };
         if (page_size == this->span(0)) [[likely]] {
             return clear(count, std::integral_constant<unsigned, 0>{});
