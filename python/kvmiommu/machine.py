@@ -10,6 +10,7 @@ Each mistake is a `MachineError` that names the file, the key, what stands there
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
@@ -324,6 +325,20 @@ def parse(text: str, source: str = "<text>") -> Machine:
     except tomllib.TOMLDecodeError as error:
         raise MachineError(source, "", f"no TOML ({error})", "TOML, https://toml.io") from None
     return _machine(_Table(source, "", data))
+
+
+def check(machine: Machine) -> None:
+    """Raises MachineError for a machine that no description could be of, as `parse` would for it.
+
+    `dataclasses.replace` looks at nothing.
+    """
+    _check_text(machine.text(), machine.name)
+
+
+@functools.lru_cache(maxsize=16)
+def _check_text(text: str, source: str) -> None:
+    """Once for each text: the same machine is made again and again."""
+    parse(text, source)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -113,6 +113,8 @@ class System(_core.System):
         *,
         models: Mapping[str, Callable[[], DeviceModel]] | None = None,
     ) -> None:
+        if isinstance(machine, Machine):
+            machines.check(machine)
         self.machine = machine if isinstance(machine, Machine) else machines.load(machine)
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}

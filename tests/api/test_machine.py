@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvmiommu import machine
+from kvmiommu import System, machine
 from kvmiommu.machine import MachineError
 
 SMALL = """
@@ -164,6 +164,30 @@ def test_pages_that_the_drivers_tables_have_no_level_for(
         machine.parse(text)
     assert f"iommu[0].page_sizes: found ['4K', {more}]".replace('"', "'") in str(caught.value)
     assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["q35-intel", "virt-smmuv3", "powernv9"])
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"page_sizes": ()}, r"iommu\[0\].page_sizes: found \[\]"),
+        ({"page_sizes": (3,)}, r"iommu\[0\].page_sizes: found \['3'\]"),
+        ({"page_sizes": (-4096,)}, r"iommu\[0\].page_sizes: found \['-4K'\]"),
+        ({"page_sizes": (1 << 64,)}, r"iommu\[0\].page_sizes: found"),
+        ({"address_width": 0}, r"iommu\[0\].address_width: found 0"),
+        ({"driver": "none"}, r"iommu\[0\].driver: found 'none'"),
+    ],
+)
+def test_a_machine_that_was_changed_is_looked_at(
+    name: str, changes: dict[str, object], found: str
+) -> None:
+    base = machine.load(name)
+    iommu = dataclasses.replace(base.iommus[0], **changes)  # type: ignore[arg-type]
+    wrong = dataclasses.replace(base, iommus=(iommu, *base.iommus[1:]))
+    with pytest.raises(MachineError, match=found):
+        System(wrong)
+    with pytest.raises(MachineError, match=found):
+        machine.check(wrong)
 
 
 def test_every_machine_of_the_package_loads_and_reads_its_own_text_back() -> None:

@@ -100,7 +100,12 @@ def test_without_the_capability() -> None:
 
 def test_without_the_option_there_is_no_such_group() -> None:
     options = {**NOIOMMU.options, "vfio.enable_unsafe_noiommu_mode": False}
-    with System(dataclasses.replace(NOIOMMU, options=options)) as system:
+    safe = dataclasses.replace(NOIOMMU, options=options)
+    with pytest.raises(machine.MachineError, match=r"pci\[1\].driver: found 'vfio-pci'"):
+        System(safe)
+    first, second = safe.pci
+    undriven = dataclasses.replace(second, driver="", vfio=None)
+    with System(dataclasses.replace(safe, pci=(first, undriven))) as system:
         process = system.process()
         with pytest.raises(FileNotFoundError):
             NoiommuGroup(process)
