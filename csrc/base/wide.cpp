@@ -91,8 +91,7 @@ bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old, s
 
 namespace {
 
-// Eight lanes: one register of the widest kind, or two or four of the others. Rows that are no
-// multiple of that end with lanes which overlap those before.
+// Eight lanes: one register of the widest kind, or two or four of the others.
 using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
 constexpr std::size_t kLanes = 8;
 
@@ -123,15 +122,20 @@ template <bool kSwapped>
     constexpr Lanes kTwos = {0, 0, kAll, kAll, 0, 0, kAll, kAll};
     constexpr Lanes kFours = {0, 0, 0, 0, kAll, kAll, kAll, kAll};
     Lanes words = (kOnes & step) + (kTwos & (2 * step)) + (kFours & (4 * step)) + first;
-    const std::size_t last = count - kLanes;
-    store<kSwapped>(row + last, words + last * step);
-    for (std::size_t at = 0; at < last; at += kLanes) {
+    std::size_t at = 0;
+    do {
         store<kSwapped>(row + at, words);
         words += kLanes * step;
+        at += kLanes;
+    } while (at + kLanes <= count);
+    // Not lanes that overlap: what a device has marked by now must not be stored over.
+    if (at != count) [[unlikely]] {
+        fill_each<kSwapped>(row + at, count - at, first + at * step, step);
     }
 }
 
-// Where any words are not as `old` in the bits of `mask`.
+// Where any words are not as `old` in the bits of `mask`. Rows that are no multiple of the lanes
+// end with lanes which overlap those before.
 [[gnu::always_inline]] inline void find_differences(const std::uint64_t* row, std::size_t count,
                                                     std::uint64_t old, std::uint64_t mask,
                                                     Lanes& lanes) {

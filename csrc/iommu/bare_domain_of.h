@@ -53,8 +53,8 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
                           Source{"kvmiommu: iommu/bare_domain.h"}, shape.most_levels - 1,
                           shape.most_levels, shape.geometry.shift_of(shape.most_levels - 1));
         }
-        return std::unique_ptr<Domain>(
-            new BareDomain(request, TRY(Table::create(memory, shape, faults))));
+        Table table = TRY(Table::create(memory, shape, faults));
+        return std::unique_ptr<Domain>(new BareDomain(request, std::move(table)));
     }
 
     Result<> attach_device(Device&) override {

@@ -124,8 +124,14 @@ Result<> SharedDomain::share(Device& device) {
     for (const auto& table : tables_) {
         common &= table->instance.page_sizes;
     }
-    const std::uint64_t in_use = sizes_in_use();
-    if (common == 0 || (in_use & ~common) != 0) {
+    std::uint64_t in_use = 0;
+    bool all_keep_some = common != 0;
+    for (const auto& table : tables_) {
+        in_use |= sizes_in_use(*table);
+        all_keep_some &= (table->sizes() & common) != 0;
+    }
+    const std::uint64_t lacking = in_use & ~common;
+    if (lacking != 0 || !all_keep_some) {
         if (rules_.after_map == AttachAfterMap::second_table && !tables_.empty()) {
             auto fresh = TRY(make_table(device, own));
             fresh->devices.push_back(&device);
@@ -136,9 +142,9 @@ Result<> SharedDomain::share(Device& device) {
             return refuse(EINVAL, "page sizes {:x} have none in common with those of the domain",
                           kSource, own);
         }
-        if (rules_.after_map == AttachAfterMap::refuse) {
+        if (rules_.after_map == AttachAfterMap::refuse && lacking != 0) {
             return refuse(EINVAL, "pages of sizes {:x} are in use, of which the IOMMU lacks {:x}",
-                          kSource, in_use, in_use & ~common);
+                          kSource, in_use, lacking);
         }
         return rebuild(device, common);
     }
@@ -193,6 +199,9 @@ Result<std::unique_ptr<SharedDomain::Table>> SharedDomain::make_table(Device& de
     // A table that is not shared belongs to the IOMMU itself, for its driver to know it again.
     const bool own = !shares() && sizes == device.instance().page_sizes;
     table->domain = TRY(device.ops().domain_alloc_paging(own ? device : *table->maker, no_faults_));
+    if (table->sizes() == 0) {
+        return refuse(EINVAL, "the driver has no table for page sizes {:x}", kSource, sizes);
+    }
     for (const auto& [iova, mapping] : mappings_) {
         TRY(table->map(iova, mapping.address, mapping.size, mapping.protection, no_faults_));
     }
@@ -203,7 +212,7 @@ Result<std::unique_ptr<SharedDomain::Table>> SharedDomain::make_table(Device& de
 // made with.
 Result<> SharedDomain::Table::map(std::uint64_t iova, PhysAddr address, std::uint64_t size,
                                   std::uint32_t protection, FaultPoints& faults) {
-    const std::uint64_t sizes = instance.page_sizes & domain->pgsize_bitmap();
+    const std::uint64_t sizes = this->sizes();
     if (!is_aligned(iova | address | size, lowest_bit(sizes))) {
         return refuse(EINVAL, "iova {:x}, address {:x} or size {:x} is not a multiple of {:x}",
                       kSource, iova, address, size, lowest_bit(sizes));
@@ -222,11 +231,11 @@ Result<> SharedDomain::Table::map(std::uint64_t iova, PhysAddr address, std::uin
 }
 
 // Sizes of the pages that what is mapped was split into.
-std::uint64_t SharedDomain::sizes_in_use() const {
+std::uint64_t SharedDomain::sizes_in_use(const Table& table) const {
     std::uint64_t sizes = 0;
     for (const auto& [iova, mapping] : mappings_) {
         for (std::uint64_t done = 0; done < mapping.size;) {
-            const PageChoice choice = choose_page_size(pgsize_bitmap(), iova + done,
+            const PageChoice choice = choose_page_size(table.sizes(), iova + done,
                                                        mapping.address + done, mapping.size - done);
             sizes |= choice.page_size;
             done += choice.bytes;
@@ -249,7 +258,7 @@ void SharedDomain::update_sizes() {
     std::uint64_t any = 0;
     std::uint64_t smallest = 0;
     for (const auto& table : tables_) {
-        const std::uint64_t sizes = table->instance.page_sizes & table->domain->pgsize_bitmap();
+        const std::uint64_t sizes = table->sizes();
         all &= sizes;
         any |= sizes;
         smallest = std::max(smallest, lowest_bit(sizes));

@@ -55,6 +55,8 @@ class SharedDomain final : public Domain {
         std::unique_ptr<Domain> domain;
         std::vector<Device*> devices;
 
+        // What it can map: its driver may leave some out.
+        std::uint64_t sizes() const { return instance.page_sizes & domain->pgsize_bitmap(); }
         Result<> map(std::uint64_t iova, PhysAddr address, std::uint64_t size,
                      std::uint32_t protection, FaultPoints& faults);
     };
@@ -73,7 +75,7 @@ class SharedDomain final : public Domain {
     Result<> rebuild(Device& device, std::uint64_t sizes) REQUIRES(mutex_);
     Result<std::unique_ptr<Table>> make_table(Device& device, std::uint64_t sizes) const
         REQUIRES(mutex_);
-    std::uint64_t sizes_in_use() const REQUIRES(mutex_);
+    std::uint64_t sizes_in_use(const Table& table) const REQUIRES(mutex_);
     Table* table_of(const Device& device) REQUIRES(mutex_);
     void forget(std::uint64_t iova, std::uint64_t size) REQUIRES(mutex_);
     void update_sizes() REQUIRES(mutex_);

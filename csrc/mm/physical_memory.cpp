@@ -442,7 +442,7 @@ std::uint64_t PhysicalMemory::used_frames() const {
     for (const auto& [slot, count] : free_) {
         free += count;
     }
-    return frames_ - free;
+    return frames_ - std::min(free, frames_);  // a block that changed pools meanwhile counts twice
 }
 
 std::uint64_t PhysicalMemory::pinned_frames() const {

@@ -3,11 +3,15 @@
 // Pages that say whether they have been written to.
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "iommu/bare_domain_of.h"
 #include "iommu/iommu.h"
 #include "iommu/pgtable/amdv1.h"
+#include "iommu/pgtable/vtdss.h"
+#include "iommu/pgtable/x86_64.h"
 #include "radix_twin.h"
 #include "support.h"
 
@@ -135,6 +139,48 @@ TEST_CASE("the last page of the address space is read like any other") {
         0 - k2M, ~std::uint64_t{0}, false,
         [&](std::uint64_t iova, std::uint64_t size) { seen += iova == last && size == k4K; });
     CHECK(seen == 1);
+}
+
+// A format that does something else between looking at a leaf and marking it.
+std::function<void()> meanwhile;
+template <class F>
+struct Interrupted : F {
+    static typename F::Entry make_dirty(typename F::Entry entry) {
+        if (meanwhile) {
+            std::exchange(meanwhile, nullptr)();
+        }
+        return F::make_dirty(entry);
+    }
+};
+
+template <class F>
+void mark_beside_a_map(unsigned levels) {
+    using Format = Interrupted<F>;
+    Machine machine;
+    FaultPoints faults;
+    auto table = value(pgtable::RadixTable<Format>::create(
+        machine.memory(), pgtable::Shape<Format>{levels, levels}, faults));
+    REQUIRE(!table.map_pages(k2M, k1G, k2M, 1, kRead, {}, faults).refusal);
+    meanwhile = [&] {
+        CHECK(table.unmap_pages(k2M, k2M, 1) == k2M);
+        REQUIRE(!table.map_pages(k2M, k1M, k4K, 1, kBoth, {}, faults).refusal);
+    };
+    table.mark_dirty(k2M + k4K);
+    CHECK_FALSE(meanwhile);
+    // What is mapped from now on lies where the walker finds it.
+    CHECK(table.map_page(k2M + 3 * k4K, 8 * k4K, k4K, kBoth, {}));
+    CHECK(table.map_page(2 * k2M - k4K, 9 * k4K, k4K, kBoth, {}));
+    CHECK(table.iova_to_phys(k2M) == k1M);
+    CHECK(table.iova_to_phys(k2M + 3 * k4K) == 8 * k4K);
+    CHECK(table.iova_to_phys(2 * k2M - k4K) == 9 * k4K);
+    CHECK(table.unmap_page(k2M, k4K));
+    CHECK(table.iova_to_phys(k2M) == 0);
+}
+
+TEST_CASE("a page that becomes a table while a device marks it stays unmarked") {
+    mark_beside_a_map<pgtable::VtdSecondLevel>(4);
+    mark_beside_a_map<pgtable::AmdV1>(4);
+    mark_beside_a_map<pgtable::X86_64>(4);
 }
 
 TEST_CASE("an IOMMU that does not mark pages says so") {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// How iommu::map() and unmap() split ranges, and what they refuse before a driver is asked.
+// How iommu::map() and unmap() split ranges, and what they and tables refuse.
 
 #include "iommu/map.h"
 
 #include <vector>
 
+#include "iommu/bare_domain.h"
 #include "iommu/drivers/intel.h"
 #include "iommu/fixed_domain.h"
 #include "support.h"
@@ -138,6 +139,41 @@ TEST_CASE("unmap() answers what went") {
     CHECK(unmap(*domain, 0, k2M) == 0);
     CHECK(unmap(*domain, 0, k1G) == k1G);  // a table goes with its holes
     CHECK(unmap(*domain, 0, k1G) == 0);
+}
+
+TEST_CASE("a row of pages over the end of the iovas, where the table goes on: ERANGE") {
+    for (const char* name : {"armv8-s1", "x86_64", "vtdss", "riscv64"}) {
+        CAPTURE(name);
+        Machine machine;
+        FaultPoints faults;
+        for (unsigned bits = 39; bits >= 32; --bits) {
+            const FormatInfo& format = *find_format(name);
+            if ((format.iova_bits >> bits & 1) == 0) {
+                continue;
+            }
+            CAPTURE(bits);
+            const auto domain =
+                value(create_bare_domain(machine.memory(), format, {.bits = bits}, faults));
+            const Range aperture = domain->aperture();
+            for (const std::uint64_t page : {k4K, k2M, k1G}) {
+                const std::uint64_t start = aperture.last - (page - 1);
+                CHECK(outcome(map(*domain, start, 8 * k1G, 2 * page, kRead, faults)) == "ERANGE");
+                CHECK(domain->iova_to_phys(start) == 0);
+                CHECK(outcome(map(*domain, start, 8 * k1G, page, kRead, faults)) == "ok");
+                CHECK(unmap(*domain, start, page) == page);
+            }
+        }
+    }
+}
+
+TEST_CASE("a table that cannot be made leaves nothing") {
+    Machine machine;  // says so if it does
+    for (const FormatInfo& format : formats()) {
+        CAPTURE(format.name);
+        FaultPoints faults;
+        faults.fail_nth(1);
+        CHECK(outcome(create_bare_domain(machine.memory(), format, {}, faults)) == "ENOMEM");
+    }
 }
 
 }  // namespace

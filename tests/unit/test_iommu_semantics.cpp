@@ -10,6 +10,7 @@
 
 #include "iommu/drivers/amd.h"
 #include "iommu/drivers/intel.h"
+#include "iommu/drivers/smmu_v3.h"
 #include "iommu/iommu.h"
 #include "radix_twin.h"
 #include "support.h"
@@ -178,6 +179,47 @@ TEST_CASE("page sizes that have nothing in common") {
         // What is a multiple of one table's smallest page alone cannot be mapped in both.
         CHECK(bench.map_at(*domain, 4 * k64K + k4K, k1G, k4K) == "EINVAL");
         CHECK(domain->iova_to_phys(k64K + k4K) == k1G + k4K);
+    }
+}
+
+TEST_CASE("page sizes in common that a table has no granule for") {
+    // An SMMU's table has the granule of its first IOMMU; one of AMD's has every size, so that the
+    // domain maps 64 KiB as one page in one table and as sixteen in the other.
+    for (const auto after : {AttachAfterMap::refuse, AttachAfterMap::rebuild}) {
+        CAPTURE(static_cast<int>(after));
+        constexpr std::uint64_t k512M = std::uint64_t{512} << 20;
+        Bench bench(Semantics::common, after);
+        SmmuV3Ops smmu(bench.machine.memory(), k4K);
+        smmu.set_rules({Semantics::common, after}, k4K);
+        bench.amd.set_rules({Semantics::common, after}, k4K);
+        const std::uint64_t most = k4K | k64K | k2M | k512M | k1G;
+        const Instance any{.name = "smmu0", .address_width = 44, .page_sizes = most, .reserved{}};
+        const Instance amd{.name = "ivhd0", .address_width = 48, .page_sizes = most, .reserved{}};
+        const Instance coarse{
+            .name = "smmu1", .address_width = 44, .page_sizes = k64K | k512M, .reserved{}};
+        Device first("0000:00:01.0", smmu, any);
+        Device second("0000:00:02.0", bench.amd, amd);
+        Device third("0000:00:03.0", smmu, coarse);
+        Device fourth("0000:00:04.0", smmu, any);
+        const auto domain = bench.domain_for(first);
+        value(domain->attach_device(first));
+        value(domain->attach_device(second));
+        CHECK(bench.map_at(*domain, k64K, k1G, k64K) == "ok");
+        const bool rebuilt = after == AttachAfterMap::rebuild;
+        CHECK(outcome(domain->attach_device(third)) == (rebuilt ? "ok" : "EINVAL"));
+        domain->detach_device(second);
+        CHECK(lowest_bit(domain->pgsize_bitmap()) == (rebuilt ? k64K : k4K));
+        CHECK(outcome(domain->attach_device(fourth)) == "ok");
+        CHECK(domain->iova_to_phys(2 * k64K - 1) == k1G + k64K - 1);
+        CHECK(bench.map_at(*domain, 4 * k64K, k1G, k64K) == "ok");
+        CHECK(bench.map_at(*domain, 8 * k64K, k1G, k4K) == (rebuilt ? "EINVAL" : "ok"));
+        // With nothing mapped there is nothing to decide.
+        for (const std::uint64_t iova : {k64K, 4 * k64K, 8 * k64K}) {
+            unmap(*domain, iova, k64K);
+        }
+        CHECK(outcome(domain->attach_device(third)) == "ok");
+        CHECK(lowest_bit(domain->pgsize_bitmap()) == k64K);
+        CHECK(bench.map_at(*domain, 8 * k64K, k1G, k64K) == "ok");
     }
 }
 

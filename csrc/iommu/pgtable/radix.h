@@ -86,9 +86,10 @@ class RadixTable : public RadixTree<F> {
     [[gnu::always_inline]] bool map_row(std::uint64_t iova, PhysAddr address,
                                         std::uint64_t page_size, std::uint64_t count,
                                         std::uint32_t protection, Attributes attributes) {
-        const PhysAddr last_address = address + (page_size * count - 1);
+        const std::uint64_t last = page_size * count - 1;
+        const PhysAddr last_address = address + last;
         if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
-            !leads_to(last_address)) [[unlikely]] {
+            !leads_to(last_address) || !this->reaches(this->top(), iova + last)) [[unlikely]] {
             return false;
         }
         if constexpr (HasBorders<F>) {
@@ -496,8 +497,9 @@ class RadixTable : public RadixTree<F> {
         }
     }
     // The table that an entry of a level names, for whom the table cannot be taken away. Where such
-    // entries are the address and some bits that are always the same, those are taken off: with the
-    // index, before the entry is known. A mask would have to wait for it.
+    // entries are the address and some bits that are always the same (the hardware marks leaves
+    // alone), those are taken off: with the index, before the entry is known. A mask would have to
+    // wait for it.
     static PhysAddr table_of(Entry entry, unsigned level) {
         constexpr PhysAddr kHighest = align_down(low_mask(F::kOutputBits), mm::kFrameSize);
         if constexpr (F::make_table(kHighest, 0) == F::make_table(0, 0) + kHighest) {

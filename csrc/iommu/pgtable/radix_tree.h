@@ -187,8 +187,9 @@ class RadixTree {
         }
         const Place place = descend(top, iova);
         Entry entry = place.entry;
-        // Somebody may unmap the page meanwhile: then there is nothing to mark.
-        while (F::present(entry) && !F::dirty(entry) &&
+        // Somebody may unmap the page meanwhile, and put a table in its place: then there is
+        // nothing to mark.
+        while (is_leaf(entry, place.level) && !F::dirty(entry) &&
                !exchange(place.row[place.index], entry, F::make_dirty(entry))) {
         }
     }
@@ -483,7 +484,7 @@ class RadixTree {
         bool dirty = false;
         for (std::uint64_t index = from; index < from + filled; ++index) {
             Entry entry = load(place.row[index]);
-            while (F::present(entry) && F::dirty(entry)) {
+            while (is_leaf(entry, place.level) && F::dirty(entry)) {
                 dirty = true;
                 if (!make_clean || exchange(place.row[index], entry, F::make_clean(entry))) {
                     break;
