@@ -154,6 +154,19 @@ template <bool kSwapped>
     return (two[0] | two[1]) != 0;
 }
 
+template <bool kSwapped>
+[[gnu::always_inline]] inline bool replace_by_lanes(std::uint64_t* row, std::size_t count,
+                                                    std::uint64_t old, std::uint64_t mask,
+                                                    std::uint64_t first, std::uint64_t step) {
+    Lanes lanes;
+    find_differences(row, count, old, mask, lanes);
+    if (any_lane(lanes)) {
+        return false;
+    }
+    fill_wide<kSwapped>(row, count, first, step);
+    return true;
+}
+
 // Whether any lane is not 0 is on the way of every row. Processors have instructions for that, but
 // compilers no common word for them: so this one is written once for each kind.
 #if defined(KVMIOMMU_KINDS)
@@ -188,13 +201,7 @@ bool replace_wide(std::uint64_t* row, std::size_t count, std::uint64_t old, std:
 KVMIOMMU_KIND("default")
 bool replace_wide(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
                   std::uint64_t first, std::uint64_t step) {
-    Lanes lanes;
-    find_differences(row, count, old, mask, lanes);
-    if (any_lane(lanes)) {
-        return false;
-    }
-    fill_wide<false>(row, count, first, step);
-    return true;
+    return replace_by_lanes<false>(row, count, old, mask, first, step);
 }
 
 }  // namespace
@@ -215,16 +222,8 @@ bool replace(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint
 
 KVMIOMMU_PICKED bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old,
                                      std::uint64_t mask, std::uint64_t first, std::uint64_t step) {
-    if (count < kLanes) {
-        return replace_each<true>(row, count, old, mask, first, step);
-    }
-    Lanes lanes;
-    find_differences(row, count, old, mask, lanes);
-    if (any_lane(lanes)) {
-        return false;
-    }
-    fill_wide<true>(row, count, first, step);
-    return true;
+    return count < kLanes ? replace_each<true>(row, count, old, mask, first, step)
+                          : replace_by_lanes<true>(row, count, old, mask, first, step);
 }
 
 #endif

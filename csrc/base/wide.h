@@ -21,7 +21,8 @@ void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint6
 /// stored.
 bool replace(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
              std::uint64_t first, std::uint64_t step);
-/// As replace(), each word stored with its bytes in the other order.
+/// As replace(), each word stored with its bytes in the other order; `old` and `mask` are as words
+/// lie there.
 bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
                      std::uint64_t first, std::uint64_t step);
 

@@ -30,7 +30,7 @@ inline PageChoice choose_page_size(std::uint64_t pgsize_bitmap, std::uint64_t io
     // Pages not larger than the size, and not larger than what both are aligned to.
     const std::uint64_t aligned = pgsize_bitmap & (either ^ (either - 1));
     if (aligned == 0) {
-        std::unreachable();
+        std::unreachable();  // the smallest page is in it
     }
     std::uint64_t page_size = highest_bit(aligned);
     if (page_size > size) {

@@ -146,6 +146,8 @@ Result<> SharedDomain::share(Device& device) {
             return refuse(EINVAL, "pages of sizes {:x} are in use, of which the IOMMU lacks {:x}",
                           kSource, in_use, lacking);
         }
+        // Or a table lacks all that remain in common, and maps nothing: anew it costs nobody a
+        // page.
         return rebuild(device, common);
     }
     for (const auto& table : tables_) {

@@ -98,7 +98,7 @@ class FramePool {
 
 /// Pools by order: blocks of 2^order frames. There are several of each, because a block that
 /// another processor has just written to is anything but warm here: a thread takes first what it
-/// gave back itself. Threads share the pools of one share if their numbers happen to fall together.
+/// gave back itself. Two threads may come to have the same pools, which costs time alone.
 class FramePools {
   public:
     static constexpr unsigned kOrders = 5;

@@ -115,7 +115,9 @@ class System(_core.System):
     ) -> None:
         if isinstance(machine, Machine):
             machines.check(machine)
-        self.machine = machine if isinstance(machine, Machine) else machines.load(machine)
+        else:
+            machine = machines.load(machine)
+        self.machine = machine
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}
         super().__init__(_description(self.machine, self.models))

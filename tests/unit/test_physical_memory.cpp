@@ -253,22 +253,20 @@ TEST_CASE("threads take blocks and give them back, one by one and in chains") {
 }
 
 TEST_CASE("what one thread gives back another takes before fresh frames") {
-    auto memory = ram(kMiB);
-    const auto in_another_thread = [](auto&& act) { std::thread(act).join(); };
+    // This thread takes, another gives back.
+    const auto memory = ram(kMiB);
     std::set<PhysAddr> used;
     for (int round = 0; round < 100; ++round) {
         std::vector<PhysAddr> blocks;
-        in_another_thread([&] {
-            for (int each = 0; each < 3; ++each) {
-                blocks.push_back(value(memory->allocate_frames(0)));
-            }
-        });
+        for (int each = 0; each < 3; ++each) {
+            blocks.push_back(value(memory->allocate_frames(0)));
+        }
         used.insert(blocks.begin(), blocks.end());
-        in_another_thread([&] {
+        std::thread([&] {
             for (const PhysAddr block : blocks) {
                 memory->free_frames(block, 0);
             }
-        });
+        }).join();
         CHECK(memory->used_frames() == 0);
     }
     CHECK(used.size() <= 64);  // those that came with the first

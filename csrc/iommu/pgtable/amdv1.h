@@ -75,7 +75,6 @@ struct AmdV1Of {
         return table << kAddressShift | kPresent | Entry{level + 1} << kNextLevelShift | kReadable |
                kWritable;
     }
-    static constexpr Entry leaf_step(std::uint64_t size) { return size << kAddressShift; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes) {
         const bool natural = (std::countr_zero(page_size) - kPageShift) % kIndexBits == 0;
@@ -84,6 +83,7 @@ struct AmdV1Of {
                kPresent | kForceCoherent | ((protection & kRead) != 0 ? kReadable : 0) |
                ((protection & kWrite) != 0 ? kWritable : 0);
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size << kAddressShift; }
     static constexpr Entry make_clean(Entry entry) { return entry & ~kDirty; }
     static constexpr Entry make_dirty(Entry entry) { return entry | kAccessed | kDirty; }
 };

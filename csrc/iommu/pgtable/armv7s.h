@@ -98,7 +98,6 @@ struct ArmV7s {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return static_cast<Entry>(table) | kTable;
     }
-    static constexpr Entry leaf_step(std::uint64_t size) { return static_cast<Entry>(size); }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes) {
         const bool large = page_size == kLargeSize;
@@ -109,6 +108,7 @@ struct ArmV7s {
                (large ? kTex << permissions_at(1) : 0) |
                ((protection & kCache) != 0 ? kBufferable | kCacheable : 0);
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return static_cast<Entry>(size); }
     static constexpr Entry smaller_leaf(Entry leaf, std::uint64_t size, mm::PhysAddr page,
                                         std::uint64_t page_size) {
         const unsigned level = size < kSectionSize ? 0 : 1;

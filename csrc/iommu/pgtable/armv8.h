@@ -57,10 +57,10 @@ struct ArmV8 {
     static constexpr Entry kind_bits(Entry, unsigned) { return kValid | kTable; }
 
     // --- entries made ---
-    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return in_place(table) | kValid | kTable;
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry smaller_leaf(Entry leaf, std::uint64_t, mm::PhysAddr page,
                                         std::uint64_t page_size) {
         return (leaf & ~(kAddress | kHighAddress | kTable)) | in_place(page) | kind_of(page_size);

@@ -86,10 +86,10 @@ class RadixTable : public RadixTree<F> {
     [[gnu::always_inline]] bool map_row(std::uint64_t iova, PhysAddr address,
                                         std::uint64_t page_size, std::uint64_t count,
                                         std::uint32_t protection, Attributes attributes) {
-        const std::uint64_t last = page_size * count - 1;
-        const PhysAddr last_address = address + last;
+        const std::uint64_t to_last = page_size * count - 1;
+        const PhysAddr last_address = address + to_last;
         if ((protection & (kRead | kWrite)) == 0 || last_address < address ||
-            !leads_to(last_address) || !this->reaches(this->top(), iova + last)) [[unlikely]] {
+            !leads_to(last_address) || !this->reaches(this->top(), iova + to_last)) [[unlikely]] {
             return false;
         }
         if constexpr (HasBorders<F>) {
@@ -496,6 +496,7 @@ class RadixTable : public RadixTree<F> {
             return page_size == this->span(level) && act(page_size, level);
         }
     }
+
     // The table that an entry of a level names, for whom the table cannot be taken away. Where such
     // entries are the address and some bits that are always the same (the hardware marks leaves
     // alone), those are taken off: with the index, before the entry is known. A mask would have to
@@ -508,6 +509,7 @@ class RadixTable : public RadixTree<F> {
             return F::address(entry, level);
         }
     }
+
     // The entry of a level for an iova, when every table above is there; else null.
     [[gnu::always_inline]] Entry* find(std::uint64_t iova, auto level) const {
         const Top top = this->top();

@@ -58,12 +58,12 @@ struct RiscV64 {
         return table >> kFrameNumberShift | kValid;
     }
     // There is no page that can be written and not read: such an entry is reserved.
-    static constexpr Entry leaf_step(std::uint64_t size) { return size >> kFrameNumberShift; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t, std::uint32_t protection,
                                      Attributes) {
         return page >> kFrameNumberShift | kValid | kUser | kAccessed | kReadable |
                ((protection & kWrite) != 0 ? kWritable | kDirty : 0);
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size >> kFrameNumberShift; }
 };
 
 /// With Svnapot: 64 KiB in sixteen entries, each with N and a frame number that ends in 1000.

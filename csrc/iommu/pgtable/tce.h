@@ -57,12 +57,12 @@ struct Tce {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return table | kReadable | kWritable;
     }
-    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t, std::uint32_t protection,
                                      Attributes) {
         return page | ((protection & kRead) != 0 ? kReadable : 0) |
                ((protection & kWrite) != 0 ? kWritable : 0);
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
 };
 
 }  // namespace kvmiommu::iommu::pgtable

@@ -56,13 +56,13 @@ struct VtdSecondLevel {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return table | kReadable | kWritable;
     }
-    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes attributes) {
         return page | ((protection & kRead) != 0 ? kReadable : 0) |
                ((protection & kWrite) != 0 ? kWritable : 0) |
                (page_size >> kPageShift != 1 ? kLargePage : 0) | (attributes.snoop ? kSnoop : 0);
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_clean(Entry entry) { return entry & ~kDirty; }
     static constexpr Entry make_dirty(Entry entry) { return entry | kAccessed | kDirty; }
 };

@@ -54,13 +54,13 @@ struct X86_64 {
         return table | kPresent | kWritable | kUser | kAccessed;
     }
     // Accessed and dirty beforehand: an IOMMU that need not set them writes no tables.
-    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes) {
         return page | kPresent | kUser | kAccessed |
                ((protection & kWrite) != 0 ? kWritable | kDirty : 0) |
                (page_size >> kPageShift != 1 ? kLargePage : 0);
     }
+    static constexpr Entry leaf_step(std::uint64_t size) { return size; }
     static constexpr Entry make_clean(Entry entry) { return entry & ~kDirty; }
     static constexpr Entry make_dirty(Entry entry) { return entry | kDirty; }
 };
