@@ -20,26 +20,12 @@ std::uint64_t bytes_of(Range range) {
 
 }  // namespace
 
-MemoryRegion::MemoryRegion(Census& census, mm::PhysicalMemory& memory, std::uint64_t page_size,
-                           Range range, std::vector<mm::PhysicalRun> runs)
+MemoryRegion::MemoryRegion(Census& census, std::uint64_t page_size, Range range, mm::Pins pins)
     : RefCounted(census, "mm_iommu_table_group_mem"),
-      memory_(memory),
       range_(range),
       // Only pages of hugetlbfs, of which there are none, could be more than the kernel's.
       page_shift_(static_cast<unsigned>(std::countr_zero(page_size))),
-      runs_(std::move(runs)) {
-    std::uint64_t end = range_.start;
-    for (const mm::PhysicalRun& run : runs_) {
-        end += run.bytes;
-        ends_.push_back(end);
-    }
-}
-
-MemoryRegion::~MemoryRegion() {
-    for (const mm::PhysicalRun& run : runs_) {
-        memory_.unpin(run);
-    }
-}
+      pins_(std::move(pins)) {}
 
 Result<mm::PhysAddr> MemoryRegion::translate(std::uint64_t address, unsigned page_shift) const {
     if (const auto found = physical(address, page_shift)) {
@@ -67,49 +53,35 @@ Result<Ref<MemoryRegion>> RegisteredMemory::create(fs::Task& task, std::uint64_t
                                                    std::uint64_t bytes) {
     mm::AddressSpace& mm = task.mm();
     const std::uint64_t pages = bytes / mm.page_size();
-    TRY(mm.locked_vm().charge(pages, task.limit(fs::Resource::memlock) / mm.page_size(),
-                              task.capable(fs::Capability::ipc_lock)));
-    std::vector<mm::PhysicalRun> runs;
-    const auto undo = [&](const Refusal& refusal) {
-        for (const mm::PhysicalRun& run : runs) {
-            memory_.unpin(run);
-        }
-        mm.locked_vm().uncharge(pages);
-        return std::unexpected(refusal);
-    };
+    mm::Pins pins(mm.locked_vm());
+    TRY(pins.charge().add(pages, task.limit(fs::Resource::memlock) / mm.page_size(),
+                          task.capable(fs::Capability::ipc_lock)));
     if (bytes == 0 || task.faults().fails()) {
-        return undo(
-            refuse(ENOMEM, "a region of {:x} bytes needs an array of as many pages", kNew, bytes)
-                .error());
+        return refuse(ENOMEM, "a region of {:x} bytes needs an array of as many pages", kNew,
+                      bytes);
     }
     for (std::uint64_t done = 0; done < bytes;) {
-        const auto run = mm.pin(address + done, bytes - done, mm::Access::write);
-        if (!run) {
-            return undo(run.error());
-        }
-        runs.push_back(*run);
-        done += run->bytes;
+        mm::Pin pin = TRY(mm::Pin::of(mm, address + done, bytes - done, mm::Access::write));
+        done += pins.extend(address + done, std::move(pin)).bytes();
     }
     const Range range{address, address + (bytes - 1)};
-    {
-        const Lock lock(mutex_);
-        const auto met =
-            std::find_if(regions_.begin(), regions_.end(), [&](const Ref<MemoryRegion>& other) {
-                return other->range_.start <= range.last && range.start <= other->range_.last;
-            });
-        if (met == regions_.end()) {
-            auto region = make<MemoryRegion>(task.kernel().census(), memory_, mm.page_size(), range,
-                                             std::move(runs));
-            regions_.push_back(region);
-            return region;
-        }
+    const Lock lock(mutex_);
+    const auto met =
+        std::find_if(regions_.begin(), regions_.end(), [&](const Ref<MemoryRegion>& other) {
+            return other->range_.start <= range.last && range.start <= other->range_.last;
+        });
+    if (met != regions_.end()) {
+        return refuse(EINVAL, "[{:x}, {:x}] meets a region that is registered", kNew, range.start,
+                      range.last);
     }
-    return undo(refuse(EINVAL, "[{:x}, {:x}] meets a region that is registered", kNew, range.start,
-                       range.last)
-                    .error());
+    auto region =
+        make<MemoryRegion>(task.kernel().census(), mm.page_size(), range, std::move(pins));
+    regions_.push_back(region);
+    return region;
 }
 
-Result<> RegisteredMemory::put(mm::AddressSpace& mm, const Ref<MemoryRegion>& region) {
+Result<> RegisteredMemory::put(mm::AddressSpace&, const Ref<MemoryRegion>& region) {
+    // The last reference may be this one, and goes after the lock.
     Ref<MemoryRegion> gone;
     {
         const Lock lock(mutex_);
@@ -127,8 +99,9 @@ Result<> RegisteredMemory::put(mm::AddressSpace& mm, const Ref<MemoryRegion>& re
         const auto found = std::find(regions_.begin(), regions_.end(), region);
         gone = std::move(*found);
         regions_.erase(found);
+        // Whoever still looks at the region keeps its pages, and does not pay for them.
+        region->pins_.charge().clear();
     }
-    mm.locked_vm().uncharge(bytes_of(region->range_) / mm.page_size());
     return {};
 }
 

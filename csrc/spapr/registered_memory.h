@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "fs/task.h"
 #include "mm/mm.h"
+#include "mm/pins.h"
 
 namespace kvmiommu::spapr {
 
@@ -23,9 +24,8 @@ class RegisteredMemory;
 /// long as something is mapped from it.
 class MemoryRegion final : public RefCounted {
   public:
-    MemoryRegion(Census& census, mm::PhysicalMemory& memory, std::uint64_t page_size, Range range,
-                 std::vector<mm::PhysicalRun> runs);
-    ~MemoryRegion() override;
+    /// `pins`: its memory by user address, and what is charged for it.
+    MemoryRegion(Census& census, std::uint64_t page_size, Range range, mm::Pins pins);
 
     /// User addresses.
     Range range() const { return range_; }
@@ -42,12 +42,7 @@ class MemoryRegion final : public RefCounted {
         if (page_shift > page_shift_) {
             return std::nullopt;
         }
-        const auto after = std::upper_bound(ends_.begin(), ends_.end(), address);
-        if (after == ends_.end()) {
-            return std::nullopt;
-        }
-        const mm::PhysicalRun& run = runs_[static_cast<std::size_t>(after - ends_.begin())];
-        return run.address + (run.bytes - (*after - address));
+        return pins_.find(address);
     }
 
     /// One more entry leads to it. False: it is being unregistered. (mm_iommu_mapped_inc)
@@ -72,11 +67,10 @@ class MemoryRegion final : public RefCounted {
   private:
     friend class RegisteredMemory;
 
-    mm::PhysicalMemory& memory_;
     const Range range_;
     const unsigned page_shift_;  // the largest page of a table that it can be mapped with
-    const std::vector<mm::PhysicalRun> runs_;
-    std::vector<std::uint64_t> ends_;  // user addresses where the runs end, ascending
+    // Pinned as long as somebody has the region, charged as long as it is registered.
+    mm::Pins pins_;
     std::atomic<std::uint64_t> mapped_{1};
     std::uint64_t used_ = 1;  // guarded by RegisteredMemory's lock
 };
@@ -84,17 +78,20 @@ class MemoryRegion final : public RefCounted {
 /// The regions of one address space.
 class RegisteredMemory final : public mm::MmContext {
   public:
-    explicit RegisteredMemory(mm::PhysicalMemory& memory) : memory_(memory) {}
+    explicit RegisteredMemory(mm::PhysicalMemory&) {}
     static RegisteredMemory& of(mm::AddressSpace& mm) { return mm.context<RegisteredMemory>(); }
 
     /// The region that is exactly this, with one more user; or null. (mm_iommu_get)
     Ref<MemoryRegion> get(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
-    /// Pins and charges a new region. ENOMEM past the limit of the task, or no bytes; EFAULT what
-    /// cannot be pinned for writing; EINVAL it meets another one. (mm_iommu_new)
+    /// Pins and charges a new region. (mm_iommu_new)
+    /// ENOMEM past the limit of the task, or no bytes
+    /// EFAULT a page cannot be pinned for writing
+    /// EINVAL it meets another region
     Result<Ref<MemoryRegion>> create(fs::Task& task, std::uint64_t address, std::uint64_t bytes)
         EXCLUDES(mutex_);
-    /// One user less. With the last one it goes, unless something is mapped from it: EBUSY. ENOENT
-    /// it has no users. (mm_iommu_put)
+    /// One user less. With the last one it goes, and is uncharged. (mm_iommu_put)
+    /// ENOENT it has no users
+    /// EBUSY entries lead to it; it keeps its last user
     Result<> put(mm::AddressSpace& mm, const Ref<MemoryRegion>& region) EXCLUDES(mutex_);
     /// The region that holds all of it, or null. It does not look across two. (mm_iommu_lookup)
     Ref<MemoryRegion> find(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
@@ -130,7 +127,6 @@ class RegisteredMemory final : public mm::MmContext {
         return nullptr;
     }
 
-    mm::PhysicalMemory& memory_;
     Mutex mutex_;
     std::vector<Ref<MemoryRegion>> regions_ GUARDED_BY(mutex_);
 };

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/undo.h"
 #include "vfio/device.h"
 
 namespace kvmiommu::vfio {
@@ -233,44 +234,57 @@ Result<> ProbeDevice::execute(fs::Task& task, std::uint32_t command, Registers& 
 // The pages that are not pinned yet: the device holds each of them once.
 Result<> ProbeDevice::pin(fs::Task& task, const Registers& registers) {
     const std::uint64_t page_size = kernel_.page_size();
+    const std::uint64_t first = align_down(registers.iova, page_size);
+    const std::uint64_t bytes = align_up(registers.length + (registers.iova - first), page_size);
+    const Lock pinning(pin_mutex_);
     std::vector<std::uint64_t> fresh;
-    for (std::uint64_t at = align_down(registers.iova, page_size);
-         at - align_down(registers.iova, page_size) <
-         align_up(registers.length + registers.iova % page_size, page_size);
-         at += page_size) {
-        const Lock lock(mutex_);
-        if (!pinned_.contains(at)) {
-            fresh.push_back(at);
-        }
-    }
-    for (std::size_t i = 0; i < fresh.size(); ++i) {
-        mm::PhysAddr page = 0;
-        const auto done = device_->pin_pages(task, fresh[i], registers.access, {&page, 1});
-        if (!done) {
-            while (i-- != 0) {
-                unpin({fresh[i], fresh[i] + page_size - 1});
+    Undo undo([&] {
+        pin_mutex_.assert_held();
+        unpin_all(fresh);
+    });
+    for (std::uint64_t done = 0; done < bytes; done += page_size) {
+        {
+            const Lock lock(mutex_);
+            if (pinned_.contains(first + done)) {
+                continue;
             }
-            return done;
         }
-        const Lock lock(mutex_);
-        pinned_.emplace(fresh[i], page);
+        TRY(pin_page(task, first + done, registers.access));
+        fresh.push_back(first + done);
     }
+    undo.dismiss();
+    return {};
+}
+
+Result<> ProbeDevice::pin_page(fs::Task& task, std::uint64_t iova, std::uint32_t access) {
+    mm::PhysAddr page = 0;
+    TRY(device_->pin_pages(task, iova, access, {&page, 1}));
+    const Lock lock(mutex_);
+    pinned_.emplace(iova, page);
     return {};
 }
 
 void ProbeDevice::unpin(Range iovas) {
+    const Lock pinning(pin_mutex_);
     std::vector<std::uint64_t> gone;
     {
         const Lock lock(mutex_);
-        const std::uint64_t page_size = kernel_.page_size();
-        const auto first = pinned_.lower_bound(align_down(iovas.start, page_size));
-        auto at = first;
-        for (; at != pinned_.end() && at->first <= iovas.last; ++at) {
+        const auto end = pinned_.upper_bound(iovas.last);
+        for (auto at = pinned_.lower_bound(align_down(iovas.start, kernel_.page_size())); at != end;
+             ++at) {
             gone.push_back(at->first);
         }
-        pinned_.erase(first, at);
     }
-    for (const std::uint64_t iova : gone) {
+    unpin_all(gone);
+}
+
+// The entry goes first: what it leads to is read and written as long as it is there.
+void ProbeDevice::unpin_all(const std::vector<std::uint64_t>& iovas) {
+    for (const std::uint64_t iova : iovas) {
+        {
+            const Lock lock(mutex_);
+            pinned_.erase(iova);
+        }
         device_->unpin_pages(iova, 1);
     }
 }

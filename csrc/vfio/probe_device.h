@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <vector>
 
 #include "fs/ioctl.h"
 #include "uapi/vfio.h"
@@ -40,7 +41,7 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     void belong_to(Device& device) { device_ = &device; }
 
     void open() override {}
-    void close() override;
+    void close() override EXCLUDES(pin_mutex_, mutex_);
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
     Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) override
@@ -52,7 +53,7 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     // No IOMMU says that it can, whatever the driver does.
     bool enforced_coherent() const override { return false; }
     DmaUser* dma_user() override { return this; }
-    void dma_unmap(std::uint64_t iova, std::uint64_t size) override EXCLUDES(mutex_);
+    void dma_unmap(std::uint64_t iova, std::uint64_t size) override EXCLUDES(pin_mutex_, mutex_);
 
     // --- requests ---
 
@@ -61,7 +62,7 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     Result<std::int64_t> get_region_info(fs::Block<uapi::vfio_region_info> info);
     /// EINVAL: it has no interrupts.
     Result<std::int64_t> get_irq_info(fs::Block<uapi::vfio_irq_info> info);
-    Result<std::int64_t> reset(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    Result<std::int64_t> reset(fs::Task& task, std::uint64_t argument) EXCLUDES(pin_mutex_, mutex_);
 
   private:
     static constexpr std::uint64_t kBuffer = 0x800;
@@ -80,15 +81,22 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     static Result<std::uint64_t> check_range(std::uint64_t offset, std::uint64_t bytes);
     std::uint64_t load(std::uint64_t offset) const REQUIRES(mutex_);
     void store(std::uint64_t offset, std::uint64_t bytes, std::uint64_t value) REQUIRES(mutex_);
-    // Commands leave for the container, which may call back: no lock is held.
-    void run(fs::Task& task, std::uint32_t command) EXCLUDES(mutex_);
-    Result<> execute(fs::Task& task, std::uint32_t command, Registers& registers) EXCLUDES(mutex_);
-    Result<> pin(fs::Task& task, const Registers& registers) EXCLUDES(mutex_);
-    void unpin(Range iovas) EXCLUDES(mutex_);
+    // Commands leave for the container, which may call back: the registers are not locked.
+    void run(fs::Task& task, std::uint32_t command) EXCLUDES(pin_mutex_, mutex_);
+    Result<> execute(fs::Task& task, std::uint32_t command, Registers& registers)
+        EXCLUDES(pin_mutex_, mutex_);
+    Result<> pin(fs::Task& task, const Registers& registers) EXCLUDES(pin_mutex_, mutex_);
+    Result<> pin_page(fs::Task& task, std::uint64_t iova, std::uint32_t access) REQUIRES(pin_mutex_)
+        EXCLUDES(mutex_);
+    void unpin(Range iovas) EXCLUDES(pin_mutex_, mutex_);
+    void unpin_all(const std::vector<std::uint64_t>& iovas) REQUIRES(pin_mutex_) EXCLUDES(mutex_);
     Result<> move_pinned(Registers& registers, bool store) EXCLUDES(mutex_);
 
     fs::Kernel& kernel_;
     Device* device_ = nullptr;
+    // Who pins or unpins: between a page's pin and its entry no other command and no unmap looks
+    // for it. Held while the container is called, which calls back without a lock of its own.
+    Mutex pin_mutex_;
     mutable Mutex mutex_;
     Registers registers_ GUARDED_BY(mutex_);
     Pinned pinned_ GUARDED_BY(mutex_);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Opening, extensions and VFIO_IOMMU_GET_INFO. The other parts: type1_attach.cpp, type1_map.cpp,
-// type1_unmap.cpp,
-// type1_pages.cpp, type1_dirty.cpp.
+// type1_unmap.cpp, type1_pages.cpp, type1_dirty.cpp.
 
 #include "vfio/type1.h"
 
@@ -99,13 +98,14 @@ Type1::Type1(fs::Kernel& kernel, const Options& options, bool v2, bool nesting)
       v2_(v2),
       nesting_(nesting),
       pgsize_bitmap_(~(kernel.page_size() - 1)),
-      entries_left_(options.dma_entry_limit) {}
+      dma_avail_(options.dma_entry_limit) {}
 
 Type1::~Type1() {
+    DmaList::Removed removed;
     const Lock lock(mutex_);
-    remove_all();
+    remove_all(removed);
     // (drivers/vfio/vfio_iommu_type1.c: vfio_release_domain)
-    for (const auto& attached : domains_) {
+    for (const auto& attached : domain_list_) {
         for (iommu::Group* const group : attached->groups) {
             group->detach(*attached->domain);
         }
@@ -130,12 +130,12 @@ std::int64_t Type1::check_extension(std::uint64_t extension) {
         case uapi::VFIO_UPDATE_VADDR: {
             // Drivers that pin for themselves could not be kept away meanwhile.
             const Lock lock(mutex_);
-            return emulated_groups_.empty();
+            return emulated_iommu_groups_.empty();
         }
         case uapi::VFIO_DMA_CC_IOMMU: {
             const Lock lock(mutex_);
-            for (const auto& attached : domains_) {
-                if (!attached->coherent) {
+            for (const auto& attached : domain_list_) {
+                if (!attached->enforce_cache_coherency) {
                     return 0;
                 }
             }
@@ -157,14 +157,14 @@ Result<std::int64_t> Type1::get_info(fs::Block<uapi::vfio_iommu_type1_info> info
             uapi::VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
             uapi::vfio_iommu_type1_info_cap_migration{.header = {},
                                                       .flags = 0,
-                                                      .pgsize_bitmap = granule(),
+                                                      .pgsize_bitmap = pgsize(),
                                                       .max_dirty_bitmap_size = kLargestBitmap});
         chain.add(uapi::VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1,
                   uapi::vfio_iommu_type1_info_dma_avail{
-                      .header = {}, .avail = static_cast<std::uint32_t>(entries_left_)});
-        if (!iova_ranges_.empty()) {
+                      .header = {}, .avail = static_cast<std::uint32_t>(dma_avail_)});
+        if (!iova_list_.empty()) {
             std::vector<uapi::vfio_iova_range> ranges;
-            for (const Range& range : iova_ranges_.ranges()) {
+            for (const Range& range : iova_list_.ranges()) {
                 ranges.push_back({range.start, range.last});
             }
             chain.add(uapi::VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1,

@@ -3,8 +3,9 @@
 // Groups that join and leave a type1 container, and the domains they share.
 
 #include <algorithm>
-#include <cassert>
+#include <utility>
 
+#include "base/undo.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
@@ -15,9 +16,9 @@ constexpr Source kNesting{"drivers/iommu/iommu.c: iommu_enable_nesting"};
 }  // namespace
 
 bool Type1::attached(const iommu::Group& group) const {
-    return std::find(emulated_groups_.begin(), emulated_groups_.end(), &group) !=
-               emulated_groups_.end() ||
-           std::any_of(domains_.begin(), domains_.end(), [&](const auto& attached) {
+    return std::find(emulated_iommu_groups_.begin(), emulated_iommu_groups_.end(), &group) !=
+               emulated_iommu_groups_.end() ||
+           std::any_of(domain_list_.begin(), domain_list_.end(), [&](const auto& attached) {
                return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
                       attached->groups.end();
            });
@@ -25,77 +26,75 @@ bool Type1::attached(const iommu::Group& group) const {
 
 Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType type) {
     const Lock lock(mutex_);
-    if (invalid_vaddrs_ != 0) {
-        return refuse(EBUSY, "{} mappings have no valid user address", kAttach, invalid_vaddrs_);
+    if (vaddr_invalid_count_ != 0) {
+        return refuse(EBUSY, "{} mappings have no valid user address", kAttach,
+                      vaddr_invalid_count_);
     }
     if (attached(group)) {
         return refuse(EINVAL, "group {} is in the container already", kAttach, group.id());
     }
     if (type == GroupType::emulated) {
-        emulated_groups_.push_back(&group);
+        emulated_iommu_groups_.push_back(&group);
         return {};
     }
-    AttachedDomain* const joined = TRY(domain_for(task, group));
+    VfioDomain* const joined = TRY(domain_for(task, group));
     joined->groups.push_back(&group);
-    recompute_ranges();
+    update_iova_list();
     return {};
 }
 
 // A domain that the group is attached to: one that is there already, or a new one with all
 // mappings in it.
-Result<Type1::AttachedDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group) {
+Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group) {
     iommu::Device& device = group.first_device();
-    auto fresh = std::make_unique<AttachedDomain>();
+    auto fresh = std::make_unique<VfioDomain>();
     fresh->domain = TRY(device.ops().paging_domain_alloc(device, task.faults()));
     if (nesting_) {
         return refuse(EINVAL, "no IOMMU of this machine nests domains", kNesting);
     }
     TRY(group.attach(*fresh->domain));
-    if (const auto ranges = ranges_with(*fresh->domain, group); !ranges) {
-        group.detach(*fresh->domain);
-        return std::unexpected(ranges.error());
-    }
-    if (const auto sizes = check_page_sizes(*fresh->domain); !sizes) {
-        group.detach(*fresh->domain);
-        return std::unexpected(sizes.error());
-    }
+    Undo detach([&] { group.detach(*fresh->domain); });
+    TRY(iova_list_with(*fresh->domain, group));
+    TRY(check_page_sizes(*fresh->domain));
     if (!options_.allow_unsafe_interrupts && !group.has_isolated_msi()) {
-        group.detach(*fresh->domain);
         return refuse(EPERM, "group {} can raise other devices' interrupts", kAttach, group.id());
     }
-    fresh->coherent = fresh->domain->enforce_cache_coherency();
-    for (const auto& other : domains_) {
-        if (&other->domain->ops() != &fresh->domain->ops() || other->coherent != fresh->coherent) {
+    fresh->enforce_cache_coherency = fresh->domain->enforce_cache_coherency();
+    for (const auto& other : domain_list_) {
+        if (&other->domain->ops() != &fresh->domain->ops() ||
+            other->enforce_cache_coherency != fresh->enforce_cache_coherency) {
             continue;
         }
         group.detach(*fresh->domain);
         if (group.attach(*other->domain)) {
+            detach.dismiss();
             return other.get();
         }
-        TRY(group.attach(*fresh->domain));
+        if (const auto back = group.attach(*fresh->domain); !back) {
+            detach.dismiss();
+            return std::unexpected(back.error());
+        }
     }
-    if (const auto replayed = replay(task, *fresh->domain); !replayed) {
-        group.detach(*fresh->domain);
-        return std::unexpected(replayed.error());
-    }
-    domains_.insert(domains_.begin(), std::move(fresh));
-    recompute_pgsize_bitmap();
-    return domains_.front().get();
+    TRY(replay(task, *fresh->domain));
+    detach.dismiss();
+    domain_list_.insert(domain_list_.begin(), std::move(fresh));
+    update_pgsize_bitmap();
+    return domain_list_.front().get();
 }
 
 // What could be mapped with the group in. Refused when a mapping that exists could not.
-Result<IovaRanges> Type1::ranges_with(const iommu::Domain& domain, const iommu::Group& group) {
+Result<IovaRanges> Type1::iova_list_with(const iommu::Domain& domain, const iommu::Group& group) {
     const Range aperture = domain.aperture();
-    if (!iova_ranges_.empty()) {
-        const Range first = iova_ranges_.ranges().front();
-        const Range last = iova_ranges_.ranges().back();
+    if (!iova_list_.empty()) {
+        const Range first = iova_list_.ranges().front();
+        const Range last = iova_list_.ranges().back();
         if (aperture.start > last.last || aperture.last < first.start) {
             return refuse(EINVAL,
                           "the aperture {:x} to {:x} has nothing in common with {:x} to {:x}",
                           kAttach, aperture.start, aperture.last, first.start, last.last);
         }
-        for (auto mapping = mappings_.begin(); mapping != mappings_.end(); ++mapping) {
-            const Range iovas{mapping->first, mapping->first + mapping->second.size - 1};
+        for (auto dma = dma_list_.begin(); dma != dma_list_.end(); ++dma) {
+            const Range iovas{dma->first, dma->first + dma->second.size - 1};
             if (!aperture.contains(iovas)) {
                 return refuse(EINVAL, "the mapping at {:x} is outside of the aperture {:x} to {:x}",
                               kAttach, iovas.start, aperture.start, aperture.last);
@@ -105,12 +104,12 @@ Result<IovaRanges> Type1::ranges_with(const iommu::Domain& domain, const iommu::
     const auto regions = group.reserved_regions();
     for (const iommu::ReservedRegion& region : regions) {
         if (region.type != iommu::ReservedType::direct_relaxable &&
-            mappings_.overlapping(region.range) != mappings_.end()) {
+            dma_list_.overlapping(region.range) != dma_list_.end()) {
             return refuse(EINVAL, "a mapping lies in the reserved region {:x} to {:x}", kAttach,
                           region.range.start, region.range.last);
         }
     }
-    IovaRanges ranges = iova_ranges_;
+    IovaRanges ranges = iova_list_;
     ranges.restrict_to(aperture);
     if (!ranges.exclude(regions)) {
         return refuse(EINVAL, "group {} leaves no iova that could be mapped", kAttach, group.id());
@@ -127,28 +126,28 @@ Result<> Type1::check_page_sizes(const iommu::Domain& domain) const {
     return {};
 }
 
-void Type1::recompute_ranges() {
+void Type1::update_iova_list() {
     IovaRanges ranges;
-    for (const auto& attached : domains_) {
+    for (const auto& attached : domain_list_) {
         ranges.restrict_to(attached->domain->aperture());
     }
-    for (const auto& attached : domains_) {
+    for (const auto& attached : domain_list_) {
         for (const iommu::Group* const group : attached->groups) {
             ranges.exclude(group->reserved_regions());
         }
     }
-    iova_ranges_ = std::move(ranges);
+    iova_list_ = std::move(ranges);
 }
 
 std::uint64_t Type1::common_page_sizes() const {
     std::uint64_t common = ~std::uint64_t{0};
-    for (const auto& attached : domains_) {
+    for (const auto& attached : domain_list_) {
         common &= attached->domain->pgsize_bitmap();
     }
     return common;
 }
 
-void Type1::recompute_pgsize_bitmap() {
+void Type1::update_pgsize_bitmap() {
     std::uint64_t common = common_page_sizes();
     // Smaller pages than the machine's are not shown: what is pinned has the machine's size.
     if ((common & (page_size() - 1)) != 0) {
@@ -157,92 +156,81 @@ void Type1::recompute_pgsize_bitmap() {
     pgsize_bitmap_ = common;
 }
 
-// Puts all mappings into a domain that is not in the list yet.
+// Puts all mappings into a domain that is not in the list yet. What was only recorded, for want of
+// a domain, is pinned now, apart from the mapping until all of them are in: refused, every mapping
+// is as before.
 Result<> Type1::replay(fs::Task& task, iommu::Domain& domain) {
-    for (auto at = mappings_.begin(); at != mappings_.end(); ++at) {
-        const auto replayed = replay_one(task, domain, at->first, at->second);
-        if (replayed) {
-            continue;
+    std::vector<std::pair<VfioDma*, mm::Pins>> fresh;
+    std::vector<Range> mapped;
+    Undo unmap([&] {
+        for (const Range iovas : mapped) {
+            iommu::unmap(domain, iovas.start, iovas.size());
         }
-        while (at != mappings_.begin()) {
-            --at;
-            iommu::unmap(domain, at->first, at->second.size);
-            if (!at->second.iommu_mapped) {
-                unpin_all(at->second);
+    });
+    for (auto& [iova, dma] : dma_list_) {
+        const mm::Pins* pins = &dma.pins;
+        if (!dma.iommu_mapped) {
+            mm::Pins& own = fresh.emplace_back(&dma, mm::Pins(dma.mm->locked_vm())).second;
+            for (std::uint64_t done = 0; done < dma.size;) {
+                done += TRY(pin_run(task, iova, dma, done, dma.size - done, own))
+                .bytes();
             }
+            pins = &own;
         }
-        return replayed;
+        TRY(pins->each([&, start = iova, protection = dma.prot | iommu::kCache](
+                           std::uint64_t offset, mm::PinnedRun run) -> Result<> {
+            const std::uint64_t at = start + offset;
+            TRY(iommu::map(domain, at, run.address(), run.bytes(), protection, task.faults()));
+            mapped.push_back({at, at + (run.bytes() - 1)});
+            return {};
+        }));
     }
-    for (auto& [iova, mapping] : mappings_) {
-        mapping.iommu_mapped = true;
+    unmap.dismiss();
+    for (auto& [dma, pins] : fresh) {
+        dma->pins = std::move(pins);
+        dma->iommu_mapped = true;
     }
     return {};
 }
 
-// What was only recorded, for want of a domain, is pinned now. Refused, it is as before.
-Result<> Type1::replay_one(fs::Task& task, iommu::Domain& domain, std::uint64_t iova,
-                           Mapping& mapping) {
-    std::uint64_t mapped = 0;
-    const Result<> replayed = [&]() -> Result<> {
-        mutex_.assert_held();
-        for (std::uint64_t pinned = mapping.iommu_mapped ? mapping.size : 0;
-             pinned < mapping.size;) {
-            pinned += TRY(pin_run(task, iova, mapping, pinned, mapping.size - pinned))
-            .bytes;
-        }
-        for (const mm::PhysicalRun& run : mapping.pins) {
-            TRY(iommu::map(domain, iova + mapped, run.address, run.bytes,
-                           mapping.protection | iommu::kCache, task.faults()));
-            mapped += run.bytes;
-        }
-        return {};
-    }();
-    if (!replayed) {
-        if (mapped != 0) {
-            iommu::unmap(domain, iova, mapped);
-        }
-        if (!mapping.iommu_mapped) {
-            unpin_all(mapping);
-        }
-    }
-    return replayed;
-}
-
 void Type1::detach_group(iommu::Group& group) {
+    DmaList::Removed removed;
     const Lock lock(mutex_);
-    if (std::erase(emulated_groups_, &group) != 0) {
-        if (emulated_groups_.empty() && domains_.empty()) {
-            remove_all();
+    wait_for_copies();
+    if (std::erase(emulated_iommu_groups_, &group) != 0) {
+        if (emulated_iommu_groups_.empty() && domain_list_.empty()) {
+            remove_all(removed);
         }
         return;
     }
-    const auto found = std::find_if(domains_.begin(), domains_.end(), [&](const auto& attached) {
-        return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
-               attached->groups.end();
-    });
-    if (found == domains_.end()) {
+    const auto found =
+        std::find_if(domain_list_.begin(), domain_list_.end(), [&](const auto& attached) {
+            return std::find(attached->groups.begin(), attached->groups.end(), &group) !=
+                   attached->groups.end();
+        });
+    if (found == domain_list_.end()) {
         return;
     }
-    AttachedDomain& attached = **found;
+    VfioDomain& attached = **found;
     group.detach(*attached.domain);
     std::erase(attached.groups, &group);
     if (attached.groups.empty()) {
         // A group that is owned is what entitles the container to its mappings.
-        if (domains_.size() == 1) {
-            if (emulated_groups_.empty()) {
-                remove_all();
+        if (domain_list_.size() == 1) {
+            if (emulated_iommu_groups_.empty()) {
+                remove_all(removed);
             } else {
-                for (auto& [iova, mapping] : mappings_) {
-                    leave_to_drivers(iova, mapping);
+                for (auto& [iova, dma] : dma_list_) {
+                    leave_to_drivers(iova, dma);
                 }
             }
         }
-        domains_.erase(found);
-        recompute_pgsize_bitmap();
+        domain_list_.erase(found);
+        update_pgsize_bitmap();
     }
-    recompute_ranges();
+    update_iova_list();
     // Its devices may have written anything.
-    if (tracks_dirty_) {
+    if (dirty_page_tracking_) {
         mark_all_dirty();
     }
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/undo.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
@@ -14,25 +15,13 @@ namespace {
 
 constexpr Source kDirtyPages{"drivers/vfio/vfio_iommu_type1.c: vfio_iommu_type1_dirty_pages"};
 constexpr Source kVerify{"drivers/vfio/vfio_iommu_type1.c: verify_bitmap_size"};
-constexpr Source kAllocate{"drivers/vfio/vfio_iommu_type1.c: vfio_dma_bitmap_alloc"};
 constexpr Source kGetBitmap{"drivers/vfio/vfio_iommu_type1.c: vfio_iova_dirty_bitmap"};
 
-constexpr std::uint64_t kMostPages = 0x7fffffff;
 constexpr std::uint64_t kLargestBitmap = std::uint64_t{1} << 28;
-constexpr std::uint64_t kBits = 64;
+constexpr std::uint64_t kBits = DmaBitmap::kBits;
 
 std::uint64_t words_for(std::uint64_t bits) {
     return (bits + kBits - 1) / kBits;
-}
-
-// Sets or clears the first `bits` bits.
-void set_bits(std::vector<std::uint64_t>& bitmap, std::uint64_t bits, bool value) {
-    const std::uint64_t whole = bits / kBits;
-    std::fill_n(bitmap.begin(), whole, value ? ~std::uint64_t{0} : 0);
-    if (bits % kBits != 0) {
-        const std::uint64_t mask = low_mask(static_cast<unsigned>(bits % kBits));
-        bitmap[whole] = value ? bitmap[whole] | mask : bitmap[whole] & ~mask;
-    }
 }
 
 }  // namespace
@@ -84,35 +73,32 @@ Result<> Type1::check_bitmap(const uapi::vfio_bitmap& bitmap, std::uint64_t size
 }
 
 Result<> Type1::start_dirty_tracking() {
-    if (tracks_dirty_) {
+    if (dirty_page_tracking_) {
         return {};
     }
-    for (auto& [iova, mapping] : mappings_) {
-        if (auto begun = begin_tracking(mapping); !begun) {
-            stop_dirty_tracking();
-            return begun;
-        }
+    Undo stop([&] {
+        mutex_.assert_held();
+        stop_dirty_tracking();
+    });
+    for (auto& [iova, dma] : dma_list_) {
+        TRY(begin_tracking(dma));
+        mark_pinned_dirty(iova, dma);
     }
-    for (auto& [iova, mapping] : mappings_) {
-        mark_pinned_dirty(iova, mapping);
-    }
-    tracks_dirty_ = true;
+    stop.dismiss();
+    dirty_page_tracking_ = true;
     return {};
 }
 
 void Type1::stop_dirty_tracking() {
-    tracks_dirty_ = false;
-    for (auto& [iova, mapping] : mappings_) {
-        mapping.dirty = {};
+    dirty_page_tracking_ = false;
+    for (auto& [iova, dma] : dma_list_) {
+        dma.bitmap = {};
     }
 }
 
-Result<> Type1::begin_tracking(Mapping& mapping) {
-    const std::uint64_t pages = mapping.size / granule();
-    if (pages > kMostPages) {
-        return refuse(EINVAL, "a mapping of {} pages is too large to track", kAllocate, pages);
-    }
-    mapping.dirty.assign(words_for(pages) + 1, 0);
+Result<> Type1::begin_tracking(VfioDma& dma) {
+    dma.bitmap = TRY(DmaBitmap::create(dma.size, pgsize()));
+    bitmap_changed(dma);
     return {};
 }
 
@@ -122,81 +108,146 @@ Result<std::int64_t> Type1::get_dirty_bitmap(fs::Task& task,
         return refuse(EINVAL, "{:x} bytes from {:x} wrap", kDirtyPages, get.size, get.iova);
     }
     TRY(check_bitmap(get.bitmap, get.size));
-    const Lock lock(mutex_);
-    if (get.bitmap.pgsize != granule() || get.size == 0 ||
-        !is_aligned(get.iova | get.size, granule())) {
-        return refuse(EINVAL, "{:x} bytes from {:x} in pages of {:x}: must be pages of {:x}",
-                      kDirtyPages, get.size, get.iova, get.bitmap.pgsize, granule());
+    const std::uint64_t last = get.iova + (get.size - 1);
+    std::optional<BitmapCopy> given;
+    for (std::uint64_t next = get.iova;;) {
+        std::optional<BitmapCopy> copy;
+        {
+            const Lock lock(mutex_);
+            // Also when the lock was dropped: tracking, page size and mappings may have changed.
+            TRY(check_get(get));
+            auto at = dma_list_.first_behind(next);
+            if (given) {
+                if (VfioDma* const dma = unchanged(*given)) {
+                    keep_shift(*given, *dma);
+                    forget_dirty(given->iova, *dma);
+                    if (given->last >= last) {
+                        return 0;
+                    }
+                    next = given->last + 1;
+                    at = dma_list_.first_behind(next);
+                }
+            }
+            if (at == dma_list_.end() || at->first > last) {
+                return 0;
+            }
+            copy = copy_bitmap(at->first, at->second, get.iova, get.bitmap.data);
+            if (given && given->iova == copy->iova) {
+                copy->leftover = given->leftover;
+            }
+        }
+        TRY(give_bitmap(task, *copy));
+        given = std::move(copy);
     }
-    if (!tracks_dirty_) {
+}
+
+Result<> Type1::check_get(const uapi::vfio_iommu_type1_dirty_bitmap_get& get) {
+    if (get.bitmap.pgsize != pgsize() || get.size == 0 ||
+        !is_aligned(get.iova | get.size, pgsize())) {
+        return refuse(EINVAL, "{:x} bytes from {:x} in pages of {:x}: must be pages of {:x}",
+                      kDirtyPages, get.size, get.iova, get.bitmap.pgsize, pgsize());
+    }
+    if (!dirty_page_tracking_) {
         return refuse(EINVAL, "dirty pages are not tracked", kDirtyPages);
     }
     if (cuts_a_mapping(get.iova, get.size)) {
         return refuse(EINVAL, "{:x} bytes from {:x} would cut a mapping", kGetBitmap, get.size,
                       get.iova);
     }
-    for (auto at = mappings_.first_behind(get.iova);
-         at != mappings_.end() && at->first <= get.iova + get.size - 1; ++at) {
-        TRY(give_dirty_bitmap(task, at->first, at->second, get.iova, get.bitmap.data));
-        forget_dirty(at->second);
-        mark_pinned_dirty(at->first, at->second);
-    }
-    return 0;
+    return {};
 }
 
-void Type1::mark_dirty(std::uint64_t offset, std::uint64_t bytes, Mapping& mapping) {
-    for (std::uint64_t page = offset / granule(); page <= (offset + bytes - 1) / granule();
-         ++page) {
-        mapping.dirty[page / kBits] |= std::uint64_t{1} << page % kBits;
-    }
+void Type1::mark_dirty(VfioDma& dma, std::uint64_t offset, std::uint64_t bytes) {
+    dma.bitmap.mark(offset, bytes);
+    bitmap_changed(dma);
 }
 
 // Pages that drivers have pinned may be written at any time: they stay dirty.
-void Type1::mark_pinned_dirty(std::uint64_t iova, Mapping& mapping) {
-    for (const auto& [page, pinned] : mapping.pinned_by_drivers) {
-        mark_dirty(page - iova, page_size(), mapping);
+void Type1::mark_pinned_dirty(std::uint64_t iova, VfioDma& dma) {
+    for (const auto& [page, pinned] : dma.pfn_list) {
+        mark_dirty(dma, page - iova, page_size());
     }
 }
 
 void Type1::mark_all_dirty() {
-    for (auto& [iova, mapping] : mappings_) {
-        set_bits(mapping.dirty, mapping.size / granule(), true);
+    for (auto& [iova, dma] : dma_list_) {
+        dma.bitmap.mark_all();
+        bitmap_changed(dma);
     }
 }
 
-// Writes a mapping's bits where they belong in a bitmap that begins at iova `base`: whole words, so
-// that bits behind the mapping in its last word are written too, and bits of the user's first word
-// are kept.
-Result<> Type1::give_dirty_bitmap(fs::Task& task, std::uint64_t iova, Mapping& mapping,
-                                  std::uint64_t base, std::uint64_t user_bitmap) {
-    const std::uint64_t pages = mapping.size / granule();
-    const std::uint64_t first_bit = (iova - base) / granule();
+// Bits go where they belong in a bitmap that begins at iova `base`, in whole words: bits behind the
+// mapping in its last word are written too, and bits of the user's first word are kept.
+Type1::BitmapCopy Type1::copy_bitmap(std::uint64_t iova, VfioDma& dma, std::uint64_t base,
+                                     std::uint64_t user_bitmap) {
+    if (dma.bitmap.pgsize() != pgsize()) {
+        // Not more pages than the user's bitmap has bits for.
+        dma.bitmap.remake(pgsize());
+        bitmap_changed(dma);
+    }
+    if (dma.iommu_mapped) {
+        dma.bitmap.mark_all();
+    }
+    const std::uint64_t first_bit = (iova - base) / pgsize();
     const auto shift = static_cast<unsigned>(first_bit % kBits);
-    const mm::UserPtr<std::uint64_t> to(user_bitmap + first_bit / kBits * sizeof(std::uint64_t));
-    if (mapping.iommu_mapped) {
-        set_bits(mapping.dirty, pages, true);
-    }
-    // The shift is done in the mapping's own bitmap, which has a word to spare for it.
-    const std::uint64_t words = words_for(shift + pages);
-    if (shift != 0) {
-        for (std::uint64_t i = words; i-- != 0;) {
-            const std::uint64_t lower = i == 0 ? 0 : mapping.dirty[i - 1] >> (kBits - shift);
-            mapping.dirty[i] = mapping.dirty[i] << shift | lower;
+    return {.iova = iova,
+            .last = iova + (dma.size - 1),
+            .version = dma.bitmap_version,
+            .shift = shift,
+            .to = user_bitmap + first_bit / kBits * sizeof(std::uint64_t),
+            .words = dma.bitmap.shifted(shift),
+            .leftover = {}};
+}
+
+// The user may have its bitmap where it wants, and change that meanwhile.
+Result<> Type1::give_bitmap(fs::Task& task, BitmapCopy& copy) {
+    const auto given = [&]() -> Result<> {
+        if (copy.shift != 0) {
+            if (!copy.leftover) {
+                copy.leftover = TRY(mm::UserPtr<std::uint64_t>(copy.to).read(task.mm()));
+            }
+            copy.words[0] |= *copy.leftover;
         }
-        mapping.dirty[0] |= TRY(to.read(task.mm()));
+        return task.mm().copy_out(copy.to, copy.words.data(),
+                                  copy.words.size() * sizeof(std::uint64_t));
+    }();
+    if (!given) {
+        const Lock lock(mutex_);
+        if (VfioDma* const dma = unchanged(copy)) {
+            keep_shift(copy, *dma);
+        }
     }
-    return task.mm().copy_out(to.address(), mapping.dirty.data(), words * sizeof(std::uint64_t));
+    return given;
+}
+
+VfioDma* Type1::unchanged(const BitmapCopy& copy) {
+    const auto found = dma_list_.overlapping({copy.iova, copy.iova});
+    const bool same = dirty_page_tracking_ && found != dma_list_.end() &&
+                      found->first == copy.iova && found->second.bitmap_version == copy.version &&
+                      found->second.bitmap.pgsize() == pgsize();
+    return same ? &found->second : nullptr;
+}
+
+// The kernel shifts within the mapping's own bitmap, which has a word to spare for it, and leaves
+// it shifted; what the user had in the first word is in there then.
+void Type1::keep_shift(const BitmapCopy& copy, VfioDma& dma) {
+    if (copy.shift != 0) {
+        dma.bitmap.replace(copy.words);
+        bitmap_changed(dma);
+    }
 }
 
 // After its bits have been given. The kernel clears as many bits as the mapping has pages from the
 // start, though they were shifted: the last ones stay and are given, as dirty pages that are not
 // the mapping's, by the next call that shifts.
-void Type1::forget_dirty(Mapping& mapping) {
+void Type1::forget_dirty(std::uint64_t iova, VfioDma& dma) {
     if (kernel_.fixed(fs::KernelBug::type1_dirty_stale_bits)) {
-        std::fill(mapping.dirty.begin(), mapping.dirty.end(), 0);
+        dma.bitmap.clear();
     } else {
-        set_bits(mapping.dirty, mapping.size / granule(), false);
+        dma.bitmap.clear_pages();
     }
+    bitmap_changed(dma);
+    mark_pinned_dirty(iova, dma);
 }
 
 }  // namespace kvmiommu::vfio

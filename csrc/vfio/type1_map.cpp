@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/undo.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
@@ -41,188 +42,186 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
                       kDoMap, map->flags);
     }
     fs::Task& task = map.task();
-    // What a refused map held is let go after the lock.
+    // What a refused map took, and the owner before a new address, are put after the lock.
+    DmaList::Removed removed;
     Ref<mm::AddressSpace> unused;
     const Lock lock(mutex_);
-    if (map->size == 0 || !is_aligned(map->size | map->iova | map->vaddr, granule())) {
+    if (map->size == 0 || !is_aligned(map->size | map->iova | map->vaddr, pgsize())) {
         return refuse(EINVAL, "size {:x}, iova {:x} or vaddr {:x} is 0 or not a multiple of {:x}",
-                      kDoMap, map->size, map->iova, map->vaddr, granule());
+                      kDoMap, map->size, map->iova, map->vaddr, pgsize());
     }
     const auto iovas = Range::of(map->iova, map->size);
     if (!iovas || !Range::of(map->vaddr, map->size)) {
         return refuse(EINVAL, "{:x} bytes from iova {:x} or from vaddr {:x} wrap", kDoMap,
                       map->size, map->iova, map->vaddr);
     }
-    const auto found = mappings_.overlapping(*iovas);
+    const auto found = dma_list_.overlapping(*iovas);
     if (set_vaddr) {
-        TRY(change_vaddr(task, found, *map));
+        TRY(change_vaddr(task, found, *map, unused));
         return 0;
     }
-    if (found != mappings_.end()) {
+    if (found != dma_list_.end()) {
         return refuse(EEXIST, "{:x} bytes from {:x} meet the mapping at {:x}", kDoMap, map->size,
                       map->iova, found->first);
     }
-    if (entries_left_ == 0) {
+    if (dma_avail_ == 0) {
         return refuse(ENOSPC, "all {} mappings are in use", kDoMap, options_.dma_entry_limit);
     }
-    if (!iova_ranges_.allows(*iovas)) {
+    if (!iova_list_.allows(*iovas)) {
         return refuse(EINVAL, "{:x} to {:x} is reserved or beyond the aperture", kDoMap,
                       iovas->start, iovas->last);
     }
     if (task.faults().fails()) {
         return refuse(ENOMEM, "told to fail", kDoMap);
     }
-    const auto made = mappings_.insert(map->iova);
-    Mapping& mapping = made->second;
-    --entries_left_;
-    mapping.vaddr = map->vaddr;
-    mapping.protection = protection;
-    mapping.lock_cap = task.capable(fs::Capability::ipc_lock);
-    mapping.memlock_pages = memlock_pages(task, page_size());
-    mapping.mm = task.grab_mm();
+    const auto made = dma_list_.insert(map->iova);
+    VfioDma& dma = made->second;
+    --dma_avail_;
+    dma.vaddr = map->vaddr;
+    dma.prot = protection;
+    dma.lock_cap = task.capable(fs::Capability::ipc_lock);
+    dma.memlock_pages = memlock_pages(task, page_size());
+    dma.mm = task.grab_mm();
+    dma.pins.charge() = mm::Charge(dma.mm->locked_vm());
+    dma.pfn_charge = mm::Charge(dma.mm->locked_vm());
     Result<> done;
-    if (domains_.empty()) {
-        mapping.size = map->size;
+    if (domain_list_.empty()) {
+        dma.size = map->size;
     } else {
-        done = pin_and_map(task, map->iova, mapping, map->size);
+        done = pin_and_map(task, map->iova, dma, map->size);
     }
-    if (done && tracks_dirty_) {
-        done = begin_tracking(mapping);
+    if (done && dirty_page_tracking_) {
+        done = begin_tracking(dma);
     }
     if (!done) {
-        unused = mapping.mm;
-        remove(made);
+        remove(made, removed);
         return std::unexpected(done.error());
     }
     return 0;
 }
 
 // The same memory under another address: what is charged moves to the caller.
-Result<> Type1::change_vaddr(fs::Task& task, MappingTree::iterator found,
-                             const uapi::vfio_iommu_type1_dma_map& map) {
-    if (found == mappings_.end()) {
+Result<> Type1::change_vaddr(fs::Task& task, DmaList::iterator found,
+                             const uapi::vfio_iommu_type1_dma_map& map,
+                             Ref<mm::AddressSpace>& unused) {
+    if (found == dma_list_.end()) {
         return refuse(ENOENT, "nothing is mapped at {:x}", kDoMap, map.iova);
     }
-    Mapping& mapping = found->second;
-    if (!mapping.vaddr_invalid || found->first != map.iova || mapping.size != map.size) {
+    VfioDma& dma = found->second;
+    if (!dma.vaddr_invalid || found->first != map.iova || dma.size != map.size) {
         return refuse(EINVAL,
                       "the mapping at {:x} of {:x} bytes is another one, or its address is valid",
-                      kDoMap, found->first, mapping.size);
+                      kDoMap, found->first, dma.size);
     }
-    if (mapping.mm.get() != &task.mm()) {
+    if (dma.mm.get() != &task.mm()) {
         const bool lock_cap = task.capable(fs::Capability::ipc_lock);
-        const auto charged = task.mm().locked_vm().charge(
-            mapping.locked_pages, memlock_pages(task, page_size()), lock_cap);
-        if (!charged) {
+        const std::uint64_t limit = memlock_pages(task, page_size());
+        mm::Charge charge(task.mm().locked_vm());
+        if (!charge.add(dma.locked_vm(), limit, lock_cap)) {
             return refuse(ENOMEM, "{} pages cannot be charged to the caller", kChangeOwner,
-                          mapping.locked_pages);
+                          dma.locked_vm());
         }
-        mapping.mm->locked_vm().uncharge(mapping.locked_pages);
-        mapping.mm = task.grab_mm();
-        mapping.lock_cap = lock_cap;
+        dma.pfn_charge = charge.split(dma.pfn_charge.pages());
+        dma.pins.charge() = std::move(charge);
+        unused = std::move(dma.mm);
+        dma.mm = task.grab_mm();
+        dma.lock_cap = lock_cap;
+        dma.memlock_pages = limit;
     }
-    mapping.vaddr = map.vaddr;
-    mapping.vaddr_invalid = false;
-    --invalid_vaddrs_;
+    dma.vaddr = map.vaddr;
+    dma.vaddr_invalid = false;
+    --vaddr_invalid_count_;
     return {};
 }
 
-Result<> Type1::pin_and_map(fs::Task& task, std::uint64_t iova, Mapping& mapping,
-                            std::uint64_t size) {
-    mapping.iommu_mapped = true;
-    while (mapping.size < size) {
-        const mm::PhysicalRun run =
-            TRY(pin_run(task, iova, mapping, mapping.size, size - mapping.size));
-        TRY(map_in_all(task, iova + mapping.size, run, mapping.protection | iommu::kCache));
-        mapping.size += run.bytes;
+Result<> Type1::pin_and_map(fs::Task& task, std::uint64_t iova, VfioDma& dma, std::uint64_t size) {
+    dma.iommu_mapped = true;
+    while (dma.size < size) {
+        const mm::PinnedRun run =
+            TRY(pin_run(task, iova, dma, dma.size, size - dma.size, dma.pins));
+        TRY(map_in_all(task, iova + dma.size, run, dma.prot | iommu::kCache));
+        dma.size += run.bytes();
     }
     return {};
 }
 
-// Pins and charges the memory from `offset` on as far as it is contiguous.
-Result<mm::PhysicalRun> Type1::pin_run(fs::Task& task, std::uint64_t iova, Mapping& mapping,
-                                       std::uint64_t offset, std::uint64_t bytes) {
+// The caller's memory is pinned and its limit is looked at, as that of whoever lets a group join
+// what others have mapped; charged is the mapping's own task.
+Result<mm::PinnedRun> Type1::pin_run(fs::Task& task, std::uint64_t iova, const VfioDma& dma,
+                                     std::uint64_t offset, std::uint64_t bytes, mm::Pins& pins) {
     if (options_.disable_hugepages) {
         bytes = page_size();
     }
-    const auto access =
-        (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write : mm::Access::read;
-    const mm::PhysicalRun run = TRY(task.mm().pin(mapping.vaddr + offset, bytes, access));
+    mm::Pin pin = TRY(mm::Pin::of(task.mm(), dma.vaddr + offset, bytes, dma.access()));
     // What drivers have pinned is charged already.
     const auto charged_already = static_cast<std::uint64_t>(
-        std::distance(mapping.pinned_by_drivers.lower_bound(iova + offset),
-                      mapping.pinned_by_drivers.lower_bound(iova + offset + run.bytes)));
-    const std::uint64_t pages = run.bytes / page_size() - charged_already;
-    const auto charged =
-        task.mm().locked_vm().charge(pages, memlock_pages(task, page_size()), mapping.lock_cap);
-    if (!charged) {
-        kernel_.memory().unpin(run);
+        std::distance(dma.pfn_list.lower_bound(iova + offset),
+                      dma.pfn_list.lower_bound(iova + offset + pin.bytes())));
+    const std::uint64_t pages = pin.bytes() / page_size() - charged_already;
+    const auto past_the_limit = [&] {
         return refuse(ENOMEM, "{} pages more would pass RLIMIT_MEMLOCK of {} bytes", kPin, pages,
                       task.limit(fs::Resource::memlock));
+    };
+    std::uint64_t limit = memlock_pages(task, page_size());
+    if (dma.mm.get() != &task.mm()) {
+        if (pages != 0 && !dma.lock_cap && task.mm().locked_vm().pages() + pages > limit) {
+            return past_the_limit();
+        }
+        limit = dma.memlock_pages;
     }
-    mapping.locked_pages += pages;
-    mapping.pins.push_back(run);
-    return run;
+    const auto run = pins.extend(offset, std::move(pin), pages, limit, dma.lock_cap);
+    if (!run) {
+        return past_the_limit();
+    }
+    return *run;
 }
 
-Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PhysicalRun run,
+Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PinnedRun run,
                            std::uint32_t protection) {
-    for (auto at = domains_.begin(); at != domains_.end(); ++at) {
-        const auto mapped =
-            iommu::map(*(*at)->domain, iova, run.address, run.bytes, protection, task.faults());
-        if (mapped) {
-            continue;
+    std::size_t done = 0;
+    Undo unmap([&] {
+        mutex_.assert_held();
+        for (std::size_t i = 0; i < done; ++i) {
+            iommu::unmap(*domain_list_[i]->domain, iova, run.bytes());
         }
-        while (at != domains_.begin()) {
-            --at;
-            iommu::unmap(*(*at)->domain, iova, run.bytes);
-        }
-        return std::unexpected(mapped.error());
+    });
+    for (; done < domain_list_.size(); ++done) {
+        TRY(iommu::map(*domain_list_[done]->domain, iova, run.address(), run.bytes(), protection,
+                       task.faults()));
     }
+    unmap.dismiss();
     return {};
 }
 
-void Type1::unpin_all(Mapping& mapping) {
-    for (const mm::PhysicalRun& run : mapping.pins) {
-        kernel_.memory().unpin(run);
+void Type1::leave_to_drivers(std::uint64_t iova, VfioDma& dma) {
+    for (const auto& attached : domain_list_) {
+        iommu::unmap(*attached->domain, iova, dma.size);
     }
-    mapping.pins.clear();
-    mapping.mm->locked_vm().uncharge(std::exchange(mapping.locked_pages, 0));
+    dma.pins.clear();
+    dma.iommu_mapped = false;
+    dma.pfn_charge.recount(dma.pfn_list.size());
 }
 
-void Type1::leave_to_drivers(std::uint64_t iova, Mapping& mapping) {
-    for (const auto& attached : domains_) {
-        iommu::unmap(*attached->domain, iova, mapping.size);
-    }
-    unpin_all(mapping);
-    mapping.iommu_mapped = false;
-    mapping.locked_pages = mapping.pinned_by_drivers.size();
-    constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
-    [[maybe_unused]] const auto charged =
-        mapping.mm->locked_vm().charge(mapping.locked_pages, kNoLimit, true);
-}
-
-MappingTree::iterator Type1::remove(MappingTree::iterator at) {
-    Mapping& mapping = at->second;
-    if (mapping.iommu_mapped && mapping.size != 0) {
-        for (const auto& attached : domains_) {
-            iommu::unmap(*attached->domain, at->first, mapping.size);
+DmaList::iterator Type1::remove(DmaList::iterator at, DmaList::Removed& removed) {
+    VfioDma& dma = at->second;
+    if (dma.iommu_mapped && dma.size != 0) {
+        for (const auto& attached : domain_list_) {
+            iommu::unmap(*attached->domain, at->first, dma.size);
         }
     }
-    for (const auto& [iova, page] : mapping.pinned_by_drivers) {
-        kernel_.memory().unpin({page.address, page_size()});
+    dma.pins.clear();
+    dma.pfn_list.clear();
+    dma.pfn_charge.clear();
+    if (dma.vaddr_invalid) {
+        --vaddr_invalid_count_;
     }
-    unpin_all(mapping);
-    if (mapping.vaddr_invalid) {
-        --invalid_vaddrs_;
-    }
-    ++entries_left_;
-    return mappings_.erase(at);
+    ++dma_avail_;
+    return dma_list_.remove(at, removed);
 }
 
-void Type1::remove_all() {
-    for (auto at = mappings_.begin(); at != mappings_.end();) {
-        at = remove(at);
+void Type1::remove_all(DmaList::Removed& removed) {
+    for (auto at = dma_list_.begin(); at != dma_list_.end();) {
+        at = remove(at, removed);
     }
 }
 

@@ -4,7 +4,9 @@
 // through the user's mapping.
 
 #include <algorithm>
+#include <utility>
 
+#include "base/undo.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
@@ -18,12 +20,16 @@ constexpr Source kMostPages{"drivers/vfio/container.c: vfio_device_container_pin
 
 void Type1::register_device(DmaUser& device) {
     const Lock lock(mutex_);
-    devices_.push_back(&device);
+    device_list_.push_back(&device);
 }
 
 void Type1::unregister_device(DmaUser& device) {
     const Lock lock(mutex_);
-    std::erase(devices_, &device);
+    std::erase(device_list_, &device);
+    // An unmap may have begun to call it.
+    while (notifying_ != 0) {
+        idle_.wait(mutex_);
+    }
 }
 
 Result<> Type1::pin_pages(fs::Task&, std::uint64_t iova, std::uint32_t protection,
@@ -36,62 +42,57 @@ Result<> Type1::pin_pages(fs::Task&, std::uint64_t iova, std::uint32_t protectio
         return refuse(EACCES, "a container of version 1 lets no driver pin", kPinPages);
     }
     const Lock lock(mutex_);
-    if (invalid_vaddrs_ != 0) {
-        return refuse(EBUSY, "{} mappings have no valid user address", kPinPages, invalid_vaddrs_);
+    if (vaddr_invalid_count_ != 0) {
+        return refuse(EBUSY, "{} mappings have no valid user address", kPinPages,
+                      vaddr_invalid_count_);
     }
-    if (devices_.empty()) {
+    if (device_list_.empty()) {
         return refuse(EINVAL, "no device is told of unmaps", kPinPages);
     }
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-        const auto page = pin_page(iova + i * page_size(), protection);
-        if (!page) {
-            while (i-- != 0) {
-                unpin_page(iova + i * page_size());
-            }
-            return std::unexpected(page.error());
+    std::size_t done = 0;
+    Undo unpin([&] {
+        mutex_.assert_held();
+        for (std::size_t i = 0; i < done; ++i) {
+            unpin_page(iova + i * page_size());
         }
-        pages[i] = *page;
+    });
+    for (; done < pages.size(); ++done) {
+        pages[done] = TRY(pin_page(iova + done * page_size(), protection));
     }
+    unpin.dismiss();
     return {};
 }
 
 Result<mm::PhysAddr> Type1::pin_page(std::uint64_t iova, std::uint32_t protection) {
-    const auto found = mappings_.overlapping({iova, iova});
-    if (found == mappings_.end() || found->first + found->second.size - iova < page_size()) {
+    const auto found = dma_list_.overlapping({iova, iova});
+    if (found == dma_list_.end() || found->first + found->second.size - iova < page_size()) {
         return refuse(EINVAL, "no page is mapped at {:x}", kPinPages, iova);
     }
-    Mapping& mapping = found->second;
-    if ((protection & ~mapping.protection) != 0) {
+    VfioDma& dma = found->second;
+    if ((protection & ~dma.prot) != 0) {
         return refuse(EPERM, "{:x} is mapped with protection {:x}, not {:x}", kPinPages, iova,
-                      mapping.protection, protection);
+                      dma.prot, protection);
     }
-    const auto known = mapping.pinned_by_drivers.find(iova);
-    if (known != mapping.pinned_by_drivers.end()) {
-        ++known->second.count;
-        return known->second.address;
+    const auto known = dma.pfn_list.find(iova);
+    if (known != dma.pfn_list.end()) {
+        ++known->second.ref_count;
+        return known->second.pin.address();
     }
-    if (mapping.mm->exited()) {
+    if (dma.mm->exited()) {
         return refuse(ENODEV, "the process that mapped {:x} has gone", kPinPage, iova);
     }
-    const auto access =
-        (mapping.protection & iommu::kWrite) != 0 ? mm::Access::write : mm::Access::read;
-    const mm::PhysicalRun run =
-        TRY(mapping.mm->pin(mapping.vaddr + (iova - found->first), page_size(), access));
-    if (!mapping.iommu_mapped) {
-        const auto charged =
-            mapping.mm->locked_vm().charge(1, mapping.memlock_pages, mapping.lock_cap);
-        if (!charged) {
-            kernel_.memory().unpin(run);
-            return refuse(ENOMEM, "a page more would pass RLIMIT_MEMLOCK of {} pages", kPinPage,
-                          mapping.memlock_pages);
-        }
-        ++mapping.locked_pages;
+    const std::uint64_t offset = iova - found->first;
+    mm::Pin pin = TRY(mm::Pin::of(*dma.mm, dma.vaddr + offset, page_size(), dma.access()));
+    const mm::PhysAddr address = pin.address();
+    if (!dma.iommu_mapped && !dma.pfn_charge.add(1, dma.memlock_pages, dma.lock_cap)) {
+        return refuse(ENOMEM, "a page more would pass RLIMIT_MEMLOCK of {} pages", kPinPage,
+                      dma.memlock_pages);
     }
-    mapping.pinned_by_drivers.emplace(iova, PinnedPage{run.address, 1});
-    if (tracks_dirty_) {
-        mark_dirty(iova - found->first, page_size(), mapping);
+    dma.pfn_list.emplace(iova, VfioPfn{std::move(pin), 1});
+    if (dirty_page_tracking_) {
+        mark_dirty(dma, offset, page_size());
     }
-    return run.address;
+    return address;
 }
 
 void Type1::unpin_pages(std::uint64_t iova, std::uint64_t count) {
@@ -102,64 +103,85 @@ void Type1::unpin_pages(std::uint64_t iova, std::uint64_t count) {
 }
 
 void Type1::unpin_page(std::uint64_t iova) {
-    const auto found = mappings_.overlapping({iova, iova});
-    if (found == mappings_.end()) {
+    const auto found = dma_list_.overlapping({iova, iova});
+    if (found == dma_list_.end()) {
         return;
     }
-    Mapping& mapping = found->second;
-    const auto page = mapping.pinned_by_drivers.find(iova);
-    if (page == mapping.pinned_by_drivers.end() || --page->second.count != 0) {
-        return;
+    VfioDma& dma = found->second;
+    const auto pfn = dma.pfn_list.find(iova);
+    if (pfn != dma.pfn_list.end() && --pfn->second.ref_count == 0) {
+        drop_pfn(dma, pfn);
     }
-    kernel_.memory().unpin({page->second.address, page_size()});
-    mapping.pinned_by_drivers.erase(page);
-    if (!mapping.iommu_mapped) {
-        --mapping.locked_pages;
-        mapping.mm->locked_vm().uncharge(1);
+}
+
+void Type1::drop_pfn(VfioDma& dma, std::map<std::uint64_t, VfioPfn>::iterator pfn) {
+    dma.pfn_list.erase(pfn);
+    if (!dma.iommu_mapped) {
+        dma.pfn_charge.drop(1);
     }
 }
 
 Result<> Type1::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write) {
-    const Lock lock(mutex_);
-    if (invalid_vaddrs_ != 0) {
-        return refuse(EBUSY, "{} mappings have no valid user address", kDmaRw, invalid_vaddrs_);
-    }
     while (!data.empty()) {
-        const std::uint64_t moved = TRY(move(iova, data, write, task));
-        iova += moved;
-        data = data.subspan(moved);
+        // Neither the mapping nor its address space goes while copying_ counts this copy.
+        VfioDma* dma = nullptr;
+        std::uint64_t offset = 0;
+        {
+            const Lock lock(mutex_);
+            while (waiting_for_copies_ != 0) {
+                idle_.wait(mutex_);
+            }
+            const auto found = TRY(dma_to_copy(task, iova, write));
+            dma = &found->second;
+            offset = iova - found->first;
+            ++copying_;
+        }
+        const std::uint64_t bytes = std::min<std::uint64_t>(data.size(), dma->size - offset);
+        const Result<> copied = write ? dma->mm->copy_out(dma->vaddr + offset, data.data(), bytes)
+                                      : dma->mm->copy_in(data.data(), dma->vaddr + offset, bytes);
+        {
+            const Lock lock(mutex_);
+            if (copied && write && dirty_page_tracking_) {
+                mark_dirty(*dma, offset, bytes);
+            }
+            if (--copying_ == 0) {
+                idle_.notify_all();
+            }
+        }
+        TRY(copied);
+        iova += bytes;
+        data = data.subspan(bytes);
     }
     return {};
 }
 
-// Within one mapping.
-Result<std::uint64_t> Type1::move(std::uint64_t iova, std::span<std::byte> data, bool write,
-                                  fs::Task& task) {
-    const auto found = mappings_.overlapping({iova, iova});
-    if (found == mappings_.end()) {
+Result<DmaList::iterator> Type1::dma_to_copy(fs::Task& task, std::uint64_t iova, bool write) {
+    if (vaddr_invalid_count_ != 0) {
+        return refuse(EBUSY, "{} mappings have no valid user address", kDmaRw,
+                      vaddr_invalid_count_);
+    }
+    const auto found = dma_list_.overlapping({iova, iova});
+    if (found == dma_list_.end()) {
         return refuse(EINVAL, "nothing is mapped at {:x}", kDmaRw, iova);
     }
-    Mapping& mapping = found->second;
+    const VfioDma& dma = found->second;
     // A mapping that the device may only write cannot be used, not even for writing.
-    if ((write && (mapping.protection & iommu::kWrite) == 0) ||
-        (mapping.protection & iommu::kRead) == 0) {
-        return refuse(EPERM, "{:x} is mapped with protection {:x}", kDmaRw, iova,
-                      mapping.protection);
+    if ((write && (dma.prot & iommu::kWrite) == 0) || (dma.prot & iommu::kRead) == 0) {
+        return refuse(EPERM, "{:x} is mapped with protection {:x}", kDmaRw, iova, dma.prot);
     }
-    if (mapping.mm.get() != &task.mm()) {
+    if (dma.mm.get() != &task.mm()) {
         return refuse(EPERM, "{:x} was mapped by another process", kDmaRw, iova);
     }
-    const std::uint64_t offset = iova - found->first;
-    const std::uint64_t bytes = std::min<std::uint64_t>(data.size(), mapping.size - offset);
-    if (!write) {
-        TRY(mapping.mm->copy_in(data.data(), mapping.vaddr + offset, bytes));
-        return bytes;
+    return found;
+}
+
+void Type1::wait_until_copied() {
+    ++waiting_for_copies_;
+    while (copying_ != 0) {
+        idle_.wait(mutex_);
     }
-    TRY(mapping.mm->copy_out(mapping.vaddr + offset, data.data(), bytes));
-    if (tracks_dirty_) {
-        mark_dirty(offset, bytes, mapping);
-    }
-    return bytes;
+    --waiting_for_copies_;
+    idle_.notify_all();
 }
 
 }  // namespace kvmiommu::vfio

@@ -2,6 +2,8 @@
 //
 // VFIO_IOMMU_UNMAP_DMA in both versions.
 
+#include <utility>
+
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {
@@ -33,57 +35,66 @@ Result<std::int64_t> Type1::unmap_dma(fs::Block<uapi::vfio_iommu_type1_dma_unmap
         bitmap = TRY(unmap.user().offset<uapi::vfio_bitmap>(sizeof *unmap).read(unmap.task().mm()));
         TRY(check_bitmap(bitmap, unmap->size));
     }
-    std::uint64_t bytes = 0;
+    Unmapping unmapping{
+        .request = *unmap, .bitmap = bitmap, .bytes = 0, .pinned = {}, .copy = {}, .removed = {}};
     Range last_notified{0, 0};
-    for (int rounds = 0;; ++rounds) {
-        std::optional<Range> pinned;
+    int rounds = 0;
+    for (bool first = true;; first = false) {
         {
             const Lock lock(mutex_);
-            if (rounds == 0) {
-                TRY(check_unmap(*unmap, bitmap));
+            wait_for_copies();
+            if (first) {
+                TRY(check_unmap(*unmap));
             }
-            pinned = TRY(unmap_until_pinned(unmap.task(), *unmap, bitmap.data, bytes));
+            // Another thread may have stopped the tracking, or changed the page size, since.
+            if (get_dirty) {
+                TRY(check_unmap_bitmap(bitmap));
+            }
+            TRY(unmap_some(unmapping));
         }
-        if (!pinned) {
+        if (unmapping.copy) {
+            TRY(give_bitmap(unmap.task(), *unmapping.copy));
+        } else if (unmapping.pinned) {
+            rounds = *unmapping.pinned == last_notified ? rounds + 1 : 1;
+            last_notified = *unmapping.pinned;
+            notify_unmap(last_notified);
+            if (rounds == kMostRounds) {
+                take_from_drivers(last_notified);
+            }
+        } else {
             break;
         }
-        if (*pinned != last_notified) {
-            last_notified = *pinned;
-            rounds = 1;
-        }
-        notify_unmap(*pinned);
-        if (rounds == kMostRounds) {
-            take_from_drivers(*pinned);
-        }
     }
-    unmap->size = bytes;
+    unmap->size = unmapping.bytes;
     return 0;
 }
 
-Result<> Type1::check_unmap(const uapi::vfio_iommu_type1_dma_unmap& unmap,
-                            const uapi::vfio_bitmap& bitmap) {
+Result<> Type1::check_unmap(const uapi::vfio_iommu_type1_dma_unmap& unmap) {
     const bool all = (unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_ALL) != 0;
-    if ((unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_VADDR) != 0 && !emulated_groups_.empty()) {
+    if ((unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_VADDR) != 0 && !emulated_iommu_groups_.empty()) {
         return refuse(EBUSY, "{} groups without an IOMMU use the user addresses", kDoUnmap,
-                      emulated_groups_.size());
+                      emulated_iommu_groups_.size());
     }
-    if (!is_aligned(unmap.iova, granule())) {
+    if (!is_aligned(unmap.iova, pgsize())) {
         return refuse(EINVAL, "iova {:x} is not a multiple of {:x}", kDoUnmap, unmap.iova,
-                      granule());
+                      pgsize());
     }
     if (all) {
         if (unmap.iova != 0 || unmap.size != 0) {
             return refuse(EINVAL, "all is asked for, and iova {:x} with size {:x}", kDoUnmap,
                           unmap.iova, unmap.size);
         }
-    } else if (!is_aligned(unmap.size, granule()) || !Range::of(unmap.iova, unmap.size)) {
+    } else if (!is_aligned(unmap.size, pgsize()) || !Range::of(unmap.iova, unmap.size)) {
         return refuse(EINVAL, "{:x} bytes from {:x}: 0, not a multiple of {:x}, or past the end",
-                      kDoUnmap, unmap.size, unmap.iova, granule());
+                      kDoUnmap, unmap.size, unmap.iova, pgsize());
     }
-    if ((unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0 &&
-        (!tracks_dirty_ || bitmap.pgsize != granule())) {
+    return {};
+}
+
+Result<> Type1::check_unmap_bitmap(const uapi::vfio_bitmap& bitmap) {
+    if (!dirty_page_tracking_ || bitmap.pgsize != pgsize()) {
         return refuse(EINVAL, "a bitmap of pages of {:x} bytes; tracked: {}, pages of {:x}",
-                      kDoUnmap, bitmap.pgsize, tracks_dirty_, granule());
+                      kDoUnmap, bitmap.pgsize, dirty_page_tracking_, pgsize());
     }
     return {};
 }
@@ -99,10 +110,11 @@ std::uint64_t Type1::end_of(const uapi::vfio_iommu_type1_dma_unmap& unmap) const
     return end;
 }
 
-Result<std::optional<Range>> Type1::unmap_until_pinned(
-    fs::Task& task, const uapi::vfio_iommu_type1_dma_unmap& unmap, std::uint64_t user_bitmap,
-    std::uint64_t& bytes) {
+Result<> Type1::unmap_some(Unmapping& unmapping) {
+    const uapi::vfio_iommu_type1_dma_unmap& unmap = unmapping.request;
     const std::uint64_t iova = unmap.iova;
+    const auto given = std::exchange(unmapping.copy, std::nullopt);
+    unmapping.pinned.reset();
     if (v2_ && (unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_ALL) == 0 &&
         cuts_a_mapping(iova, unmap.size)) {
         return refuse(EINVAL, "{:x} bytes from {:x} would cut a mapping", kDoUnmap, unmap.size,
@@ -110,83 +122,88 @@ Result<std::optional<Range>> Type1::unmap_until_pinned(
     }
     const std::uint64_t end = end_of(unmap);
     if ((unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
-        TRY(invalidate_vaddrs(iova, end, bytes));
-        return std::nullopt;
+        return invalidate_vaddrs(iova, end, unmapping.bytes);
     }
-    for (auto at = mappings_.first_behind(iova); at != mappings_.end() && at->first < end;) {
-        Mapping& mapping = at->second;
+    const bool get_dirty = (unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0;
+    for (auto at = dma_list_.first_behind(iova); at != dma_list_.end() && at->first < end;) {
+        VfioDma& dma = at->second;
         if (!v2_ && iova > at->first) {
             break;
         }
-        if (!mapping.pinned_by_drivers.empty()) {
-            return Range{at->first, at->first + mapping.size - 1};
+        if (!dma.pfn_list.empty()) {
+            unmapping.pinned = Range{at->first, at->first + dma.size - 1};
+            break;
         }
-        if ((unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0) {
-            TRY(give_dirty_bitmap(task, at->first, mapping, iova, user_bitmap));
+        if (get_dirty && (!given || unchanged(*given) != &dma)) {
+            unmapping.copy = copy_bitmap(at->first, dma, iova, unmapping.bitmap.data);
+            if (given && given->iova == at->first) {
+                unmapping.copy->leftover = given->leftover;
+            }
+            break;
         }
-        bytes += mapping.size;
-        at = remove(at);
+        unmapping.bytes += dma.size;
+        at = remove(at, unmapping.removed);
     }
-    return std::nullopt;
+    return {};
 }
 
 void Type1::notify_unmap(Range iovas) {
     std::vector<DmaUser*> devices;
     {
         const Lock lock(mutex_);
-        devices = devices_;
+        devices = device_list_;
+        ++notifying_;
     }
     for (DmaUser* const device : devices) {
         device->dma_unmap(iovas.start, iovas.size());
     }
+    const Lock lock(mutex_);
+    --notifying_;
+    idle_.notify_all();
 }
 
-// A device that does not give up its pages however often it is asked is a bug of its driver, for
+// A device that does not unpin its pages however often it is asked is a bug of its driver, for
 // which the kernel stops; here its pages are taken.
 void Type1::take_from_drivers(Range iovas) {
     const Lock lock(mutex_);
-    const auto found = mappings_.overlapping(iovas);
-    if (found == mappings_.end()) {
+    const auto found = dma_list_.overlapping(iovas);
+    if (found == dma_list_.end()) {
         return;
     }
-    while (!found->second.pinned_by_drivers.empty()) {
-        const auto& [iova, page] = *found->second.pinned_by_drivers.begin();
-        for (std::uint32_t count = page.count; count != 0; --count) {
-            unpin_page(iova);
-        }
+    VfioDma& dma = found->second;
+    while (!dma.pfn_list.empty()) {
+        drop_pfn(dma, dma.pfn_list.begin());
     }
 }
 
 // Does a mapping go on before or behind the range?
 bool Type1::cuts_a_mapping(std::uint64_t iova, std::uint64_t size) {
-    const auto first = mappings_.overlapping({iova, iova});
-    if (first != mappings_.end() && first->first != iova) {
+    const auto first = dma_list_.overlapping({iova, iova});
+    if (first != dma_list_.end() && first->first != iova) {
         return true;
     }
     const std::uint64_t last_byte = iova + size - 1;
-    const auto last = mappings_.overlapping({last_byte, last_byte});
-    return last != mappings_.end() && last->first != last_byte &&
+    const auto last = dma_list_.overlapping({last_byte, last_byte});
+    return last != dma_list_.end() && last->first != last_byte &&
            last->first + last->second.size != iova + size;
 }
 
-// All or nothing: meeting one that is invalid already makes the others valid again.
+// All or nothing.
 Result<> Type1::invalidate_vaddrs(std::uint64_t iova, std::uint64_t end, std::uint64_t& bytes) {
-    const auto first = mappings_.first_behind(iova);
-    auto at = first;
-    for (; at != mappings_.end() && at->first < end; ++at) {
-        if (!v2_ && iova > at->first) {
+    const auto first = dma_list_.first_behind(iova);
+    auto last = first;  // not included
+    for (; last != dma_list_.end() && last->first < end; ++last) {
+        if (!v2_ && iova > last->first) {
             break;
         }
-        if (at->second.vaddr_invalid) {
-            for (auto back = first; back != at; ++back) {
-                back->second.vaddr_invalid = false;
-                --invalid_vaddrs_;
-            }
+        if (last->second.vaddr_invalid) {
             return refuse(EINVAL, "the address of the mapping at {:x} is invalid already", kDoUnmap,
-                          at->first);
+                          last->first);
         }
+    }
+    for (auto at = first; at != last; ++at) {
         at->second.vaddr_invalid = true;
-        ++invalid_vaddrs_;
+        ++vaddr_invalid_count_;
         bytes += at->second.size;
     }
     return {};

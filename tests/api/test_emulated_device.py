@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -252,6 +253,70 @@ def test_an_iommu_joins_and_leaves(
     assert system.total_pins == 2
     probe.run(UNPIN, IOVA, PAGE)
     assert process.status("VmLck") == 4
+
+
+def test_a_group_that_is_refused_changes_no_charge(
+    system: System, probe: Probe, container: Container, process: Process, buffer: int
+) -> None:
+    container.map_dma(IOVA, buffer, 8 * PAGE)
+    container.map_dma(IOVA + 8 * PAGE, 0x1000, PAGE)  # not looked at while no IOMMU is there
+    probe.run(PIN, IOVA, 2 * PAGE)
+    with Group(process, 1) as hardware, pytest.raises(OSError, match="cannot be pinned") as refused:
+        hardware.set_container(container)
+    assert refused.value.errno == errno.EFAULT
+    assert (system.total_pins, process.status("VmLck")) == (2, 8)
+    probe.run(UNPIN, IOVA, PAGE)
+    assert (system.total_pins, process.status("VmLck")) == (1, 4)
+
+
+def test_dirty_pages_when_the_page_size_changes() -> None:
+    board = machine.load("virt-smmuv3").text()
+    text = board.replace(
+        'page_sizes = ["4K", "16K", "64K", "2M", "32M", "512M", "1G"]',
+        'page_sizes = ["64K", "512M"]',
+    )
+    assert text != board
+    description = machine.parse(text + f'\n[[emulated]]\nname = "{NAME}"\ngroup = 40\n')
+    functions = description.groups()
+    number = next(n for n, f in functions.items() if {one.driver for one in f} == {"vfio-pci"})
+    with System(description) as system:
+        process = system.process()
+        container = Container(process)
+        soft, hardware = Group(process, 40), Group(process, number)
+        soft.set_container(container)
+        container.set_iommu()
+        hardware.set_container(container)
+        size = 64 << 20
+        container.map_dma(1 << 30, process.mmap(size, 3, 0x22, align=1 << 16), size)
+        container.start_dirty_pages()
+        hardware.unset_container()
+        # Its devices may have written anything; then nobody is left who writes.
+        assert len(container.dirty_bitmap(1 << 30, size)) == size // PAGE
+        assert container.dirty_bitmap(1 << 30, size) == []
+
+
+def test_threads_that_pin_and_unmap_leave_no_pin(
+    system: System, probe: Probe, container: Container, process: Process, buffer: int
+) -> None:
+    probe.run(UNPIN, IOVA, 8 * PAGE)  # so that the registers say where
+    command = struct.pack("<I", PIN)
+    start = threading.Barrier(3)
+
+    def pin() -> None:
+        start.wait()
+        for _ in range(300):
+            probe.device.write(0, 0x18, command)
+
+    threads = [threading.Thread(target=pin) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    for _ in range(300):
+        container.map_dma(IOVA, buffer, 8 * PAGE)
+        assert container.unmap_all() == 8 * PAGE
+    for thread in threads:
+        thread.join()
+    assert (probe.pinned, system.total_pins, process.status("VmLck")) == (0, 0, 0)
 
 
 def test_closing_gives_everything_back(

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+//
+// What one owner has pinned: runs of pages by their index, and the pages that are charged for them.
+// A contiguous gigabyte is one run, and costs what a page costs.
+
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/range.h"
+#include "mm/charge.h"
+#include "mm/pin.h"
+
+namespace kvmiommu::mm {
+
+/// Move-only. An index is what the owner counts bytes by: an offset, a user address. Destroyed, it
+/// unpins and uncharges all; the account must outlive it. It takes no lock: the owner's guards it.
+class Pins {
+  public:
+    Pins() = default;
+    /// Charged to `account`.
+    explicit Pins(LockedMemory& account) : charge_(account) {}
+    Pins(Pins&& other) noexcept
+        : memory_(other.memory_),
+          charge_(std::move(other.charge_)),
+          runs_(std::exchange(other.runs_, {})) {}
+    Pins& operator=(Pins&& other) noexcept;
+    ~Pins() { clear(); }
+
+    bool empty() const { return runs_.empty(); }
+    /// Runs that are held.
+    std::uint64_t runs() const { return runs_.size(); }
+    /// What is charged for them. Not each page need be: the owner knows which are charged already.
+    Charge& charge() { return charge_; }
+    const Charge& charge() const { return charge_; }
+
+    /// Takes over a pin, at an index behind all others, and charges `pages` pages for it.
+    /// ENOMEM they would pass `limit_pages`, and not `exempt`; the pin has gone then
+    Result<PinnedRun> extend(std::uint64_t index, Pin pin, std::uint64_t pages,
+                             std::uint64_t limit_pages, bool exempt);
+    /// The same with nothing charged.
+    PinnedRun extend(std::uint64_t index, Pin pin);
+    /// Unpins what lies in `range` of indices, page aligned, and returns how many bytes that were.
+    /// The charge stays as it is.
+    std::uint64_t drop(Range range);
+    /// Unpins and uncharges all.
+    void clear();
+
+    /// Where the byte at an index is for a device; nothing: it is not pinned.
+    std::optional<PhysAddr> find(std::uint64_t index) const {
+        const auto run = std::lower_bound(
+            runs_.begin(), runs_.end(), index,
+            [](const Entry& entry, std::uint64_t wanted) { return entry.last < wanted; });
+        if (run == runs_.end()) {
+            return std::nullopt;
+        }
+        const std::uint64_t from_end = run->last - index;
+        if (from_end >= run->run.bytes()) {
+            return std::nullopt;
+        }
+        return run->run.address() + (run->run.bytes() - 1 - from_end);
+    }
+    /// Calls `visit(index, run)`, which returns a Result<>, for each run in order, until one is
+    /// refused: that is returned.
+    template <class Visit>
+    Result<> each(Visit&& visit) const {
+        for (const Entry& entry : runs_) {
+            TRY(visit(entry.last - (entry.run.bytes() - 1), entry.run));
+        }
+        return {};
+    }
+
+  private:
+    struct Entry {
+        std::uint64_t last;  // index of the last byte
+        PinnedRun run;
+
+        std::uint64_t start() const { return last - (run.bytes() - 1); }
+    };
+
+    PhysicalMemory* memory_ = nullptr;
+    Charge charge_;
+    std::vector<Entry> runs_;  // ascending, disjoint
+};
+
+}  // namespace kvmiommu::mm
