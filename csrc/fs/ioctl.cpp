@@ -38,7 +38,10 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
         at += step;
     }
     std::memset(call.block, 0, shape.size);
-    return mm.copy_in(call.block, call.argument, known);
+    TRY(mm.copy_in(call.block, call.argument, known));
+    // Another thread may have written another size meanwhile: this one was checked.
+    std::memcpy(call.block, &given, sizeof given);
+    return {};
 }
 
 }  // namespace

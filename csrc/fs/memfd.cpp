@@ -40,22 +40,27 @@ Result<std::int64_t> MemFd::write(Task& task, UserBuffer from) {
     return moved;
 }
 
-// Both move what they can: a fault is an answer only when nothing was moved before it. Both hold
-// the pages as a mapping does, so that a file that is cut short meanwhile keeps them.
+void MemFd::resize(std::uint64_t bytes) {
+    const Lock lock(inode_mutex_);
+    pages_->resize(bytes);
+}
+
+// Both move what they can: a fault counts only when nothing was moved before it.
 Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offset) {
-    const Ref<mm::Shmem> pages = pages_;
     const std::uint64_t page_size = task.kernel().page_size();
-    const std::uint64_t size = pages->size();
+    const std::uint64_t size = pages_->size();
     const std::uint64_t bytes = offset >= size ? 0 : std::min(to.bytes, size - offset);
     std::uint64_t moved = 0;
     while (moved < bytes) {
         const std::uint64_t within = (offset + moved) % page_size;
         const std::uint64_t step = piece(to.address + moved, within, bytes - moved, page_size);
-        const auto run = pages->frames(offset + moved - within, page_size);
+        const auto page = pages_->frames(offset + moved - within, page_size);
+        if (!page && page.error().error() == EFAULT) {
+            break;  // The file has been cut meanwhile.
+        }
         const auto copied =
-            !run ? Result<>(std::unexpected(run.error()))
-                 : task.mm().copy_out(to.address + moved,
-                                      task.kernel().memory().direct(run->slot) + within, step);
+            !page ? Result<>(std::unexpected(page.error()))
+                  : task.mm().copy_out(to.address + moved, page->data() + within, step);
         if (!copied) {
             if (moved != 0) {
                 break;
@@ -68,35 +73,30 @@ Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offse
 }
 
 Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t offset) {
-    const Ref<mm::Shmem> pages = pages_;
     const std::uint64_t bytes = from.bytes;
     const std::uint64_t page_size = task.kernel().page_size();
+    const Lock lock(inode_mutex_);
     std::uint64_t moved = 0;
     while (moved < bytes) {
         const std::uint64_t at = offset + moved;
         const std::uint64_t within = at % page_size;
         const std::uint64_t step = piece(from.address + moved, within, bytes - moved, page_size);
-        const std::uint64_t size = pages->size();
-        if (at + step > size) {
-            pages->resize(at + step);
-        }
-        const auto run = pages->frames(at - within, page_size);
+        const auto page = pages_->page_to_write(at - within);
         const auto copied =
-            !run ? Result<>(std::unexpected(run.error()))
-                 : task.mm().copy_in(task.kernel().memory().direct(run->slot) + within,
-                                     from.address + moved, step);
+            !page ? Result<>(std::unexpected(page.error()))
+                  : task.mm().copy_in(page->data() + within, from.address + moved, step);
         if (!copied) {
-            if (at + step > size) {
-                pages->resize(size);
-            }
+            // A page past the end that got no byte goes again.
+            pages_->resize(pages_->size());
             if (moved != 0) {
                 break;
             }
-            if (!run) {
+            if (!page) {
                 return refuse(ENOSPC, "no memory for the page at {:x}", kWrite, at - within);
             }
             return std::unexpected(copied.error());
         }
+        pages_->extend(at + step);
         moved += step;
     }
     return static_cast<std::int64_t>(moved);

@@ -212,15 +212,14 @@ Result<std::int64_t> do_poll(Task& task, int fd, std::uint32_t events) {
     return (*file)->poll() & (events | POLLERR | POLLHUP);
 }
 
-Result<FileMapping> map_file(Task& task, int fd, const FileMapRequest& request) {
-    const Ref<File> file = TRY(task.files().get(fd));
-    if (request.shared && (request.protection & PROT_WRITE) != 0 && !file->writable()) {
-        return refuse(EACCES, "descriptor {} is not open for writing", kMmap, fd);
+Result<FileMapping> map_file(Task& task, File& file, const FileMapRequest& request) {
+    if (request.shared && (request.protection & PROT_WRITE) != 0 && !file.writable()) {
+        return refuse(EACCES, "the file is not open for writing", kMmap);
     }
-    if (!file->readable()) {
-        return refuse(EACCES, "descriptor {} is not open for reading", kMmap, fd);
+    if (!file.readable()) {
+        return refuse(EACCES, "the file is not open for reading", kMmap);
     }
-    return file->mmap(task, request);
+    return file.mmap(task, request);
 }
 
 Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
@@ -232,8 +231,9 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
                       page_size);
     }
     const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
+    Ref<File> file;  // looked up once: another thread may close the descriptor, or open it anew
     if (!anonymous) {
-        TRY(task.files().get(fd));
+        file = TRY(task.files().get(fd));
         if ((flags & MAP_HUGETLB) != 0) {
             return refuse(EINVAL, "MAP_HUGETLB and a file without huge pages", kMmap);
         }
@@ -259,8 +259,7 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
         request.fixed = address;
     }
     if (!anonymous) {
-        const std::uint64_t longest = TRY(task.files().get(fd))
-        ->longest();
+        const std::uint64_t longest = file->longest();
         if (offset > longest || request.length > longest - offset) {
             return refuse(EOVERFLOW, "offset {:x} and {:x} bytes pass the longest file", kMmap,
                           offset, length);
@@ -277,10 +276,10 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
     }
     if (!anonymous) {
         const FileMapping mapping =
-            TRY(map_file(task, fd, {request.length, offset, request.protection, shared}));
+            TRY(map_file(task, *file, {request.length, offset, request.protection, shared}));
         request.backing = mapping.backing;
         request.offset = mapping.offset;
-        if (shared && !TRY(task.files().get(fd))->writable()) {
+        if (shared && !file->writable()) {
             request.most_protection = PROT_READ | PROT_EXEC;
         }
     } else if (shared) {

@@ -132,7 +132,7 @@ Result<> System::add_model(pci::Function& function, const PciDescription& descri
             "to drive",
             kSource, functions_.size() - 1);
     }
-    function.hardware->plug(*function.dma, kernel_.memory());
+    TRY(function.hardware->plug(*function.dma, kernel_.memory()));
     pci::set_up(function, description.bars, next_bar_, next_io_);
     return {};
 }

@@ -54,21 +54,24 @@ class AddressSpace : public RefCounted {
     /// Has the last task left?
     virtual bool exited() const = 0;
 
-    /// The context of the machine's architecture, which is made when somebody first asks for it.
+    /// The context of the machine's architecture, which is made when somebody first asks for it;
+    /// null when there is one of another kind.
     template <class Context>
-    Context& context() EXCLUDES(context_mutex_) {
+    Context* context() EXCLUDES(context_mutex_) {
+        static constexpr char kKind = 0;  // its address is the kind
         const Lock lock(context_mutex_);
         if (!context_) {
             context_ = std::make_unique<Context>(memory_);
+            context_kind_ = &kKind;
         }
-        return static_cast<Context&>(*context_);
+        return context_kind_ == &kKind ? static_cast<Context*>(context_.get()) : nullptr;
     }
 
     /// Once nobody can ask for it any more: what it still holds goes.
     void drop_context() EXCLUDES(context_mutex_) {
         std::unique_ptr<MmContext> gone;
         const Lock lock(context_mutex_);
-        gone.swap(context_);
+        gone.swap(context_);  // destroyed without the lock
     }
 
     PhysicalMemory& memory() { return memory_; }
@@ -88,6 +91,7 @@ class AddressSpace : public RefCounted {
     LockedMemory pinned_vm_;
     Mutex context_mutex_;
     std::unique_ptr<MmContext> context_ GUARDED_BY(context_mutex_);
+    const void* context_kind_ GUARDED_BY(context_mutex_) = nullptr;
 };
 
 }  // namespace kvmiommu::mm

@@ -10,20 +10,21 @@
 #include <span>
 
 #include "base/base.h"
+#include "mm/held_frames.h"
 #include "mm/physical_memory.h"
 
 namespace kvmiommu::mm {
 
-/// Pages that mappings share. A mapping holds a reference, so they live while they are mapped,
-/// whatever happens to the file that they came from.
+/// Pages that mappings share. A mapping holds a reference to it, and one to each frame that it
+/// shows.
 class Backing : public RefCounted {
   public:
     /// The frames behind page offset `offset` (bytes, a multiple of the machine's page size), in
-    /// the longest run up to `bytes`. Refused where there is no page: past the end of the file.
-    /// The access that asked is then answered with SIGBUS, a copy with EFAULT.
+    /// the longest run up to `bytes`. EFAULT where there is no page, past the end of the file: the
+    /// access that asked is a SIGBUS then, a copy EFAULT. ENOMEM no frames.
     ///
-    /// The frames stay what they are as long as a mapping may show them.
-    virtual Result<SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) = 0;
+    /// The file may be cut meanwhile: only the references that are returned keep the frames.
+    virtual Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) = 0;
 
     /// Has the page at this offset registers, where frames() has nothing to show? Loads and stores
     /// of the process then come to the two below, without a lock; the bytes lie in one page. False:

@@ -3,40 +3,34 @@
 #include "mm/device_memory.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace kvmiommu::mm {
 
 namespace {
 constexpr Source kSource{"kvmiommu: mm/device_memory.h"};
-}
+// In frames: pages of 64 KiB lie on 64 KiB.
+constexpr std::uint64_t kAlignment = 16;
+}  // namespace
 
-DeviceMemory::DeviceMemory(PhysicalMemory& memory, std::uint64_t bytes) : memory_(memory) {
-    const auto run = memory.allocate(align_up(bytes, kFrameSize) >> kFrameShift, 16);
-    if (!run) {
-        std::abort();  // A machine whose devices have more memory than itself.
+Result<DeviceMemory> DeviceMemory::create(PhysicalMemory& memory, std::uint64_t bytes) {
+    if (bytes == 0 || bytes > memory.bytes()) {
+        return refuse(ENOMEM, "a device with {:x} bytes of memory in a machine with {:x}", kSource,
+                      bytes, memory.bytes());
     }
-    run_ = *run;
+    const SlotRun run =
+        TRY(memory.allocate(align_up(bytes, kFrameSize) >> kFrameShift, kAlignment));
+    return DeviceMemory(memory, HeldFrames(memory, run));
 }
 
-DeviceMemory::~DeviceMemory() {
-    if (run_.count != 0) {
-        memory_.put(run_);
-    }
-}
-
-std::span<std::byte> DeviceMemory::bytes() {
-    return {memory_.direct(run_.slot), run_.count << kFrameShift};
-}
-
-Result<SlotRun> DeviceMemory::frames(std::uint64_t offset, std::uint64_t bytes) const {
+Result<HeldFrames> DeviceMemory::frames(std::uint64_t offset, std::uint64_t bytes) const {
     const std::uint64_t first = offset >> kFrameShift;
-    if (first >= run_.count) {
+    if (first >= held_.count()) {
         return refuse(EFAULT, "offset {:x} is past the end of {} frames of device memory", kSource,
-                      offset, run_.count);
+                      offset, held_.count());
     }
-    return SlotRun{run_.slot + first,
-                   std::min(run_.count - first, align_up(bytes, kFrameSize) >> kFrameShift)};
+    const std::uint64_t wanted = std::min(bytes, held_.bytes() - (first << kFrameShift));
+    return HeldFrames::get(*memory_,
+                           {held_.slot() + first, align_up(wanted, kFrameSize) >> kFrameShift});
 }
 
 }  // namespace kvmiommu::mm

@@ -12,26 +12,27 @@
 #include <utility>
 
 #include "base/base.h"
+#include "mm/held_frames.h"
 #include "mm/physical_memory.h"
 
 namespace kvmiommu::mm {
 
 class DeviceMemory {
   public:
-    /// Zeroed memory of `bytes`, rounded up to frames. RAM that is out is the machine's fault.
-    DeviceMemory(PhysicalMemory& memory, std::uint64_t bytes);
-    ~DeviceMemory();
-    DeviceMemory(DeviceMemory&& other) noexcept
-        : memory_(other.memory_), run_(std::exchange(other.run_, SlotRun{0, 0})) {}
-    DeviceMemory& operator=(DeviceMemory&&) = delete;
+    /// Zeroed memory of `bytes`, rounded up to frames. ENOMEM: the machine has less RAM than that
+    /// in one piece.
+    static Result<DeviceMemory> create(PhysicalMemory& memory, std::uint64_t bytes);
 
-    std::span<std::byte> bytes();
+    std::span<std::byte> bytes() { return {held_.data(), held_.bytes()}; }
     /// The frames from `offset` on, at most `bytes` of them. EFAULT past the end.
-    Result<SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) const;
+    Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) const;
 
   private:
-    PhysicalMemory& memory_;
-    SlotRun run_;
+    DeviceMemory(PhysicalMemory& memory, HeldFrames held)
+        : memory_(&memory), held_(std::move(held)) {}
+
+    PhysicalMemory* memory_;
+    HeldFrames held_;
 };
 
 }  // namespace kvmiommu::mm

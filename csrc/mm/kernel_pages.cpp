@@ -35,15 +35,16 @@ Result<std::byte*> KernelPages::make_page(std::uint64_t index) {
     return memory_.direct(run.slot);
 }
 
-Result<SlotRun> KernelPages::frames(std::uint64_t offset, std::uint64_t bytes) {
+Result<HeldFrames> KernelPages::frames(std::uint64_t offset, std::uint64_t bytes) {
     const std::uint64_t index = offset / page_size_;
     if (index >= count_) {
         return refuse(EFAULT, "offset {:x} is past the end of {} pages", kSource, offset, count_);
     }
     TRY(make_page(index));
     const std::uint64_t into = offset % page_size_;
-    return SlotRun{slots_[index].load(std::memory_order_relaxed) - 1 + (into >> kFrameShift),
-                   std::min(bytes, page_size_ - into) >> kFrameShift};
+    return HeldFrames::get(
+        memory_, {slots_[index].load(std::memory_order_relaxed) - 1 + (into >> kFrameShift),
+                  std::min(bytes, page_size_ - into) >> kFrameShift});
 }
 
 }  // namespace kvmiommu::mm

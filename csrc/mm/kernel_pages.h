@@ -30,7 +30,7 @@ class KernelPages : public Backing {
     /// The same, made if need be. ENOMEM.
     Result<std::byte*> make_page(std::uint64_t index) EXCLUDES(mutex_);
 
-    Result<SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) override EXCLUDES(mutex_);
+    Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) override EXCLUDES(mutex_);
 
   private:
     PhysicalMemory& memory_;

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <iterator>
 
-#include "mm/host_memory.h"
 #include "mm/owned_address_space.h"
 
 namespace kvmiommu::mm {
@@ -34,25 +33,18 @@ bool allows_pin(int protection, Access access) {
 
 }  // namespace
 
-View::~View() {
-    if (base_ != nullptr) {
-        munmap(base_, mapped_);
-    }
-    for (const SlotRun& run : held_) {
-        memory_.put(run);
-    }
-}
-
-Result<SlotRun> OwnedAddressSpace::slots(const Area& area, std::uint64_t start, std::uint64_t at,
-                                         std::uint64_t bytes) {
-    const std::uint64_t where = area.where_at(at - start);
+Result<HeldFrames> OwnedAddressSpace::backing_frames(const Area& area, std::uint64_t start,
+                                                     std::uint64_t at, std::uint64_t bytes) {
     if (area.ended) {
         return refuse(EFAULT, "{:x} lies past the end of the file", kFault, at);
     }
-    if (area.backing) {
-        return area.backing->frames(where, bytes);
+    HeldFrames frames = TRY(area.backing->frames(area.where_at(at - start), bytes));
+    // A page with less than a page of memory has none to show.
+    frames.trim(align_down(frames.count(), page_size() >> kFrameShift));
+    if (frames.count() == 0) {
+        return refuse(EFAULT, "the page at {:x} is not all memory", kFault, at);
     }
-    return SlotRun{where, bytes >> kFrameShift};
+    return frames;
 }
 
 // Visits host memory under [address, address + bytes) piece by piece, as far as it allows access.
@@ -74,12 +66,20 @@ OwnedAddressSpace::Reach OwnedAddressSpace::walk(By by, std::uint64_t address, s
         const std::uint64_t page = align_down(at, page_size());
         const std::uint64_t left = std::min(bytes - done, area.last - at + 1);
         const std::uint64_t wanted = align_up(at - page + left, page_size());
-        const auto run = slots(area, start, page, wanted);
-        if (!run) {
-            return {done, Signal::bus};
+        HeldFrames held;
+        SlotRun run;
+        if (!area.backing) [[likely]] {
+            run = {area.where_at(page - start), wanted >> kFrameShift};
+        } else {
+            auto frames = backing_frames(area, start, page, wanted);
+            if (!frames) {
+                return {done, Signal::bus};
+            }
+            held = *std::move(frames);
+            run = held.run();
         }
-        const std::uint64_t step = std::min(left, (run->count << kFrameShift) - (at - page));
-        visit(memory().direct(run->slot) + (at - page), step, *run);
+        const std::uint64_t step = std::min(left, (run.count << kFrameShift) - (at - page));
+        visit(memory().direct(run.slot) + (at - page), step, run);
         done += step;
     }
     return {done, Signal::none};
@@ -199,6 +199,7 @@ Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t 
     assert(bytes != 0 && is_aligned(address | bytes, page_size()));
     const Lock lock(mutex_);
     PhysicalRun whole{0, 0};
+    std::vector<HeldFrames> held;  // until they are pinned
     std::uint64_t at = address;
     while (at - address < bytes) {
         const auto after = areas_.upper_bound(at);
@@ -210,12 +211,17 @@ Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t 
             (area.backing && !area.backing->pinnable())) {
             break;
         }
-        const auto run =
-            slots(area, start, at, std::min(area.last - at + 1, bytes - (at - address)));
-        if (!run) {
-            break;
+        const std::uint64_t wanted = std::min(area.last - at + 1, bytes - (at - address));
+        SlotRun run{area.where_at(at - start), wanted >> kFrameShift};
+        if (area.backing) {
+            auto frames = backing_frames(area, start, at, wanted);
+            if (!frames) {
+                break;
+            }
+            run = frames->run();
+            held.push_back(*std::move(frames));
         }
-        const PhysicalRun piece = memory().physical(*run);
+        const PhysicalRun piece = memory().physical(run);
         if (whole.bytes != 0 && whole.address + whole.bytes != piece.address) {
             break;
         }
@@ -238,34 +244,31 @@ Result<std::unique_ptr<View>> OwnedAddressSpace::view(std::uint64_t address, std
     if (bytes == 0) {
         return refuse(EINVAL, "a view of no bytes", kView);
     }
-    std::unique_ptr<View> view(new View(memory()));
+    std::unique_ptr<View> view(new View);
     const Lock lock(mutex_);
-    std::vector<SlotRun> runs;
     const Reach reach = walk(By::process, address, bytes, Access::read,
-                             [&](std::byte*, std::uint64_t, SlotRun run) { runs.push_back(run); });
+                             [&](std::byte*, std::uint64_t, SlotRun run) {
+                                 view->held_.push_back(HeldFrames::get(memory(), run));
+                             });
     if (reach.signal != Signal::none) {
         return refuse(EFAULT, "the process cannot read {:x}", kView, address + reach.bytes);
     }
     std::uint64_t total = 0;
-    for (const SlotRun& run : runs) {
-        memory().get(run);
-        view->held_.push_back(run);
-        total += run.count << kFrameShift;
+    for (const HeldFrames& frames : view->held_) {
+        total += frames.bytes();
     }
-    void* const base =
-        mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
-        return refuse(ENOMEM, "the host has no room for {:x} bytes of addresses", kView, total);
-    }
-    view->base_ = static_cast<std::byte*>(base);
-    view->mapped_ = total;
-    view->data_ = view->base_ + address % page_size();
+    view->mapping_ = TRY(HostMapping::reserve(total));
+    TRY(view->charge_.grow(view->held_.size()));
+    std::byte* const base = view->mapping_.base();
+    view->data_ = base + address % page_size();
     view->bytes_ = bytes;
-    std::uint64_t at = reinterpret_cast<std::uint64_t>(base);
-    for (const SlotRun& run : runs) {
-        host_map(at, run.count << kFrameShift, PROT_READ | PROT_WRITE, MAP_SHARED, memory().file(),
-                 run.slot << kFrameShift);
-        at += run.count << kFrameShift;
+    auto at = reinterpret_cast<std::uint64_t>(base);
+    for (const HeldFrames& frames : view->held_) {
+        if (!host_show(at, frames.bytes(), PROT_READ | PROT_WRITE, memory().file(),
+                       frames.slot() << kFrameShift)) {
+            return refuse(ENOMEM, "the host has no room for more mappings", kView);
+        }
+        at += frames.bytes();
     }
     return view;
 }

@@ -6,11 +6,10 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <iterator>
-
-#include "mm/host_memory.h"
 
 namespace kvmiommu::mm {
 
@@ -21,23 +20,17 @@ constexpr Source kMunmap{"mm/mmap.c: do_vmi_munmap"};
 constexpr Source kMprotect{"mm/mprotect.c: do_mprotect_pkey"};
 
 constexpr std::uint64_t kHugeAlignment = 2 << 20;
-// sysctl_max_map_count. Linux's is 65530; the host counts what all address spaces of this program
-// have against that, with two of its own for each of ours.
+// sysctl_max_map_count. Linux's is 65530; that of the host is for the whole program.
 constexpr std::size_t kMostAreas = 16384;
 constexpr int kProtSem = 8;  // PROT_SEM: known to mprotect(), and without effect
 // Nothing of this process lies directly behind a mapping, so that a walk off its end is seen.
 constexpr std::uint64_t kGap = 64 << 10;
 
-// PROT_WRITE and PROT_EXEC let a process read too, as on every machine that is modelled.
-bool allows_reading(int protection) {
-    return protection != PROT_NONE;
-}
-
 }  // namespace
 
 OwnedAddressSpace::OwnedAddressSpace(Census& census, PhysicalMemory& memory,
                                      std::uint64_t page_size)
-    : AddressSpace(census, memory, page_size) {
+    : AddressSpace(census, memory, page_size), shown_(memory) {
     assert(memory.fragment() == 0 || memory.fragment() >= page_size);
 }
 
@@ -49,7 +42,18 @@ void OwnedAddressSpace::exit() {
     std::vector<Ref<Backing>> gone;
     const Lock lock(mutex_);
     exited_ = true;
-    remove({0, ~std::uint64_t{0}}, By::emulator, gone);
+    for (auto& [address, reservation] : reservations_) {
+        const Range range{address, reservation.last};
+        if (reservation.host.unmap()) {
+            shown_.forget(range);
+        } else {
+            shown_.hide_whole(range);
+        }
+    }
+    reservations_.clear();
+    for (auto at = areas_.begin(); at != areas_.end();) {
+        at = erase(at, gone);
+    }
 }
 
 Result<> OwnedAddressSpace::room_for_areas(std::size_t more) const {
@@ -90,14 +94,9 @@ OwnedAddressSpace::Areas::const_iterator OwnedAddressSpace::across(std::uint64_t
 Result<std::uint64_t> OwnedAddressSpace::reserve(std::uint64_t length, std::uint64_t alignment,
                                                  bool kept) {
     const std::uint64_t bytes = length + alignment + kGap;
-    void* const base =
-        mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) {
-        return refuse(ENOMEM, "the host has no room for {:x} bytes of addresses", kMmap, bytes);
-    }
-    const std::uint64_t address = align_up(reinterpret_cast<std::uint64_t>(base), alignment);
-    reservations_.emplace(
-        address, Reservation{static_cast<std::byte*>(base), bytes, address + length - 1, 0, kept});
+    HostMapping host = TRY(HostMapping::reserve(bytes));
+    const std::uint64_t address = align_up(reinterpret_cast<std::uint64_t>(host.base()), alignment);
+    reservations_.emplace(address, Reservation{std::move(host), address + length - 1, 0, kept});
     return address;
 }
 
@@ -119,15 +118,8 @@ void OwnedAddressSpace::count_unmapped(std::uint64_t address, std::uint64_t byte
     const auto found = std::prev(reservations_.upper_bound(address));
     found->second.mapped -= bytes;
     if (found->second.mapped == 0) {
-        munmap(found->second.base, found->second.bytes);
         reservations_.erase(found);
     }
-}
-
-void OwnedAddressSpace::show(std::uint64_t address, SlotRun run, int protection) {
-    const int readable = allows_reading(protection) ? PROT_READ : PROT_NONE;
-    host_map(address, run.count << kFrameShift, readable | (protection & PROT_WRITE), MAP_SHARED,
-             memory().file(), run.slot << kFrameShift);
 }
 
 Result<std::uint64_t> OwnedAddressSpace::map(const MapRequest& request) {
@@ -184,15 +176,20 @@ Result<std::uint64_t> OwnedAddressSpace::map(const MapRequest& request) {
     // Counted before what lay there is removed, so that the reservation stays.
     count_mapped(address, length);
     if (request.fixed) {
-        remove(range, By::process, gone);
+        if (const auto removed = remove(range, gone); !removed) {
+            count_unmapped(address, length);
+            return std::unexpected(removed.error());
+        }
     }
     const Result<> mapped = !request.backing
                                 ? map_anonymous(range, request.protection, request.kept)
                             : request.shared ? map_shared(range, request)
                                              : copy_backing(range, request);
     if (!mapped) {
-        const std::uint64_t never_mapped = length - remove(range, By::emulator, gone);
-        count_unmapped(address, never_mapped);
+        const std::uint64_t never_mapped = length - remove_whole(range, gone);
+        if (never_mapped != 0) {
+            count_unmapped(address, never_mapped);
+        }
         return std::unexpected(mapped.error());
     }
     return address;
@@ -207,56 +204,57 @@ Result<> OwnedAddressSpace::map_anonymous(Range range, int protection, bool kept
         }
         const SlotRun run = TRY(memory().allocate_up_to(wanted, granule));
         const std::uint64_t bytes = run.count << kFrameShift;
+        TRY(shown_.show(at, HeldFrames(memory(), run), protection));
         areas_.emplace(at, Area{at + bytes - 1, protection, 7, nullptr, run.slot, kept});
-        show(at, run, protection);
         at += bytes;
     }
     return {};
 }
 
 Result<> OwnedAddressSpace::map_shared(Range range, const MapRequest& request) {
+    const Area area{range.last, request.protection, request.most_protection, request.backing,
+                    request.offset};
     // Past the end of the file there is nothing to show: the process gets SIGBUS there.
     for (std::uint64_t at = range.start; at <= range.last;) {
-        const auto run =
-            request.backing->frames(request.offset + (at - range.start), range.last - at + 1);
-        if (!run) {
-            if (run.error().error() == ENOMEM) {
-                // No area stands for what is already shown.
-                host_map(range.start, range.size(), PROT_NONE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-                return std::unexpected(run.error());
-            }
+        auto frames = backing_frames(area, range.start, at, range.last - at + 1);
+        if (!frames && frames.error().error() != ENOMEM) {
             break;
         }
-        show(at, *run, request.protection);
-        at += run->count << kFrameShift;
+        const std::uint64_t bytes = frames ? frames->bytes() : 0;
+        const Result<> shown = frames ? shown_.show(at, *std::move(frames), request.protection)
+                                      : Result<>(std::unexpected(frames.error()));
+        if (!shown) {
+            // No area stands for what is already shown.
+            shown_.hide_whole(range);
+            return shown;
+        }
+        at += bytes;
     }
-    areas_.emplace(range.start, Area{range.last, request.protection, request.most_protection,
-                                     request.backing, request.offset});
+    areas_.emplace(range.start, area);
     return {};
 }
 
 // Whether a private mapping shows what is written to the file later is unspecified (POSIX,
 // mmap()): here it does not.
 Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request) {
+    const Area whole{range.last, request.protection, 7, request.backing, request.offset};
     std::uint64_t at = range.start;
     while (at <= range.last) {
-        const auto run =
-            request.backing->frames(request.offset + (at - range.start), range.last - at + 1);
-        if (!run) {
-            if (run.error().error() == ENOMEM) {
-                return std::unexpected(run.error());
+        const auto frames = backing_frames(whole, range.start, at, range.last - at + 1);
+        if (!frames) {
+            if (frames.error().error() == ENOMEM) {
+                return std::unexpected(frames.error());
             }
             break;
         }
-        const std::uint64_t bytes = run->count << kFrameShift;
+        const std::uint64_t bytes = frames->bytes();
         TRY(map_anonymous({at, at + bytes - 1}, request.protection, false));
         for (std::uint64_t copied = 0; copied < bytes;) {
             const auto area = std::prev(areas_.upper_bound(at + copied));
             const std::uint64_t step =
                 std::min(area->second.last, at + bytes - 1) - (at + copied) + 1;
             std::memcpy(memory().direct(area->second.where_at(at + copied - area->first)),
-                        memory().direct(run->slot) + copied, step);
+                        frames->data() + copied, step);
             copied += step;
         }
         at += bytes;
@@ -283,30 +281,53 @@ void OwnedAddressSpace::split(std::uint64_t address) {
     areas_.emplace_hint(after, address, std::move(upper));
 }
 
-std::uint64_t OwnedAddressSpace::remove(Range range, By by, std::vector<Ref<Backing>>& gone) {
-    split(range.start);
-    if (range.last != ~std::uint64_t{0}) {
-        split(range.last + 1);
+OwnedAddressSpace::Areas::iterator OwnedAddressSpace::erase(Areas::iterator area,
+                                                            std::vector<Ref<Backing>>& gone) {
+    if (area->second.backing) {
+        gone.push_back(std::move(area->second.backing));
     }
-    std::uint64_t removed = 0;
-    auto at = areas_.lower_bound(range.start);
-    while (at != areas_.end() && at->first <= range.last) {
-        const std::uint64_t start = at->first;
-        Area& area = at->second;
-        if (area.kept && by == By::process) {
-            ++at;
+    return areas_.erase(area);
+}
+
+Result<> OwnedAddressSpace::remove(Range range, std::vector<Ref<Backing>>& gone) {
+    // What follows each other lies within addresses that were reserved at once.
+    std::vector<Range> parts;
+    auto first = areas_.upper_bound(range.start);
+    if (first != areas_.begin()) {
+        --first;
+    }
+    for (auto at = first; at != areas_.end() && at->first <= range.last; ++at) {
+        const auto part = Range{at->first, at->second.last}.intersection(range);
+        if (!part || at->second.kept) {
             continue;
         }
-        const std::uint64_t bytes = area.last - start + 1;
-        host_map(start, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (!area.backing) {
-            memory().put({area.where, bytes >> kFrameShift});
+        if (!parts.empty() && parts.back().last + 1 == part->start) {
+            parts.back().last = part->last;
         } else {
-            gone.push_back(std::move(area.backing));
+            parts.push_back(*part);
         }
-        at = areas_.erase(at);
-        count_unmapped(start, bytes);
-        removed += bytes;
+    }
+    TRY(shown_.hide(parts));
+    for (const Range& part : parts) {
+        split(part.start);
+        split(part.last + 1);
+        for (auto at = areas_.find(part.start); at != areas_.end() && at->first <= part.last;) {
+            at = erase(at, gone);
+        }
+        count_unmapped(part.start, part.size());
+    }
+    return {};
+}
+
+std::uint64_t OwnedAddressSpace::remove_whole(Range range, std::vector<Ref<Backing>>& gone) {
+    std::uint64_t removed = 0;
+    for (auto at = areas_.lower_bound(range.start);
+         at != areas_.end() && at->first <= range.last;) {
+        const Range area{at->first, at->second.last};
+        shown_.hide_whole(area);
+        at = erase(at, gone);
+        count_unmapped(area.start, area.size());
+        removed += area.size();
     }
     return removed;
 }
@@ -323,15 +344,14 @@ Result<> OwnedAddressSpace::unmap(std::uint64_t address, std::uint64_t length) {
     if (cut != areas_.end() && cut == across(address + length)) {
         TRY(room_for_areas(1));
     }
-    remove({address, address + length - 1}, By::process, gone);
-    return {};
+    return remove({address, address + length - 1}, gone);
 }
 
 void OwnedAddressSpace::unmap_kept(std::uint64_t address, std::uint64_t length) {
     std::vector<Ref<Backing>> gone;
     const Lock lock(mutex_);
     if (!exited_) {
-        remove({address, address + align_up(length, page_size()) - 1}, By::emulator, gone);
+        remove_whole({address, address + align_up(length, page_size()) - 1}, gone);
     }
 }
 
@@ -355,35 +375,36 @@ Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length,
     const Lock lock(mutex_);
     TRY(room_for_areas((across(range->start) != areas_.end() ? 1 : 0) +
                        (across(range->last + 1) != areas_.end() ? 1 : 0)));
-    split(range->start);
-    if (range->last != ~std::uint64_t{0}) {
-        split(range->last + 1);
-    }
+    std::vector<ShownFrames::Change> changes;
+    Result<> ended;
     std::uint64_t next = range->start;
-    for (auto at = areas_.lower_bound(range->start);
-         at != areas_.end() && at->first <= range->last && at->first == next && !at->second.kept;
-         ++at) {
-        Area& area = at->second;
-        if ((protection & ~area.most_protection) != 0) {
-            return refuse(EACCES, "protection {:x} is more than the file was opened for", kMprotect,
-                          protection);
-        }
-        area.protection = protection;
-        // Where a file has ended the host shows nothing, and must not begin to.
-        for (std::uint64_t page = at->first; page <= area.last;) {
-            const auto run = slots(area, at->first, page, area.last - page + 1);
-            if (!run) {
-                break;
+    auto at = areas_.upper_bound(next);
+    if (at != areas_.begin()) {
+        --at;
+    }
+    for (; next <= range->last && ended; ++at) {
+        const auto part = at == areas_.end()
+                              ? std::nullopt
+                              : Range{at->first, at->second.last}.intersection(*range);
+        if (part && part->start == next && !at->second.kept) {
+            if ((protection & ~at->second.most_protection) != 0) {
+                ended = refuse(EACCES, "protection {:x} is more than the file was opened for",
+                               kMprotect, protection);
+            } else {
+                changes.push_back({*part, at->second.protection, protection});
+                next = part->last + 1;
             }
-            show(page, *run, protection);
-            page += run->count << kFrameShift;
+        } else {
+            ended = refuse(ENOMEM, "nothing is mapped at {:x}", kMprotect, next);
         }
-        next = area.last + 1;
     }
-    if (next <= range->last) {
-        return refuse(ENOMEM, "nothing is mapped at {:x}", kMprotect, next);
+    TRY(shown_.protect(changes));
+    for (const ShownFrames::Change& change : changes) {
+        split(change.range.start);
+        split(change.range.last + 1);
+        areas_.find(change.range.start)->second.protection = protection;
     }
-    return {};
+    return ended;
 }
 
 std::uint64_t OwnedAddressSpace::mapped_bytes() const {

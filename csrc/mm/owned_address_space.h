@@ -19,6 +19,8 @@
 
 #include "mm/address_space.h"
 #include "mm/backing.h"
+#include "mm/host_mappings.h"
+#include "mm/shown_frames.h"
 
 namespace kvmiommu::mm {
 
@@ -43,7 +45,6 @@ struct MapRequest {
 /// process unmaps.
 class View {
   public:
-    ~View();
     View(const View&) = delete;
     View& operator=(const View&) = delete;
     std::byte* data() const { return data_; }
@@ -51,14 +52,13 @@ class View {
 
   private:
     friend class OwnedAddressSpace;
-    explicit View(PhysicalMemory& memory) : memory_(memory) {}
+    View() = default;
 
-    PhysicalMemory& memory_;
-    std::byte* base_ = nullptr;  // of the host's mapping
-    std::uint64_t mapped_ = 0;
+    std::vector<HeldFrames> held_;
+    HostMapping mapping_;
+    HostCharge charge_;  // for the runs in it
     std::byte* data_ = nullptr;
     std::uint64_t bytes_ = 0;
-    std::vector<SlotRun> held_;
 };
 
 class OwnedAddressSpace final : public AddressSpace {
@@ -68,15 +68,16 @@ class OwnedAddressSpace final : public AddressSpace {
     ~OwnedAddressSpace() override;
 
     /// mmap(): the address. EINVAL length 0 or an offset that is not page aligned, EOVERFLOW
-    /// offset + length wraps, ENOMEM no memory, no addresses, or too long. (mm/mmap.c: do_mmap)
+    /// offset + length wraps, ENOMEM no memory, no addresses, too long, or too many mappings for a
+    /// process or for the host. (mm/mmap.c: do_mmap)
     Result<std::uint64_t> map(const MapRequest& request) EXCLUDES(mutex_);
-    /// munmap(): EINVAL address not page aligned, length 0, past the end of user addresses. Holes
-    /// are no error.
+    /// munmap(): EINVAL address not page aligned, length 0, past the end of user addresses; ENOMEM
+    /// a mapping would be cut into more than there can be. Holes are no error.
     Result<> unmap(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
     /// Unmaps what was mapped as kept.
     void unmap_kept(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
     /// mprotect(): EINVAL as above; EACCES for what a file was not opened for, ENOMEM when it meets
-    /// a hole, both with what lies before it changed.
+    /// a hole, both with what lies before it changed; ENOMEM too many mappings.
     Result<> protect(std::uint64_t address, std::uint64_t length, int protection) EXCLUDES(mutex_);
 
     Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) override EXCLUDES(mutex_);
@@ -94,14 +95,14 @@ class OwnedAddressSpace final : public AddressSpace {
     Signal poke(std::uint64_t to, const void* from, std::uint64_t bytes) EXCLUDES(mutex_);
 
     /// The memory under [address, address + bytes) as one piece of host memory. EFAULT when the
-    /// process could not read it, EINVAL for no bytes.
+    /// process could not read it, EINVAL for no bytes, ENOMEM the host has no room.
     Result<std::unique_ptr<View>> view(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
 
     /// Bytes that the process has mapped now.
     std::uint64_t mapped_bytes() const EXCLUDES(mutex_);
 
   private:
-    // vm_area_struct. Private memory is frames that the area owns, in one run of slots.
+    // vm_area_struct. Private memory is one run of slots, all of it shown.
     struct Area {
         std::uint64_t last;
         int protection;
@@ -118,8 +119,7 @@ class OwnedAddressSpace final : public AddressSpace {
     using Areas = std::map<std::uint64_t, Area>;
     // Host addresses kept for one mmap() and the gap behind it, until the last page is unmapped.
     struct Reservation {
-        std::byte* base;  // of the host's mapping
-        std::uint64_t bytes;
+        HostMapping host;
         std::uint64_t last;  // user address
         std::uint64_t mapped;
         bool kept;
@@ -143,13 +143,17 @@ class OwnedAddressSpace final : public AddressSpace {
     Result<> map_anonymous(Range range, int protection, bool kept) REQUIRES(mutex_);
     Result<> map_shared(Range range, const MapRequest& request) REQUIRES(mutex_);
     Result<> copy_backing(Range range, const MapRequest& request) REQUIRES(mutex_);
-    void show(std::uint64_t address, SlotRun run, int protection) REQUIRES(mutex_);
     void split(std::uint64_t address) REQUIRES(mutex_);
-    // Unmaps; the backings are let go by the caller, without the lock. Answers the bytes unmapped.
-    // What is kept goes only for the emulator.
-    std::uint64_t remove(Range range, By by, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
-    Result<SlotRun> slots(const Area& area, std::uint64_t start, std::uint64_t at,
-                          std::uint64_t bytes) REQUIRES(mutex_);
+    // Unmaps what is not kept; the backings are dropped by the caller, without the lock. ENOMEM:
+    // nothing has changed.
+    Result<> remove(Range range, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
+    // The same for areas that lie wholly within the range, kept or not: it cannot fail. Returns the
+    // bytes unmapped.
+    std::uint64_t remove_whole(Range range, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
+    Areas::iterator erase(Areas::iterator area, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
+    // The pages of a file that an area shows at `at`, whole pages of this address space.
+    Result<HeldFrames> backing_frames(const Area& area, std::uint64_t start, std::uint64_t at,
+                                      std::uint64_t bytes);
     // Registers that an access of the process meets: where in which backing, and how far.
     struct Trap {
         Ref<Backing> backing;
@@ -163,6 +167,7 @@ class OwnedAddressSpace final : public AddressSpace {
 
     mutable Mutex mutex_;
     Areas areas_ GUARDED_BY(mutex_);
+    ShownFrames shown_ GUARDED_BY(mutex_);
     std::map<std::uint64_t, Reservation> reservations_ GUARDED_BY(mutex_);
     bool exited_ GUARDED_BY(mutex_) = false;
 };

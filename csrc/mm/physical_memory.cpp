@@ -67,30 +67,23 @@ Result<std::unique_ptr<PhysicalMemory>> PhysicalMemory::create(std::uint64_t byt
                       "the RAM of {:x} bytes",
                       kSource, fragment, bytes);
     }
-    const int file = memfd_create("kvmiommu-ram", MFD_CLOEXEC);
-    if (file < 0) {
+    HostFile file(memfd_create("kvmiommu-ram", MFD_CLOEXEC));
+    if (file.get() < 0) {
         return refuse(errno, "the host gives no file for the machine's RAM", kSource);
     }
-    if (ftruncate(file, static_cast<off_t>(bytes)) < 0) {
-        const int error = errno;
-        close(file);
-        return refuse(error, "the host gives no room for RAM of {:x} bytes", kSource, bytes);
+    if (ftruncate(file.get(), static_cast<off_t>(bytes)) < 0) {
+        return refuse(errno, "the host gives no room for RAM of {:x} bytes", kSource, bytes);
     }
-    void* const direct =
-        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
-    if (direct == MAP_FAILED) {
-        const int error = errno;
-        close(file);
-        return refuse(error, "the host maps no RAM of {:x} bytes", kSource, bytes);
-    }
+    HostMapping mapping = TRY(HostMapping::of_file(file, bytes));
     return std::unique_ptr<PhysicalMemory>(new PhysicalMemory(
-        file, static_cast<std::byte*>(direct), bytes >> kFrameShift, fragment, start));
+        std::move(file), std::move(mapping), bytes >> kFrameShift, fragment, start));
 }
 
-PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames,
+PhysicalMemory::PhysicalMemory(HostFile file, HostMapping mapping, std::uint64_t frames,
                                std::uint64_t fragment, PhysAddr start)
-    : file_(file),
-      direct_(direct),
+    : file_(std::move(file)),
+      mapping_(std::move(mapping)),
+      direct_(mapping_.base()),
       frames_(frames),
       start_(start),
       fragment_(fragment),
@@ -105,11 +98,6 @@ PhysicalMemory::PhysicalMemory(int file, std::byte* direct, std::uint64_t frames
         inverse_stride_ = fragments_ == 1 ? 0 : inverse(stride_, fragments_);
         inverse_shift_ = (fragments_ - 1) * inverse_stride_ % fragments_;
     }
-}
-
-PhysicalMemory::~PhysicalMemory() {
-    munmap(direct_, bytes());
-    close(file_);
 }
 
 std::uint64_t PhysicalMemory::label_of(std::uint64_t slot) const {
@@ -231,8 +219,8 @@ void PhysicalMemory::clear(std::uint64_t slot, std::uint64_t count) {
     const std::uint64_t offset = slot << kFrameShift;
     const std::uint64_t size = count << kFrameShift;
     if (count > kClearByWriting &&
-        fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                  static_cast<off_t>(size)) == 0) {
+        fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  static_cast<off_t>(offset), static_cast<off_t>(size)) == 0) {
         return;
     }
     std::memset(direct_ + offset, 0, size);

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "mm/frame_pool.h"
+#include "mm/host_mappings.h"
 
 namespace kvmiommu::mm {
 
@@ -123,7 +124,6 @@ class PhysicalMemory {
     static Result<std::unique_ptr<PhysicalMemory>> create(std::uint64_t bytes,
                                                           std::uint64_t fragment,
                                                           PhysAddr start = kRamStart);
-    ~PhysicalMemory();
     PhysicalMemory(const PhysicalMemory&) = delete;
     PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
@@ -143,7 +143,7 @@ class PhysicalMemory {
     /// Drops a reference of each frame; those without reference and pin are free again.
     void put(SlotRun run) EXCLUDES(mutex_);
 
-    int file() const { return file_; }
+    int file() const { return file_.get(); }
     std::byte* direct(std::uint64_t slot) { return direct_ + (slot << kFrameShift); }
     /// What a device sees of a run of slots from its start on, as far as it is contiguous.
     PhysicalRun physical(SlotRun run) const;
@@ -192,7 +192,7 @@ class PhysicalMemory {
     std::uint64_t total_pins() const EXCLUDES(mutex_);
 
   private:
-    PhysicalMemory(int file, std::byte* direct, std::uint64_t frames, std::uint64_t fragment,
+    PhysicalMemory(HostFile file, HostMapping mapping, std::uint64_t frames, std::uint64_t fragment,
                    PhysAddr start);
 
     std::uint64_t slot_of(PhysAddr address) const;
@@ -215,8 +215,9 @@ class PhysicalMemory {
     friend class FrameMap;
     void clear(std::uint64_t slot, std::uint64_t count);
 
-    const int file_;
-    std::byte* const direct_;
+    const HostFile file_;
+    const HostMapping mapping_;
+    std::byte* const direct_;  // where that is
     const std::uint64_t frames_;
     const PhysAddr start_;
     const std::uint64_t fragment_;  // bytes; 0: labels are slots

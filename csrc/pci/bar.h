@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/bits.h"
 #include "base/range.h"
 
 namespace kvmiommu::pci {
@@ -18,13 +19,16 @@ struct Bar {
     Kind kind = Kind::memory;
     bool prefetchable = false;
     bool wide = false;  // 64 bits: takes the next one's register, too
-    /// Stretches of whole pages that are plain memory, the same for the model and for whoever maps
-    /// them. Every other page is trapped: each access is a call of the model.
+    /// Stretches that are plain memory, the same for the model and for whoever maps them. All else
+    /// is trapped: each access is a call of the model.
     std::vector<Range> memory;
 
-    bool is_memory(std::uint64_t offset) const {
+    /// Is the page of `page_size` bytes that `offset` lies in all memory, so that it can be mapped?
+    /// Any other page is trapped as a whole.
+    bool is_memory(std::uint64_t offset, std::uint64_t page_size) const {
+        const std::uint64_t start = align_down(offset, page_size);
         for (const Range& range : memory) {
-            if (range.contains(offset)) {
+            if (range.contains(Range{start, start + page_size - 1})) {
                 return true;
             }
         }

@@ -28,14 +28,16 @@ void DeviceModel::add_bar(unsigned index, Bar bar) {
     bars_[index] = std::move(bar);
 }
 
-void DeviceModel::plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory) {
+Result<> DeviceModel::plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory) {
     dma_ = &dma;
     for (unsigned index = 0; index < kBars; ++index) {
         for (const Range& range : bars_[index].memory) {
-            stretches_.push_back({index, range, mm::DeviceMemory(memory, range.size())});
+            stretches_.push_back(
+                { index, range, TRY(mm::DeviceMemory::create(memory, range.size())) });
         }
     }
     plugged();
+    return {};
 }
 
 DeviceModel::Stretch* DeviceModel::stretch(unsigned bar, std::uint64_t offset) {
@@ -53,11 +55,12 @@ std::span<std::byte> DeviceModel::memory(unsigned bar, std::uint64_t offset, std
     return found->memory.bytes().subspan(offset - found->range.start, bytes);
 }
 
-Result<mm::SlotRun> DeviceModel::frames(unsigned bar, std::uint64_t offset, std::uint64_t bytes) {
+Result<mm::HeldFrames> DeviceModel::frames(unsigned bar, std::uint64_t offset, std::uint64_t bytes,
+                                           std::uint64_t page_size) {
     Stretch* const found = stretch(bar, offset);
-    if (found == nullptr) {
-        return refuse(EFAULT, "offset {:x} of BAR {} has registers, not memory", kSource, offset,
-                      bar);
+    if (found == nullptr || !bars_[bar].is_memory(offset, page_size)) {
+        return refuse(EFAULT, "the page at offset {:x} of BAR {} has registers, not memory alone",
+                      kSource, offset, bar);
     }
     return found->memory.frames(offset - found->range.start, bytes);
 }

@@ -39,13 +39,15 @@ class DeviceModel {
     /// Everything but configuration space becomes as at power-on; the line is let go first.
     void reset();
 
-    /// Connects it to its machine. Once, before anything else.
-    void plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory);
+    /// Connects it to its machine. Once, before anything else. ENOMEM: the machine has less RAM
+    /// than the device has memory.
+    Result<> plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory);
     /// The host's bytes under [offset, offset + bytes) of a BAR; empty when they are not all plain
     /// memory of one stretch.
     std::span<std::byte> memory(unsigned bar, std::uint64_t offset, std::uint64_t bytes);
-    /// The frames of a page of plain memory, for mappings. EFAULT: it is trapped.
-    Result<mm::SlotRun> frames(unsigned bar, std::uint64_t offset, std::uint64_t bytes);
+    /// The frames of pages of plain memory, for mappings. EFAULT: the page at `offset` is trapped.
+    Result<mm::HeldFrames> frames(unsigned bar, std::uint64_t offset, std::uint64_t bytes,
+                                  std::uint64_t page_size);
 
     /// DMA by the device. EFAULT, recorded, where it cannot reach memory: no bus master, blocked,
     /// not mapped, not permitted.

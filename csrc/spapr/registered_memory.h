@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -79,7 +80,12 @@ class MemoryRegion final : public RefCounted {
 class RegisteredMemory final : public mm::MmContext {
   public:
     explicit RegisteredMemory(mm::PhysicalMemory&) {}
-    static RegisteredMemory& of(mm::AddressSpace& mm) { return mm.context<RegisteredMemory>(); }
+    /// That of an address space of a POWER machine, which has no context of another kind.
+    static RegisteredMemory& of(mm::AddressSpace& mm) {
+        RegisteredMemory* const memory = mm.context<RegisteredMemory>();
+        assert(memory != nullptr);
+        return *memory;
+    }
 
     /// The region that is exactly this, with one more user; or null. (mm_iommu_get)
     Ref<MemoryRegion> get(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);

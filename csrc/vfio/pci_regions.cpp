@@ -163,9 +163,10 @@ Result<fs::FileMapping> PciRegions::map(fs::Task& task, Ref<fs::File> file,
         return refuse(EINVAL, "{:x} bytes from {:x} of region {}, which has {:x}", kMmap,
                       request.length, offset, index, size);
     }
-    return fs::FileMapping{make<BarMapping>(task.kernel().census(), *this, *function_.hardware,
-                                            static_cast<std::uint32_t>(index), std::move(file)),
-                           offset};
+    return fs::FileMapping{
+        make<BarMapping>(task.kernel().census(), *this, *function_.hardware,
+                         static_cast<std::uint32_t>(index), page_size, std::move(file)),
+        offset};
 }
 
 bool BarMapping::load(std::uint64_t offset, std::span<std::byte> to) {

@@ -61,16 +61,20 @@ class PciRegions {
 class BarMapping final : public mm::Backing {
   public:
     BarMapping(Census& census, PciRegions& regions, pci::DeviceModel& model, std::uint32_t index,
-               Ref<fs::File> file)
-        : Backing(census, "vfio-pci BAR"), regions_(regions), model_(model), index_(index) {
+               std::uint64_t page_size, Ref<fs::File> file)
+        : Backing(census, "vfio-pci BAR"),
+          regions_(regions),
+          model_(model),
+          index_(index),
+          page_size_(page_size) {
         file_ = std::move(file);
     }
 
-    Result<mm::SlotRun> frames(std::uint64_t offset, std::uint64_t bytes) override {
-        return model_.frames(index_, offset, bytes);
+    Result<mm::HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) override {
+        return model_.frames(index_, offset, bytes, page_size_);
     }
     bool trapped(std::uint64_t offset) const override {
-        return !model_.bars()[index_].is_memory(offset);
+        return !model_.bars()[index_].is_memory(offset, page_size_);
     }
     bool load(std::uint64_t offset, std::span<std::byte> to) override;
     bool store(std::uint64_t offset, std::span<const std::byte> from) override;
@@ -80,6 +84,7 @@ class BarMapping final : public mm::Backing {
     PciRegions& regions_;
     pci::DeviceModel& model_;
     const std::uint32_t index_;
+    const std::uint64_t page_size_;
     Ref<fs::File> file_{"a mapping of a BAR"};  // vm_file: the device stays open
 };
 

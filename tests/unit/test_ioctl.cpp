@@ -259,6 +259,35 @@ TEST_CASE("iommufd: what an older caller does not give is zero") {
     CHECK(tester.file->iommufd_seen.later == 3);
 }
 
+// A process that writes another size into its struct as soon as it has been read.
+class Hasty final : public mm::AddressSpace {
+  public:
+    explicit Hasty(Machine& machine) : AddressSpace(machine.census(), machine.memory(), 4096) {}
+    Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) override {
+        std::memcpy(to, reinterpret_cast<const std::byte*>(&thing_) + from, bytes);
+        thing_.size = 4096;
+        return {};
+    }
+    Result<> copy_out(std::uint64_t, const void*, std::uint64_t) override { return {}; }
+    Result<mm::PhysicalRun> pin(std::uint64_t, std::uint64_t, mm::Access) override {
+        return refuse(EFAULT, "nothing is pinned", kSource);
+    }
+    void exit() override {}
+    bool exited() const override { return false; }
+
+  private:
+    IommufdThing thing_{sizeof(IommufdThing), 0, 7, 0};
+};
+
+TEST_CASE("iommufd: the size that was checked is the one that is seen") {
+    Machine machine;
+    const Ref<Tiny> file = make<Tiny>(machine.kernel);
+    Task task(machine.kernel, make<Hasty>(machine));
+    CHECK(outcome(file->ioctl(task, kIommufd.number(uapi::Abi::generic), 0)) == "ok");
+    CHECK(file->iommufd_seen.size == sizeof(IommufdThing));
+    CHECK(file->iommufd_seen.word == 7);
+}
+
 TEST_CASE("iommufd: what a newer caller gives must be zero") {
     for (std::uint32_t size = 25; size < 400; size += 41) {
         CAPTURE(size);

@@ -116,6 +116,19 @@ TEST_CASE("a file that RAM cannot hold is ENOSPC, after what it can") {
     CHECK(memory.file->size() == offset);
 }
 
+TEST_CASE("a write that fails past the end leaves neither a byte nor a page") {
+    Memory memory;
+    memory.pwrite("kvmiommu", 0);
+    const std::uint64_t border = memory.process.border(4096);
+    const std::uint64_t used = memory.machine.memory().used_frames();
+    CHECK(outcome(memory.file->pwrite(memory.process.task, {border, 8}, 9 * 4096)) == "EFAULT");
+    CHECK(memory.file->size() == 8);
+    CHECK(memory.machine.memory().used_frames() == used);
+    CHECK(outcome(memory.file->pwrite(memory.process.task, {border, 8}, 4)) == "EFAULT");
+    CHECK(memory.file->size() == 8);
+    CHECK(memory.pread(8, 0) == "kvmiommu");
+}
+
 TEST_CASE("a file and its mapping are one") {
     Memory memory;
     memory.pwrite("kvmiommu", 4096);

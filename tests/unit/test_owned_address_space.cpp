@@ -762,5 +762,315 @@ TEST_CASE("mappings that are split, filled and protected in any order are pages"
     }
 }
 
+// Lets all machines of this program have no more than `more` mappings of the host's beyond those
+// that they have.
+class FewMappings {
+  public:
+    explicit FewMappings(std::uint64_t more) : before_(all().set_limit(all().charged() + more)) {}
+    ~FewMappings() { all().set_limit(before_); }
+    static HostMappings& all() { return HostMappings::of_program(); }
+
+  private:
+    const std::uint64_t before_;
+};
+
+TEST_CASE("at the limit of the host's mappings nothing is cut, and all else goes on") {
+    Machine machine;
+    Process process(machine);
+    const std::uint64_t at = process.map(16 * 4096);
+    process.store(at + 8192, 5);
+    const Ref<Shmem> file = make<Shmem>(machine.census(), machine.memory(), 4096, 16384);
+    {
+        const FewMappings none(0);
+        CHECK(outcome(process.mm->unmap(at + 4096, 4096)) == "ENOMEM");
+        CHECK(outcome(process.mm->protect(at + 4096, 4096, kRead)) == "ENOMEM");
+        CHECK(outcome(process.mm->map(over(at + 4096, 4096))) == "ENOMEM");
+        CHECK(outcome(process.mm->map(shared_file(file, 16384))) == "ENOMEM");
+        CHECK(outcome(process.mm->map(private_file(file, 16384))) == "ENOMEM");
+        CHECK(outcome(process.mm->view(at, 8)) == "ENOMEM");
+        CHECK(outcome(PhysicalMemory::create(1 << 20, 0)) == "ENOMEM");
+        CHECK(process.load(at + 8192) == 5);
+        CHECK(process.mm->mapped_bytes() == 16 * 4096);
+        CHECK(outcome(process.mm->protect(at, 16 * 4096, kRead)) == "ok");
+        CHECK(process.store_signal(at + 4096) == Signal::segv);
+    }
+    {
+        const FewMappings one(1);
+        CHECK(outcome(process.mm->unmap(at + 4096, 4096)) == "ENOMEM");
+        CHECK(outcome(process.mm->unmap(at, 4096)) == "ok");
+        CHECK(outcome(process.mm->unmap(at + 4096, 4096)) == "ok");
+    }
+    CHECK(process.load(at + 8192) == 5);
+    const FewMappings none(0);
+    process.mm->exit();
+    CHECK(machine.memory().used_frames() == 0);
+}
+
+TEST_CASE("what a process has unmapped is charged to the program no more") {
+    Machine machine;
+    const std::uint64_t before = FewMappings::all().charged();
+    {
+        Process process(machine);
+        const std::uint64_t at = process.map(64 * 4096);
+        for (std::uint64_t page = 0; page < 64; page += 2) {
+            value(process.mm->protect(at + page * 4096, 4096, kRead));
+        }
+        for (std::uint64_t page = 1; page < 64; page += 3) {
+            value(process.mm->unmap(at + page * 4096, 4096));
+        }
+        CHECK(FewMappings::all().charged() > before + 32);
+        value(process.mm->unmap(at, 64 * 4096));
+        CHECK(FewMappings::all().charged() == before);
+        process.map(8192);
+        CHECK(outcome(process.mm->unmap(process.map(8192), 8192)) == "ok");
+    }
+    CHECK(FewMappings::all().charged() == before);
+}
+
+// What a process has, page by page, as it and as the host see it.
+struct Seen {
+    std::vector<std::uint64_t> numbers;
+    std::vector<int> reach;
+    std::uint64_t mapped;
+    std::uint64_t used_frames;
+    bool operator==(const Seen&) const = default;
+};
+
+// A process with some pages unmapped, some protected and two files, and calls that meet them all.
+class Refused {
+  public:
+    static constexpr std::uint64_t kPages = 24;
+    static constexpr unsigned kCalls = 7;
+
+    explicit Refused(std::uint64_t seed)
+        : file_(make<Shmem>(machine_.census(), machine_.memory(), 4096, 6 * 4096)) {
+        Numbers numbers(seed);
+        base_ = process_.map(kPages * 4096);
+        for (std::uint64_t page = 0; page < kPages; ++page) {
+            process_.store(base_ + page * 4096, page + 1);
+        }
+        // A file in pieces.
+        for (std::uint64_t page = 0; page < 6; page += 2) {
+            value(file_->frames(page * 4096, 4096));
+        }
+        for (int change = 0; change < 6; ++change) {
+            const std::uint64_t first = 1 + numbers.below(kPages - 2);
+            const std::uint64_t count = 1 + numbers.below(kPages - 1 - first);
+            const std::uint64_t address = base_ + first * 4096;
+            switch (numbers.below(3)) {
+                case 0:
+                    value(process_.mm->unmap(address, 4096));
+                    break;
+                case 1: {
+                    MapRequest request =
+                        shared_file(file_, std::min<std::uint64_t>(count, 6) * 4096);
+                    request.fixed = address;
+                    value(process_.mm->map(request));
+                    break;
+                }
+                default:
+                    static_cast<void>(process_.mm->protect(address, count * 4096, kRead));
+            }
+        }
+        first_ = 1 + numbers.below(kPages - 8);
+        second_ = process_.map(8192);
+    }
+
+    std::string call(unsigned number) {
+        const std::uint64_t address = base_ + first_ * 4096;
+        MapRequest shared = shared_file(file_, 6 * 4096);
+        switch (number) {
+            case 0:
+                return outcome(process_.mm->unmap(address, 6 * 4096));
+            case 1:
+                return outcome(process_.mm->protect(base_, kPages * 4096, kReadWrite));
+            case 2:
+                return outcome(process_.mm->protect(address, 3 * 4096, PROT_NONE));
+            case 3:
+                return outcome(process_.mm->map(shared));
+            case 4:
+                return outcome(process_.mm->map(private_file(file_, 6 * 4096)));
+            case 5:
+                return outcome(process_.mm->view(second_, 8192));
+            default:
+                return outcome(process_.mm->unmap(base_, kPages * 4096));
+        }
+    }
+
+    Seen seen() {
+        Seen seen{{}, {}, process_.mm->mapped_bytes(), machine_.memory().used_frames()};
+        for (std::uint64_t page = 0; page < kPages; ++page) {
+            const std::uint64_t at = base_ + page * 4096;
+            std::uint64_t number = 0;
+            const Signal signal = process_.mm->peek(&number, at, 8);
+            const bool writable = outcome(process_.mm->copy_out(at, &number, 8)) == "ok";
+            seen.numbers.push_back(number);
+            seen.reach.push_back(static_cast<int>(signal) * 2 + writable);
+            REQUIRE(host_readable(at) == (signal == Signal::none));
+            if (signal == Signal::none) {
+                REQUIRE(*reinterpret_cast<std::uint64_t*>(at) == number);
+            }
+        }
+        return seen;
+    }
+
+  private:
+    Machine machine_;
+    Process process_{machine_};
+    Ref<Shmem> file_;
+    std::uint64_t base_ = 0;
+    std::uint64_t first_ = 0;
+    std::uint64_t second_ = 0;
+};
+
+TEST_CASE("a call that the limit of mappings refuses has changed nothing") {
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+        for (unsigned call = 0; call < Refused::kCalls; ++call) {
+            for (std::uint64_t more = 0; more < 12; ++more) {
+                CAPTURE(seed);
+                CAPTURE(call);
+                CAPTURE(more);
+                Refused process(seed);
+                const Seen before = process.seen();
+                const std::uint64_t charged = FewMappings::all().charged();
+                std::string answer;
+                {
+                    const FewMappings few(more);
+                    answer = process.call(call);
+                }
+                // A hole is ENOMEM, too, with what lies before it changed: those calls are not
+                // refused.
+                if (answer == "ENOMEM" && call != 1 && call != 2) {
+                    CHECK(process.seen().mapped == before.mapped);
+                    CHECK(process.seen().reach == before.reach);
+                    CHECK(process.seen().numbers == before.numbers);
+                    CHECK(FewMappings::all().charged() == charged);
+                }
+                static_cast<void>(process.seen());
+            }
+        }
+    }
+}
+
+TEST_CASE("a call that the host refuses at any of its steps has changed nothing") {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        for (unsigned call = 0; call < Refused::kCalls; ++call) {
+            for (std::uint32_t nth = 1; nth < 30; ++nth) {
+                CAPTURE(seed);
+                CAPTURE(call);
+                CAPTURE(nth);
+                Refused process(seed);
+                const Seen before = process.seen();
+                FewMappings::all().faults().fail_nth(nth);
+                const std::string answer = process.call(call);
+                const bool failed = FewMappings::all().faults().left() == 0;
+                FewMappings::all().faults().fail_nth(0);
+                const Seen after = process.seen();
+                if (answer == "ENOMEM" && call != 1 && call != 2) {
+                    CHECK(after.mapped == before.mapped);
+                    CHECK(after.reach == before.reach);
+                    CHECK(after.numbers == before.numbers);
+                }
+                if (!failed) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("a process exits whatever the host refuses") {
+    for (std::uint32_t nth = 1; nth <= 3; ++nth) {
+        CAPTURE(nth);
+        Machine machine;
+        Process process(machine);
+        process.map(8192);
+        process.map(8192);
+        FewMappings::all().faults().fail_nth(nth);
+        process.mm->exit();
+        FewMappings::all().faults().fail_nth(0);
+        CHECK(machine.memory().used_frames() == 0);
+    }
+}
+
+TEST_CASE("a file that is cut keeps of its frames what a mapping shows, until that goes") {
+    Machine machine;
+    Process process(machine);
+    const Ref<Shmem> file = make<Shmem>(machine.census(), machine.memory(), 4096, 1 << 20);
+    value(file->frames(0, 1 << 20));
+    const std::uint64_t at = value(process.mm->map(shared_file(file, 4096)));
+    const auto view = value(process.mm->view(at, 8));
+    process.store(at, 7);
+    file->resize(0);
+    CHECK(machine.memory().used_frames() == 1);
+    CHECK(process.load_signal(at) == Signal::bus);
+    CHECK(*reinterpret_cast<std::uint64_t*>(at) == 7);
+    file->resize(4096);
+    CHECK(process.load(at) == 0);
+    CHECK(machine.memory().used_frames() == 2);
+    value(process.mm->unmap(at, 4096));
+    CHECK(std::memcmp(view->data(), "\7", 2) == 0);
+    CHECK(machine.memory().used_frames() == 2);
+}
+
+// Memory of less than a page, with registers behind it.
+class Short final : public Backing {
+  public:
+    Short(Census& census, PhysicalMemory& memory)
+        : Backing(census, "short"),
+          memory_(memory),
+          frames_(memory, value(memory.allocate(1, 16))) {}
+    Result<HeldFrames> frames(std::uint64_t, std::uint64_t) override {
+        return HeldFrames::get(memory_, frames_.run());
+    }
+    bool trapped(std::uint64_t) const override { return true; }
+    bool load(std::uint64_t, std::span<std::byte> to) override {
+        std::memset(to.data(), 0x11, to.size());
+        return true;
+    }
+
+  private:
+    PhysicalMemory& memory_;
+    HeldFrames frames_;
+};
+
+TEST_CASE("a page that is not all memory is trapped as a whole") {
+    Machine machine({.page_size = 65536});
+    Process process(machine);
+    MapRequest request;
+    request.length = 65536;
+    request.protection = kReadWrite;
+    request.shared = true;
+    request.backing = make<Short>(machine.census(), machine.memory());
+    const std::uint64_t at = value(process.mm->map(request));
+    for (const std::uint64_t offset : {0, 4088, 4096, 65528}) {
+        CHECK(process.load(at + offset) == 0x1111111111111111);
+    }
+    CHECK_FALSE(host_readable(at));
+    CHECK(outcome(process.mm->pin(at, 65536, Access::read)) == "EFAULT");
+    CHECK(outcome(process.mm->view(at, 8)) == "EFAULT");
+    char byte = 0;
+    CHECK(outcome(process.mm->copy_in(&byte, at, 1)) == "EFAULT");
+}
+
+// Contexts of two architectures.
+struct OneContext final : MmContext {
+    explicit OneContext(PhysicalMemory&) {}
+};
+struct OtherContext final : MmContext {
+    explicit OtherContext(PhysicalMemory&) {}
+};
+
+TEST_CASE("an address space has a context of one kind, and none of another") {
+    Machine machine;
+    Process process(machine);
+    OneContext* const context = process.mm->context<OneContext>();
+    REQUIRE(context != nullptr);
+    CHECK(process.mm->context<OneContext>() == context);
+    CHECK(process.mm->context<OtherContext>() == nullptr);
+    process.mm->drop_context();
+    CHECK(process.mm->context<OtherContext>() != nullptr);
+}
+
 }  // namespace
 }  // namespace kvmiommu::mm

@@ -124,7 +124,7 @@ using test::Machine;
 
 // edu without an IOMMU: what it puts on the bus is a physical address, of which it has 28 bits.
 struct Board {
-    Board() { edu.plug(port, machine.memory()); }
+    Board() { test::value(edu.plug(port, machine.memory())); }
     std::uint64_t load(std::uint64_t offset) { return edu.read(0, offset, 4); }
     void store(std::uint64_t offset, std::uint64_t value) { edu.write(0, offset, 4, value); }
 
@@ -199,15 +199,45 @@ class Mixed final : public DeviceModel {
 TEST_CASE("pages of a region are memory or trapped") {
     Board board;
     Mixed mixed;
-    mixed.plug(board.port, board.machine.memory());
+    test::value(mixed.plug(board.port, board.machine.memory()));
     CHECK(mixed.memory(0, 0, 8).empty());
     CHECK(mixed.memory(0, 4096, 4096).size() == 4096);
     CHECK(mixed.memory(0, 8190, 4).empty());
-    CHECK(test::outcome(mixed.frames(0, 0, 4096)) == "EFAULT");
-    CHECK(test::value(mixed.frames(0, 4096, 8192)).count == 1);
+    CHECK(test::outcome(mixed.frames(0, 0, 4096, 4096)) == "EFAULT");
+    CHECK(test::value(mixed.frames(0, 4096, 8192, 4096)).count() == 1);
     mixed.memory(0, 4096, 1)[0] = std::byte{5};
     mixed.reset();
     CHECK(mixed.memory(0, 4096, 1)[0] == std::byte{0});
+}
+
+TEST_CASE("a page of a region is memory only if all of it is") {
+    const Bar bar{.bytes = 1 << 20, .memory = {{4096, 0x2ffff}, {0x40000, 0x40fff}}};
+    CHECK(bar.is_memory(0x1000, 4096));
+    CHECK_FALSE(bar.is_memory(0x1000, 65536));
+    CHECK(bar.is_memory(0x10000, 65536));
+    CHECK(bar.is_memory(0x2ffff, 65536));
+    CHECK_FALSE(bar.is_memory(0x30000, 65536));
+    CHECK(bar.is_memory(0x40fff, 4096));
+    CHECK_FALSE(bar.is_memory(0x40000, 65536));
+}
+
+TEST_CASE("a device with more memory than the machine is ENOMEM, and leaves nothing") {
+    Machine machine({.ram = 64 << 10});
+    iommu::FaultLog log;
+    iommu::DmaPort port{"large", nullptr, machine.memory(), log};
+    class Large final : public DeviceModel {
+      public:
+        Large() : DeviceModel(kConfigBytes) {
+            add_bar(0, {.bytes = 8192, .memory = {{4096, 8191}}});
+            add_bar(1, {.bytes = 1 << 20, .memory = {{0, (1 << 20) - 1}}});
+        }
+        std::uint64_t read(unsigned, std::uint64_t offset, unsigned) override { return offset; }
+        void write(unsigned, std::uint64_t, unsigned, std::uint64_t) override {}
+
+      private:
+        void reset_registers() override {}
+    } large;
+    CHECK(test::outcome(large.plug(port, machine.memory())) == "ENOMEM");
 }
 
 }  // namespace

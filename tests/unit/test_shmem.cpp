@@ -20,12 +20,11 @@ class Pages {
     std::byte& at(std::uint64_t offset) {
         const std::uint64_t page = align_down(offset, 65536);
         for (std::uint64_t from = page;;) {
-            const SlotRun run = value(shmem->frames(from, 65536));
-            const std::uint64_t bytes = run.count << kFrameShift;
-            if (offset < from + bytes) {
-                return memory.direct(run.slot)[offset - from];
+            const HeldFrames frames = value(shmem->frames(from, 65536));
+            if (offset < from + frames.bytes()) {
+                return frames.data()[offset - from];
             }
-            from += bytes;
+            from += frames.bytes();
         }
     }
 
@@ -37,28 +36,28 @@ TEST_CASE("pages come into being when they are asked for") {
     Machine machine;
     Pages file(machine, 1 << 20);
     CHECK(machine.memory().used_frames() == 0);
-    const SlotRun run = value(file.shmem->frames(8192, 4096));
-    CHECK(run.count == 1);
+    const HeldFrames run = value(file.shmem->frames(8192, 4096));
+    CHECK(run.count() == 1);
     CHECK(machine.memory().used_frames() == 1);
-    CHECK(value(file.shmem->frames(8192, 4096)).slot == run.slot);
+    CHECK(value(file.shmem->frames(8192, 4096)).slot() == run.slot());
 }
 
 TEST_CASE("pages that are asked for at once are in one run") {
     Machine machine;
     Pages file(machine, 1 << 20);
-    const SlotRun run = value(file.shmem->frames(0, 1 << 20));
-    CHECK(run.count == 256);
-    const SlotRun tail = value(file.shmem->frames(4096 * 200, 1 << 20));
-    CHECK(tail.slot == run.slot + 200);
-    CHECK(tail.count == 56);
+    const HeldFrames run = value(file.shmem->frames(0, 1 << 20));
+    CHECK(run.count() == 256);
+    const HeldFrames tail = value(file.shmem->frames(4096 * 200, 1 << 20));
+    CHECK(tail.slot() == run.slot() + 200);
+    CHECK(tail.count() == 56);
 }
 
 TEST_CASE("a hole between pages is filled as far as it goes") {
     Machine machine;
     Pages file(machine, 1 << 20);
     value(file.shmem->frames(4096 * 8, 4096));
-    const SlotRun before = value(file.shmem->frames(0, 1 << 20));
-    CHECK(before.count == 8);
+    const HeldFrames before = value(file.shmem->frames(0, 1 << 20));
+    CHECK(before.count() == 8);
 }
 
 TEST_CASE("past the last page there is nothing, within it there is") {
@@ -80,9 +79,9 @@ TEST_CASE("a file of no bytes has no page") {
 TEST_CASE("pages of 64 KiB are whole and aligned") {
     Machine machine({.page_size = 65536});
     Pages file(machine, 70000, 65536);
-    const SlotRun run = value(file.shmem->frames(65536, 1 << 20));
-    CHECK(run.count == 16);
-    CHECK(run.slot % 16 == 0);
+    const HeldFrames run = value(file.shmem->frames(65536, 1 << 20));
+    CHECK(run.count() == 16);
+    CHECK(run.slot() % 16 == 0);
     CHECK(outcome(file.shmem->frames(131072, 65536)) == "EFAULT");
 }
 
@@ -122,17 +121,38 @@ TEST_CASE("a cut in the middle of a run keeps its head, wherever it falls") {
     }
 }
 
-TEST_CASE("what is cut off stays for those who may still show it") {
+TEST_CASE("what is cut off stays for those who hold it, and for nobody else") {
     Machine machine;
     Pages file(machine, 16384);
     value(file.shmem->frames(0, 16384));
+    const Ref<Shmem> mapping = file.shmem;
     {
-        const Ref<Shmem> mapping = file.shmem;
+        const HeldFrames held = value(file.shmem->frames(4096, 8192));
+        held.data()[0] = std::byte{7};
         file.shmem->resize(0);
-        CHECK(machine.memory().used_frames() == 4);
+        CHECK(machine.memory().used_frames() == 2);
+        file.shmem->resize(16384);
+        CHECK(file.at(4096) == std::byte{0});
+        CHECK(held.data()[0] == std::byte{7});
+        CHECK(machine.memory().used_frames() == 2 + 4);
     }
-    file.shmem->resize(0);
-    CHECK(machine.memory().used_frames() == 0);
+    CHECK(machine.memory().used_frames() == 4);
+}
+
+TEST_CASE("a page past the end is kept from the write that makes it on, if the file grows to it") {
+    Machine machine;
+    Pages file(machine, 100);
+    value(file.shmem->page_to_write(8192)).data()[5] = std::byte{1};
+    CHECK(machine.memory().used_frames() == 1);
+    CHECK(outcome(file.shmem->frames(8192, 4096)) == "EFAULT");
+    file.shmem->extend(8198);
+    CHECK(file.at(8197) == std::byte{1});
+    file.shmem->extend(4096);
+    CHECK(file.shmem->size() == 8198);
+    value(file.shmem->page_to_write(1 << 20));
+    CHECK(machine.memory().used_frames() == 4);
+    file.shmem->resize(8198);
+    CHECK(machine.memory().used_frames() == 3);
 }
 
 TEST_CASE("cut-off pages that are pinned live on for the device alone") {
@@ -140,12 +160,12 @@ TEST_CASE("cut-off pages that are pinned live on for the device alone") {
     PhysicalRun pinned{};
     {
         Pages file(machine, 8192);
-        pinned = machine.memory().physical(value(file.shmem->frames(0, 4096)));
+        pinned = machine.memory().physical(value(file.shmem->frames(0, 4096)).run());
         machine.memory().pin(pinned);
         file.shmem->resize(0);
         CHECK(machine.memory().used_frames() == 1);
         file.shmem->resize(4096);
-        CHECK(machine.memory().physical(value(file.shmem->frames(0, 4096))).address !=
+        CHECK(machine.memory().physical(value(file.shmem->frames(0, 4096)).run()).address !=
               pinned.address);
     }
     CHECK(machine.memory().used_frames() == 1);
@@ -155,7 +175,7 @@ TEST_CASE("cut-off pages that are pinned live on for the device alone") {
 TEST_CASE("a file that RAM cannot hold is refused page by page") {
     Machine machine({.ram = 64 << 10});
     Pages file(machine, 1 << 20);
-    CHECK(value(file.shmem->frames(0, 1 << 20)).count == 16);
+    CHECK(value(file.shmem->frames(0, 1 << 20)).count() == 16);
     CHECK(outcome(file.shmem->frames(65536, 4096)) == "ENOMEM");
 }
 
