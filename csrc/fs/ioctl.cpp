@@ -20,6 +20,7 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
     mm::AddressSpace& mm = call.task.mm();
     TRY(mm.copy_in(call.block, call.argument, sizeof(std::uint32_t)));
     const std::uint32_t given = first_word(call.block);
+    call.given = given;
     if (given < shape.smallest) {
         return refuse(EINVAL, "a struct of {} bytes, the smallest has {}", kIommufd, given,
                       shape.smallest);
@@ -46,22 +47,27 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
 
 }  // namespace
 
-Result<> take_block(const IoctlShape& shape, IoctlCall& call) {
+Result<> copy_block_in(const IoctlShape& shape, IoctlCall& call) {
     if (shape.framing == Framing::iommufd) {
         return take_sized(shape, call);
     }
     call.reply_bytes = shape.smallest;
+    call.given = shape.smallest;
     TRY(call.task.mm().copy_in(call.block, call.argument, shape.smallest));
     std::memset(call.block + shape.smallest, 0, shape.size - shape.smallest);
-    if (shape.framing == Framing::vfio && first_word(call.block) < shape.smallest) {
+    if (shape.framing != Framing::vfio) {
+        return {};
+    }
+    call.given = first_word(call.block);
+    if (call.given < shape.smallest) {
         return refuse(EINVAL, "argsz {} is below {}, the smallest struct of this request", kVfio,
-                      first_word(call.block), shape.smallest);
+                      call.given, shape.smallest);
     }
     return {};
 }
 
-Result<> give_block(const IoctlShape&, const IoctlCall& call) {
-    return call.task.mm().copy_out(call.argument, call.block, call.reply_bytes);
+Result<> copy_block_out(const IoctlCall& call, std::uint64_t bytes) {
+    return call.task.mm().copy_out(call.argument, call.block, bytes);
 }
 
 }  // namespace kvmiommu::fs

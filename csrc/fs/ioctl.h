@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Tables of requests. Decoding a call stands here, once; a kind of file lists its requests as
-// rows, and the function of a row sees its struct already copied in and checked for size.
+// One request that a kind of file performs, as a row of its table (ioctl_table.h): the function of
+// a row sees its struct already copied in and checked for size.
 //
 // Three framings exist. KVM's requests carry the size of their struct in their number. VFIO's
 // carry none: the struct begins with argsz, and only the smallest struct that ever was is copied
@@ -11,11 +11,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
-#include <span>
 #include <type_traits>
 
 #include "base/base.h"
@@ -49,13 +49,19 @@ struct IoctlShape {
 /// The largest struct that a request has.
 inline constexpr std::size_t kLargestBlock = 256;
 
-/// One call while it is answered.
+/// One call while it is performed.
 struct IoctlCall {
     Task& task;
     std::uint64_t argument;         // as the caller gave it: a number or a pointer
     std::byte* block = nullptr;     // the struct; what was not copied in is zero
-    std::uint32_t reply_bytes = 0;  // how much is written back; `smallest` unless changed
+    std::uint32_t given = 0;        // bytes that the caller says to have room for
+    std::uint32_t reply_bytes = 0;  // how much is copied back; `smallest` unless changed
 };
+
+/// Copies the struct of a call in and checks its size, in the framing's order.
+Result<> copy_block_in(const IoctlShape& shape, IoctlCall& call);
+/// Copies the first `bytes` bytes of the struct back to the caller.
+Result<> copy_block_out(const IoctlCall& call, std::uint64_t bytes);
 
 /// The struct of a call, and the user memory it came from.
 template <class T>
@@ -68,55 +74,26 @@ class Block {
     T& operator*() const { return *reinterpret_cast<T*>(call_.block); }
     /// Where the caller keeps it.
     mm::UserPtr<T> user() const { return mm::UserPtr<T>(call_.argument); }
-    /// Writes back this many bytes instead of the smallest struct.
+    /// Has this many bytes copied back, once the call succeeds, instead of the smallest struct.
     void reply(std::uint64_t bytes) {
         call_.reply_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, sizeof(T)));
+    }
+    /// Copies the struct back now, also when the call fails afterwards: `bytes` of it, or as many
+    /// as the caller has room for. EFAULT.
+    Result<> respond(std::uint64_t bytes = sizeof(T)) const {
+        return copy_block_out(call_, std::min({bytes, std::uint64_t{call_.given}, sizeof(T)}));
     }
 
   private:
     IoctlCall& call_;
 };
 
-/// One request that files of kind `Object` answer.
+/// One request that files of kind `Object` perform.
 template <class Object>
 struct IoctlRow {
     IoctlShape shape;
-    Result<std::int64_t> (*answer)(Object& object, IoctlCall& call);
+    Result<std::int64_t> (*function)(Object& object, IoctlCall& call);
 };
-
-/// Copies the struct of a call in and checks its size, in the framing's order.
-Result<> take_block(const IoctlShape& shape, IoctlCall& call);
-/// Writes back what the row's reply says.
-Result<> give_block(const IoctlShape& shape, const IoctlCall& call);
-
-/// Answers a request from `rows`; nothing when none of them knows it.
-template <class Object>
-std::optional<Result<std::int64_t>> answer_ioctl(std::span<const IoctlRow<Object>> rows,
-                                                 Object& object, Task& task, std::uint32_t command,
-                                                 std::uint64_t argument) {
-    for (const IoctlRow<Object>& row : rows) {
-        if (row.shape.number(task.abi()) != command) {
-            continue;
-        }
-        IoctlCall call{task, argument};
-        if (row.shape.framing == Framing::value) {
-            return row.answer(object, call);
-        }
-        alignas(8) std::byte block[kLargestBlock];
-        call.block = block;
-        if (const auto taken = take_block(row.shape, call); !taken) [[unlikely]] {
-            return std::unexpected(taken.error());
-        }
-        Result<std::int64_t> answer = row.answer(object, call);
-        if (answer && row.shape.reply == Reply::success) {
-            if (const auto given = give_block(row.shape, call); !given) [[unlikely]] {
-                return std::unexpected(given.error());
-            }
-        }
-        return answer;
-    }
-    return std::nullopt;
-}
 
 namespace detail {
 
@@ -144,17 +121,30 @@ constexpr IoctlShape shape(uapi::Request request, Framing framing, std::size_t s
             reply};
 }
 
+// Bytes up to the end of a member. offsetof() takes no pointer to one.
+template <class Struct, class Member>
+consteval std::size_t end_of(Member Struct::* last) {
+    Struct probe{};
+    probe.*last = static_cast<Member>(~Member{});
+    const auto bytes = std::bit_cast<std::array<unsigned char, sizeof(Struct)>>(probe);
+    std::size_t end = sizeof(Struct);
+    while (bytes[end - 1] == 0) {
+        --end;
+    }
+    return end;
+}
+
 template <auto Method>
 using ObjectOf = typename MethodOf<decltype(Method)>::Object;
 template <auto Method>
 using StructOf = typename MethodOf<decltype(Method)>::Struct;
 
 template <auto Method>
-Result<std::int64_t> answer_value(ObjectOf<Method>& object, IoctlCall& call) {
+Result<std::int64_t> call_value(ObjectOf<Method>& object, IoctlCall& call) {
     return (object.*Method)(call.task, call.argument);
 }
 template <auto Method>
-Result<std::int64_t> answer_block(ObjectOf<Method>& object, IoctlCall& call) {
+Result<std::int64_t> call_block(ObjectOf<Method>& object, IoctlCall& call) {
     return (object.*Method)(Block<StructOf<Method>>(call));
 }
 
@@ -165,7 +155,7 @@ Result<std::int64_t> answer_block(ObjectOf<Method>& object, IoctlCall& call) {
 template <auto Method>
 constexpr IoctlRow<detail::ObjectOf<Method>> value_row(uapi::Request request) {
     return {detail::shape(request, Framing::value, 0, 0, 0, Reply::never),
-            &detail::answer_value<Method>};
+            &detail::call_value<Method>};
 }
 
 /// A KVM request: the struct has the size that the number says.
@@ -176,28 +166,31 @@ constexpr IoctlRow<detail::ObjectOf<Method>> kvm_row(uapi::Request request,
     using Struct = detail::StructOf<Method>;
     static_assert(std::is_trivially_copyable_v<Struct> && sizeof(Struct) <= kLargestBlock);
     return {detail::shape(request, Framing::kvm, sizeof(Struct), sizeof(Struct), 0, reply),
-            &detail::answer_block<Method>};
+            &detail::call_block<Method>};
 }
 
-/// A VFIO request; `smallest` bytes are copied in and, when it succeeds, written back.
-template <auto Method>
-constexpr IoctlRow<detail::ObjectOf<Method>> vfio_row(uapi::Request request, std::size_t smallest,
+/// A VFIO request. The smallest struct ends with its member `last`: so much is copied in and, where
+/// `reply` says so, back when the call succeeds.
+template <auto Method, class Member>
+consteval IoctlRow<detail::ObjectOf<Method>> vfio_row(uapi::Request request,
+                                                      Member detail::StructOf<Method>::* last,
                                                       Reply reply = Reply::never) {
     using Struct = detail::StructOf<Method>;
     static_assert(std::is_trivially_copyable_v<Struct> && sizeof(Struct) <= kLargestBlock);
-    return {detail::shape(request, Framing::vfio, sizeof(Struct), smallest, 0, reply),
-            &detail::answer_block<Method>};
+    return {detail::shape(request, Framing::vfio, sizeof(Struct), detail::end_of(last), 0, reply),
+            &detail::call_block<Method>};
 }
 
-/// An iommufd request; what the caller's kernel headers did not know reads as zero, what this
-/// kernel does not know must be zero (E2BIG).
-template <auto Method>
-constexpr IoctlRow<detail::ObjectOf<Method>> iommufd_row(uapi::Request request,
-                                                         std::size_t smallest) {
+/// An iommufd request. The smallest struct ends with its member `last`; what the caller's kernel
+/// headers did not know reads as zero, what this kernel does not know must be zero (E2BIG).
+template <auto Method, class Member>
+consteval IoctlRow<detail::ObjectOf<Method>> iommufd_row(uapi::Request request,
+                                                         Member detail::StructOf<Method>::* last) {
     using Struct = detail::StructOf<Method>;
     static_assert(std::is_trivially_copyable_v<Struct> && sizeof(Struct) <= kLargestBlock);
-    return {detail::shape(request, Framing::iommufd, sizeof(Struct), smallest, E2BIG, Reply::never),
-            &detail::answer_block<Method>};
+    return {detail::shape(request, Framing::iommufd, sizeof(Struct), detail::end_of(last), E2BIG,
+                          Reply::never),
+            &detail::call_block<Method>};
 }
 
 }  // namespace kvmiommu::fs

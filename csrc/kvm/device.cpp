@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "fs/ioctl_table.h"
 #include "kvm/vm.h"
 
 namespace kvmiommu::kvm {
@@ -19,6 +20,9 @@ constexpr fs::IoctlRow<DeviceFile> kRows[] = {
     fs::value_row<&DeviceFile::get_attribute>(uapi::KVM_GET_DEVICE_ATTR),
     fs::value_row<&DeviceFile::has_attribute>(uapi::KVM_HAS_DEVICE_ATTR),
 };
+
+constexpr fs::IoctlTable<DeviceFile> kTable{
+    kRows, {ENOTTY, "request {:x} means nothing to a KVM device", kIoctl}};
 
 std::unexpected<Refusal> no_accessor() {
     return refuse(EPERM, "the device has nothing of this kind", kAttribute);
@@ -66,10 +70,7 @@ DeviceFile::~DeviceFile() {
 Result<std::int64_t> DeviceFile::ioctl(fs::Task& task, std::uint32_t command,
                                        std::uint64_t argument) {
     TRY(vm_->check_mm(task));
-    if (auto answer = fs::answer_ioctl<DeviceFile>(kRows, *this, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to a KVM device", kIoctl, command);
+    return kTable.ioctl(*this, task, command, argument);
 }
 
 Result<std::int64_t> DeviceFile::set_attribute(fs::Task& task, std::uint64_t argument) {

@@ -3,6 +3,7 @@
 #include "kvm/module.h"
 
 #include "fs/ioctl.h"
+#include "fs/ioctl_table.h"
 #include "kvm/memory_slots.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -22,6 +23,9 @@ constexpr fs::IoctlRow<Module> kRows[] = {
     fs::value_row<&Module::create_vm>(uapi::KVM_CREATE_VM),
     fs::value_row<&Module::get_vcpu_mmap_size>(uapi::KVM_GET_VCPU_MMAP_SIZE),
 };
+
+constexpr fs::IoctlTable<Module> kTable{kRows,
+                                        {EINVAL, "request {:x} means nothing to /dev/kvm", kIoctl}};
 
 }  // namespace
 
@@ -106,10 +110,7 @@ ModuleFile::ModuleFile(Module& module, int flags)
 
 Result<std::int64_t> ModuleFile::ioctl(fs::Task& task, std::uint32_t command,
                                        std::uint64_t argument) {
-    if (auto answer = fs::answer_ioctl<Module>(kRows, module_, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(EINVAL, "request {:x} means nothing to /dev/kvm", kIoctl, command);
+    return kTable.ioctl(module_, task, command, argument);
 }
 
 }  // namespace kvmiommu::kvm

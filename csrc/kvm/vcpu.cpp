@@ -6,6 +6,7 @@
 #include <atomic>
 #include <utility>
 
+#include "fs/ioctl_table.h"
 #include "kvm/vm.h"
 #include "uapi/papr.h"
 
@@ -21,6 +22,9 @@ constexpr fs::IoctlRow<Vcpu> kRows[] = {
     fs::value_row<&Vcpu::run>(uapi::KVM_RUN),
     fs::kvm_row<&Vcpu::enable_cap>(uapi::KVM_ENABLE_CAP),
 };
+
+constexpr fs::IoctlTable<Vcpu> kTable{kRows,
+                                      {EINVAL, "request {:x} means nothing to a vcpu", kIoctl}};
 
 }  // namespace
 
@@ -161,10 +165,7 @@ VcpuFile::VcpuFile(Ref<Vcpu> vcpu) : File(vcpu->vm().kernel(), "kvm-vcpu", O_RDW
 Result<std::int64_t> VcpuFile::ioctl(fs::Task& task, std::uint32_t command,
                                      std::uint64_t argument) {
     TRY(vcpu_->vm().check_mm(task));
-    if (auto answer = fs::answer_ioctl<Vcpu>(kRows, *vcpu_, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(EINVAL, "request {:x} means nothing to a vcpu", kIoctl, command);
+    return kTable.ioctl(*vcpu_, task, command, argument);
 }
 
 Result<fs::FileMapping> VcpuFile::mmap(fs::Task&, const fs::FileMapRequest& request) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "fs/ioctl_table.h"
 #include "kvm/device_types.h"
 #include "kvm/hypercalls.h"
 #include "uapi/kvm_2013.h"
@@ -41,20 +42,29 @@ constexpr fs::IoctlRow<Vm> kPowerRowsOf2013[] = {
     fs::kvm_row<&Vm::create_device>(uapi::KVM_CREATE_DEVICE, fs::Reply::success),
     fs::value_row<&Vm::create_vcpu>(uapi::KVM_CREATE_VCPU),
     fs::kvm_row<&Vm::create_spapr_tce>(uapi::KVM_CREATE_SPAPR_TCE),
+};
+
+constexpr fs::IoctlRow<Vm> kSpaprTceIommuRows[] = {
     fs::kvm_row<&Vm::create_spapr_tce_iommu>(uapi::KVM_CREATE_SPAPR_TCE_IOMMU),
 };
 
+constexpr fs::UnknownRequest kUnknown{ENOTTY, "request {:x} means nothing to a virtual machine",
+                                      kIoctl};
+constexpr fs::IoctlTable<Vm> kTable{kRows, kUnknown};
+constexpr fs::IoctlTable<Vm> kPower{kPowerRows, kUnknown};
+constexpr fs::IoctlTable<Vm> kPowerOf2013{kPowerRowsOf2013, kUnknown};
+constexpr fs::IoctlTable<Vm> kSpaprTceIommu{kSpaprTceIommuRows, kUnknown, &kPowerOf2013};
+
 // Which requests there are is a matter of the machine.
-std::span<const fs::IoctlRow<Vm>> rows_of(const Module& module, uapi::Abi abi) {
-    if (abi != uapi::Abi::power) {
-        return kRows;
+const fs::IoctlTable<Vm>& table_of(Vm& vm) {
+    Module& module = vm.module();
+    if (module.kernel().abi() != uapi::Abi::power) {
+        return kTable;
     }
     if (!module.options().proposals.links_of_2013()) {
-        return kPowerRows;
+        return kPower;
     }
-    const std::span<const fs::IoctlRow<Vm>> rows = kPowerRowsOf2013;
-    return module.proposes(fs::Proposal::spapr_tce_iommu_ioctl) ? rows
-                                                                : rows.first(rows.size() - 1);
+    return module.proposes(fs::Proposal::spapr_tce_iommu_ioctl) ? kSpaprTceIommu : kPowerOf2013;
 }
 
 }  // namespace
@@ -171,11 +181,7 @@ VmFile::VmFile(Ref<Vm> vm) : File(vm->kernel(), "kvm-vm", O_RDWR, false) {
 
 Result<std::int64_t> VmFile::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
     TRY(vm_->check_mm(task));
-    const auto rows = rows_of(vm_->module(), vm_->kernel().abi());
-    if (auto answer = fs::answer_ioctl<Vm>(rows, *vm_, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to a virtual machine", kIoctl, command);
+    return table_of(*vm_).ioctl(*vm_, task, command, argument);
 }
 
 }  // namespace kvmiommu::kvm

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fs/ioctl.h"
+#include "fs/ioctl_table.h"
 #include "uapi/vfio.h"
 #include "vfio/group.h"
 #include "vfio/module.h"
@@ -22,6 +23,10 @@ constexpr fs::IoctlRow<Container> kRows[] = {
     fs::value_row<&Container::check_extension>(uapi::VFIO_CHECK_EXTENSION),
     fs::value_row<&Container::set_iommu>(uapi::VFIO_SET_IOMMU),
 };
+
+// The rest is for the IOMMU driver.
+constexpr fs::IoctlTable<Container> kTable{
+    kRows, {EINVAL, "request {:x}: the container has no IOMMU driver yet", kIoctl}};
 
 }  // namespace
 
@@ -159,13 +164,12 @@ ContainerFile::ContainerFile(Module& module, int flags)
 
 Result<std::int64_t> ContainerFile::ioctl(fs::Task& task, std::uint32_t command,
                                           std::uint64_t argument) {
-    if (auto answer = fs::answer_ioctl<Container>(kRows, *container_, task, command, argument)) {
-        return *std::move(answer);
+    if (const auto* const row = kTable.find(task.abi(), command)) {
+        return kTable.perform(*row, *container_, task, argument);
     }
     const Ref<IommuBackend> backend = container_->backend();
     if (!backend) {
-        return refuse(EINVAL, "request {:x}: the container has no IOMMU driver yet", kIoctl,
-                      command);
+        return kTable.unknown(command);
     }
     return backend->ioctl(task, command, argument);
 }

@@ -8,6 +8,8 @@
 #include <string>
 #include <utility>
 
+#include "fs/ioctl_table.h"
+
 namespace kvmiommu::vfio {
 
 namespace {
@@ -22,12 +24,15 @@ constexpr Source kUseContainer{"drivers/vfio/container.c: vfio_group_use_contain
 constexpr Source kIoctl{"drivers/vfio/group.c: vfio_group_fops_unl_ioctl"};
 
 constexpr fs::IoctlRow<Group> kRows[] = {
-    fs::vfio_row<&Group::get_status>(uapi::VFIO_GROUP_GET_STATUS, sizeof(uapi::vfio_group_status),
+    fs::vfio_row<&Group::get_status>(uapi::VFIO_GROUP_GET_STATUS, &uapi::vfio_group_status::flags,
                                      fs::Reply::success),
     fs::value_row<&Group::set_container>(uapi::VFIO_GROUP_SET_CONTAINER),
     fs::value_row<&Group::unset_container>(uapi::VFIO_GROUP_UNSET_CONTAINER),
     fs::value_row<&Group::get_device_fd>(uapi::VFIO_GROUP_GET_DEVICE_FD),
 };
+
+constexpr fs::IoctlTable<Group> kTable{kRows,
+                                       {ENOTTY, "request {:x} means nothing to a group", kIoctl}};
 
 // strndup_user(): a name of up to a page, its NUL included.
 Result<std::string> user_string(fs::Task& task, std::uint64_t address) {
@@ -227,10 +232,7 @@ GroupFile::~GroupFile() {
 
 Result<std::int64_t> GroupFile::ioctl(fs::Task& task, std::uint32_t command,
                                       std::uint64_t argument) {
-    if (auto answer = fs::answer_ioctl<Group>(kRows, group_, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to a group", kIoctl, command);
+    return kTable.ioctl(group_, task, command, argument);
 }
 
 }  // namespace kvmiommu::vfio

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "fs/ioctl_table.h"
 #include "fs/kernel.h"
 #include "fs/task.h"
 
@@ -22,21 +23,23 @@ constexpr Source kAccess{"drivers/vfio/pci/vfio_pci_core.c: vfio_pci_rw"};
 using namespace uapi;
 
 constexpr fs::IoctlRow<PciDevice> kRows[] = {
-    fs::vfio_row<&PciDevice::get_info>(VFIO_DEVICE_GET_INFO, offsetof(vfio_device_info, cap_offset),
+    fs::vfio_row<&PciDevice::get_info>(VFIO_DEVICE_GET_INFO, &vfio_device_info::num_irqs,
                                        fs::Reply::success),
-    fs::vfio_row<&PciDevice::get_region_info>(VFIO_DEVICE_GET_REGION_INFO, sizeof(vfio_region_info),
-                                              fs::Reply::success),
-    fs::vfio_row<&PciDevice::get_irq_info>(VFIO_DEVICE_GET_IRQ_INFO, sizeof(vfio_irq_info),
+    fs::vfio_row<&PciDevice::get_region_info>(VFIO_DEVICE_GET_REGION_INFO,
+                                              &vfio_region_info::offset, fs::Reply::success),
+    fs::vfio_row<&PciDevice::get_irq_info>(VFIO_DEVICE_GET_IRQ_INFO, &vfio_irq_info::count,
                                            fs::Reply::success),
-    fs::vfio_row<&PciDevice::set_irqs>(VFIO_DEVICE_SET_IRQS, sizeof(vfio_irq_set)),
+    fs::vfio_row<&PciDevice::set_irqs>(VFIO_DEVICE_SET_IRQS, &vfio_irq_set::count),
     fs::value_row<&PciDevice::reset>(VFIO_DEVICE_RESET),
     fs::vfio_row<&PciDevice::get_hot_reset_info>(
-        VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, sizeof(vfio_pci_hot_reset_info), fs::Reply::success),
-    fs::vfio_row<&PciDevice::hot_reset>(VFIO_DEVICE_PCI_HOT_RESET, sizeof(vfio_pci_hot_reset)),
-    fs::vfio_row<&PciDevice::ioeventfd>(VFIO_DEVICE_IOEVENTFD,
-                                        offsetof(vfio_device_ioeventfd, reserved)),
-    fs::vfio_row<&PciDevice::feature>(VFIO_DEVICE_FEATURE, sizeof(vfio_device_feature)),
+        VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &vfio_pci_hot_reset_info::count, fs::Reply::success),
+    fs::vfio_row<&PciDevice::hot_reset>(VFIO_DEVICE_PCI_HOT_RESET, &vfio_pci_hot_reset::count),
+    fs::vfio_row<&PciDevice::ioeventfd>(VFIO_DEVICE_IOEVENTFD, &vfio_device_ioeventfd::fd),
+    fs::vfio_row<&PciDevice::feature>(VFIO_DEVICE_FEATURE, &vfio_device_feature::flags),
 };
+
+constexpr fs::IoctlTable<PciDevice> kTable{
+    kRows, {ENOTTY, "request {:x} means nothing to a PCI device", kIoctl}};
 
 }  // namespace
 
@@ -91,10 +94,7 @@ void PciDevice::close() {
 
 Result<std::int64_t> PciDevice::ioctl(fs::Task& task, std::uint32_t command,
                                       std::uint64_t argument) {
-    if (auto answer = fs::answer_ioctl<PciDevice>(kRows, *this, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to a PCI device", kIoctl, command);
+    return kTable.ioctl(*this, task, command, argument);
 }
 
 Result<std::int64_t> PciDevice::access(fs::Task& task, fs::UserBuffer buffer, std::uint64_t offset,

@@ -36,8 +36,8 @@ Result<std::int64_t> PciDevice::get_hot_reset_info(fs::Block<vfio_pci_hot_reset_
     const auto count = static_cast<std::uint32_t>(function_.bus.size());
     if (count > room) {
         info->count = count;
-        // How many there are is told with the refusal.
-        TRY(info.user().write(info.task().mm(), *info));
+        // The refusal comes with how many there are.
+        TRY(info.respond());
         return refuse(ENOSPC, "{} functions on the bus, room for {}", kInfo, count, room);
     }
     std::vector<vfio_pci_dependent_device> devices;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/undo.h"
+#include "fs/ioctl_table.h"
 #include "vfio/device.h"
 
 namespace kvmiommu::vfio {
@@ -33,23 +34,22 @@ enum Command : std::uint32_t { kPin = 1, kUnpin, kReadMemory, kWriteMemory, kLoa
 
 constexpr fs::IoctlRow<ProbeDevice> kRows[] = {
     fs::vfio_row<&ProbeDevice::get_info>(uapi::VFIO_DEVICE_GET_INFO,
-                                         offsetof(uapi::vfio_device_info, cap_offset),
-                                         fs::Reply::success),
-    fs::vfio_row<&ProbeDevice::get_region_info>(uapi::VFIO_DEVICE_GET_REGION_INFO,
-                                                sizeof(uapi::vfio_region_info), fs::Reply::success),
+                                         &uapi::vfio_device_info::num_irqs, fs::Reply::success),
+    fs::vfio_row<&ProbeDevice::get_region_info>(
+        uapi::VFIO_DEVICE_GET_REGION_INFO, &uapi::vfio_region_info::offset, fs::Reply::success),
     fs::vfio_row<&ProbeDevice::get_irq_info>(uapi::VFIO_DEVICE_GET_IRQ_INFO,
-                                             sizeof(uapi::vfio_irq_info), fs::Reply::success),
+                                             &uapi::vfio_irq_info::count, fs::Reply::success),
     fs::value_row<&ProbeDevice::reset>(uapi::VFIO_DEVICE_RESET),
 };
+
+constexpr fs::IoctlTable<ProbeDevice> kTable{
+    kRows, {ENOTTY, "request {:x} means nothing to this device", kSource}};
 
 }  // namespace
 
 Result<std::int64_t> ProbeDevice::ioctl(fs::Task& task, std::uint32_t command,
                                         std::uint64_t argument) {
-    if (auto answer = fs::answer_ioctl<ProbeDevice>(kRows, *this, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to this device", kSource, command);
+    return kTable.ioctl(*this, task, command, argument);
 }
 
 Result<std::int64_t> ProbeDevice::get_info(fs::Block<uapi::vfio_device_info> info) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "fs/ioctl_table.h"
 #include "vfio/eeh.h"
 #include "vfio/tce_request.h"
 
@@ -45,6 +46,11 @@ constexpr fs::IoctlRow<TceContainer> kVersion2[] = {
     fs::value_row<&TceContainer::create>(uapi::VFIO_IOMMU_SPAPR_TCE_CREATE),
     fs::value_row<&TceContainer::remove>(uapi::VFIO_IOMMU_SPAPR_TCE_REMOVE),
 };
+
+constexpr fs::IoctlTable<TceContainer> kTable1{
+    kVersion1, {ENOTTY, "request {:x} means nothing to version 1 of sPAPR", kIoctl}};
+constexpr fs::IoctlTable<TceContainer> kTable2{
+    kVersion2, {ENOTTY, "request {:x} means nothing to version 2 of sPAPR", kIoctl}};
 
 }  // namespace
 
@@ -94,14 +100,7 @@ Result<std::int64_t> TceContainer::ioctl(fs::Task& task, std::uint32_t command,
             return refuse(EPERM, "the container works for another process", kIoctl);
         }
     }
-    const auto answer =
-        v2_ ? fs::answer_ioctl<TceContainer>(kVersion2, *this, task, command, argument)
-            : fs::answer_ioctl<TceContainer>(kVersion1, *this, task, command, argument);
-    if (answer) {
-        return *answer;
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to version {} of sPAPR", kIoctl, command,
-                  v2_ ? 2 : 1);
+    return (v2_ ? kTable2 : kTable1).ioctl(*this, task, command, argument);
 }
 
 Result<> TceContainer::work_for(fs::Task& task) {

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "fs/ioctl_table.h"
+
 namespace kvmiommu::vfio {
 
 namespace {
@@ -16,12 +18,11 @@ constexpr Source kOpen{"drivers/vfio/vfio_iommu_type1.c: vfio_iommu_type1_open"}
 constexpr Source kIoctl{"drivers/vfio/vfio_iommu_type1.c: vfio_iommu_type1_ioctl"};
 
 constexpr auto kGetInfo = fs::vfio_row<&Type1::get_info>(
-    uapi::VFIO_IOMMU_GET_INFO, offsetof(uapi::vfio_iommu_type1_info, cap_offset),
-    fs::Reply::success);
+    uapi::VFIO_IOMMU_GET_INFO, &uapi::vfio_iommu_type1_info::iova_pgsizes, fs::Reply::success);
 constexpr auto kMapDma =
-    fs::vfio_row<&Type1::map_dma>(uapi::VFIO_IOMMU_MAP_DMA, sizeof(uapi::vfio_iommu_type1_dma_map));
+    fs::vfio_row<&Type1::map_dma>(uapi::VFIO_IOMMU_MAP_DMA, &uapi::vfio_iommu_type1_dma_map::size);
 constexpr auto kUnmapDma = fs::vfio_row<&Type1::unmap_dma>(
-    uapi::VFIO_IOMMU_UNMAP_DMA, sizeof(uapi::vfio_iommu_type1_dma_unmap), fs::Reply::success);
+    uapi::VFIO_IOMMU_UNMAP_DMA, &uapi::vfio_iommu_type1_dma_unmap::size, fs::Reply::success);
 
 constexpr fs::IoctlRow<Type1> kVersion1[] = {
     kMapDma, kUnmapDma, kGetInfo,
@@ -29,7 +30,12 @@ constexpr fs::IoctlRow<Type1> kVersion1[] = {
 constexpr fs::IoctlRow<Type1> kVersion2[] = {
     kMapDma, kUnmapDma, kGetInfo,
     fs::vfio_row<&Type1::dirty_pages>(uapi::VFIO_IOMMU_DIRTY_PAGES,
-                                      sizeof(uapi::vfio_iommu_type1_dirty_bitmap))};
+                                      &uapi::vfio_iommu_type1_dirty_bitmap::flags)};
+
+constexpr fs::UnknownRequest kUnknown{ENOTTY, "request {:x} means nothing to a type1 container",
+                                      kIoctl};
+constexpr fs::IoctlTable<Type1> kTable1{kVersion1, kUnknown};
+constexpr fs::IoctlTable<Type1> kTable2{kVersion2, kUnknown};
 
 // Capabilities behind a struct: each begins with its id, its version and where the next one is.
 class CapabilityChain {
@@ -113,11 +119,7 @@ Type1::~Type1() {
 }
 
 Result<std::int64_t> Type1::ioctl(fs::Task& task, std::uint32_t command, std::uint64_t argument) {
-    if (auto answer =
-            fs::answer_ioctl<Type1>(v2_ ? kVersion2 : kVersion1, *this, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return refuse(ENOTTY, "request {:x} means nothing to a type1 container", kIoctl, command);
+    return (v2_ ? kTable2 : kTable1).ioctl(*this, task, command, argument);
 }
 
 std::int64_t Type1::check_extension(std::uint64_t extension) {

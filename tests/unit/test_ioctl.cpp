@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include "fs/ioctl.h"
+#include "fs/ioctl_table.h"
 
 #include "support.h"
 
@@ -39,6 +39,9 @@ constexpr uapi::Request kKvmBoth = uapi::iowr<KvmThing>('t', 3);
 constexpr uapi::Request kVfio = uapi::io('t', 4);
 constexpr uapi::Request kIommufd = uapi::io('t', 5);
 constexpr uapi::Request kVfioAll = uapi::io('t', 6);
+constexpr uapi::Request kRespond = uapi::io('t', 7);
+constexpr uapi::Request kShort = uapi::iow_bytes('t', 7, 4);
+constexpr uapi::Request kElsewhere = uapi::io('t', 8);
 
 // A kind of file that remembers what its functions saw.
 class Tiny final : public File {
@@ -74,6 +77,12 @@ class Tiny final : public File {
         thing.reply(argsz);
         return 0;
     }
+    Result<std::int64_t> respond(Block<VfioThing> thing) {
+        thing->word = 1;
+        thing->later = 2;
+        TRY(thing.respond());
+        return refuse(ENOSPC, "after it was copied", kSource);
+    }
     Result<std::int64_t> iommufd(Block<IommufdThing> thing) {
         ++calls;
         iommufd_seen = *thing;
@@ -92,16 +101,20 @@ constexpr IoctlRow<Tiny> kRows[] = {
     value_row<&Tiny::take_value>(kValue),
     kvm_row<&Tiny::kvm>(kKvmSet),
     kvm_row<&Tiny::kvm>(kKvmBoth, Reply::success),
-    vfio_row<&Tiny::vfio>(kVfio, offsetof(VfioThing, later), Reply::success),
-    vfio_row<&Tiny::vfio_all>(kVfioAll, offsetof(VfioThing, later), Reply::success),
-    iommufd_row<&Tiny::iommufd>(kIommufd, offsetof(IommufdThing, later)),
+    vfio_row<&Tiny::vfio>(kVfio, &VfioThing::word, Reply::success),
+    vfio_row<&Tiny::vfio_all>(kVfioAll, &VfioThing::word, Reply::success),
+    vfio_row<&Tiny::respond>(kRespond, &VfioThing::word),
+    iommufd_row<&Tiny::iommufd>(kIommufd, &IommufdThing::word),
 };
+constexpr IoctlRow<Tiny> kOtherRows[] = {
+    value_row<&Tiny::take_value>(kShort),
+    value_row<&Tiny::take_value>(kElsewhere),
+};
+constexpr IoctlTable<Tiny> kOther{kOtherRows, {EINVAL, "request {:x}", kSource}};
+constexpr IoctlTable<Tiny> kTable{kRows, {ENOTTY, "request {:x}", kSource}, &kOther};
 
 Result<std::int64_t> Tiny::ioctl(Task& task, std::uint32_t command, std::uint64_t argument) {
-    if (auto answer = answer_ioctl<Tiny>(kRows, *this, task, command, argument)) {
-        return *std::move(answer);
-    }
-    return File::ioctl(task, command, argument);
+    return kTable.ioctl(*this, task, command, argument);
 }
 
 class Tester {
@@ -130,6 +143,26 @@ TEST_CASE("a request that is not in the table is ENOTTY, whatever its argument")
     CHECK(outcome(tester.call(uapi::iow_bytes('t', 2, 24), tester.at)) == "ENOTTY");
     CHECK(outcome(tester.call(uapi::ior_bytes('t', 2, 16), tester.at)) == "ENOTTY");
     CHECK(tester.file->calls == 0);
+}
+
+TEST_CASE("requests that differ in their size alone are different requests") {
+    Tester tester;
+    CHECK(value(tester.call(kShort, 41)) == 42);
+    CHECK(outcome(tester.call(uapi::iow_bytes('t', 7, 8), 41)) == "ENOTTY");
+}
+
+TEST_CASE("a request that a table does not have is looked up in the other one") {
+    Tester tester;
+    CHECK(value(tester.call(kElsewhere, 41)) == 42);
+    CHECK(kTable.find(uapi::Abi::generic, kElsewhere.number(uapi::Abi::generic)) == &kOtherRows[1]);
+    CHECK(kOther.find(uapi::Abi::generic, kValue.number(uapi::Abi::generic)) == nullptr);
+    CHECK(outcome(kOther.ioctl(*tester.file, tester.process.task, 0x7401, 0)) == "EINVAL");
+}
+
+TEST_CASE("a smallest struct ends with the member that its row names") {
+    CHECK(detail::end_of(&VfioThing::argsz) == 4);
+    CHECK(detail::end_of(&VfioThing::word) == 16);
+    CHECK(detail::end_of(&VfioThing::later) == sizeof(VfioThing));
 }
 
 TEST_CASE("a number is passed as it is") {
@@ -231,6 +264,25 @@ TEST_CASE("VFIO: a function may write back as much as the caller has room for") 
                                            : 2));
         CHECK(tester.process.load(tester.at + 24) == 0x0707070707070707);
     }
+}
+
+TEST_CASE("VFIO: a function that fails may have copied the struct back, as far as argsz says") {
+    Tester tester;
+    for (const std::uint32_t argsz : {16U, 20U, 24U, 4096U}) {
+        CAPTURE(argsz);
+        tester.process.store<VfioThing>(tester.at, {argsz, 0, 0, 0x0707070707070707});
+        tester.process.store<std::uint64_t>(tester.at + 24, 0x0707070707070707);
+        CHECK(outcome(tester.call(kRespond, tester.at)) == "ENOSPC");
+        const auto back = tester.process.load<VfioThing>(tester.at);
+        CHECK(back.word == 1);
+        CHECK(back.later == (argsz == 16   ? 0x0707070707070707
+                             : argsz == 20 ? 0x0707070700000002
+                                           : 2));
+        CHECK(tester.process.load(tester.at + 24) == 0x0707070707070707);
+    }
+    tester.process.store<VfioThing>(tester.at, {24, 0, 0, 0});
+    value(tester.process.mm->protect(align_down(tester.at, 4096), 4096, PROT_READ));
+    CHECK(outcome(tester.call(kRespond, tester.at)) == "EFAULT");
 }
 
 TEST_CASE("iommufd: the size is read first, then judged, then the struct is read") {
