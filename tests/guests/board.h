@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+//
+// The machines that random programs run on. Those of tests/fuzz/machines are the same ones, for
+// `kvmiommu replay`.
+
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "machine/description.h"
+
+namespace kvmiommu::guests {
+
+struct Board {
+    struct Device {
+        std::string name;
+        std::uint32_t group;
+    };
+
+    machine::Description description;
+    std::vector<std::uint32_t> groups;  // that a program may open
+    std::vector<Device> devices;        // of vfio-pci, and the emulated one
+    bool power = false;
+    /// Does this kernel forget to uncharge what a process had locked?
+    /// (docs/reference/kernel-bugs.md)
+    bool forgets_charges = false;
+
+    std::uint64_t page_size() const { return description.page_size; }
+    const std::string& name() const { return description.name; }
+};
+
+/// intel, unlike, power, power-guest and power-2013, in this order.
+std::span<const Board> boards();
+
+}  // namespace kvmiommu::guests
