@@ -71,7 +71,7 @@ Board intel() {
 Board unlike() {
     Board board = x86("unlike");
     board.description.iommus = {{"intel", unit("dmar0", 48, k4K | k2M | k1G, true)},
-                                {"amd", unit("ivhd0", 64, k64K | 2 * k64K | k2M | k16M, false)}};
+                                {"amd", unit("ivhd0", 64, k64K | 2 * k64K | k2M | k16M, true)}};
     board.description.iommu_strict = false;
     add(board, "0000:00:02.0", "edu", "ivhd0", 1);
     add(board, "0000:02:01.0", "edu", "dmar0", 3);

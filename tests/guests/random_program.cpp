@@ -162,6 +162,17 @@ class RandomProgram::Writer {
     Number table() { return file_of(Name::table0, 3); }
     Name buffer() { return of(Name::buffer0, 3); }
 
+    Name group_at(std::uint64_t at) const {
+        return static_cast<Name>(static_cast<std::uint64_t>(Name::group0) + at);
+    }
+    Name group_of(const Board::Device& device) const {
+        std::uint64_t at = 0;
+        while (board_.groups[at] != device.group) {
+            ++at;
+        }
+        return group_at(at);
+    }
+
     std::uint64_t wild() {
         const std::uint64_t edge = choices_.of(kEdges);
         return choices_.one_in(4) ? choices_.number() : edge + below(5) - 2;
@@ -254,29 +265,28 @@ void RandomProgram::Writer::scene() {
     }
     make(Name::eventfd0, Call::eventfd);
     make(Name::eventfd1, Call::eventfd);
+    make(Name::memfd0, Call::memfd, {32 * page_});
+    make(Name::mapping0, Call::mmap,
+         {16 * page_, std::uint64_t{3}, std::uint64_t{MAP_SHARED}, std::uint64_t{0}})
+        .fd = Name::memfd0;
     open(Name::container0, "/dev/vfio/vfio");
-    for (unsigned at = 0; at < 2 && at < board_.groups.size(); ++at) {
-        const Name group = static_cast<Name>(static_cast<unsigned>(Name::group0) + at);
-        open(group, "/dev/vfio/" + std::to_string(board_.groups[at]));
-        if (at == 0 || which % 2 == 0) {
-            ioctl(group, REQUEST_OF(VFIO_GROUP_SET_CONTAINER), {fd(Name::container0)});
+    const std::uint64_t groups = which == 7 ? 1 : board_.groups.size();
+    for (std::uint64_t at = 0; at < groups; ++at) {
+        open(group_at(at), "/dev/vfio/" + std::to_string(board_.groups[at]));
+        if (at == 0 || which % 3 != 0) {
+            ioctl(group_at(at), REQUEST_OF(VFIO_GROUP_SET_CONTAINER), {fd(Name::container0)});
         }
     }
     ioctl(Name::container0, REQUEST_OF(VFIO_SET_IOMMU),
           board_.power
               ? (which % 4 == 3 ? uapi::VFIO_SPAPR_TCE_IOMMU : uapi::VFIO_SPAPR_TCE_v2_IOMMU)
               : (which % 4 == 3 ? uapi::VFIO_TYPE1_IOMMU : uapi::VFIO_TYPE1v2_IOMMU));
-    Operation& get = ioctl(Name::group0, REQUEST_OF(VFIO_GROUP_GET_DEVICE_FD),
-                           {{Token::Type::str, {}, board_.devices[0].name}});
-    get.result = Name::device0;
-    write(Name::device0, bytes_of(7) + 4, u16(7));
-    if (!board_.power && which % 2 == 1) {  // The emulated device, too.
-        open(Name::group3, "/dev/vfio/" + std::to_string(board_.groups[3]));
-        ioctl(Name::group3, REQUEST_OF(VFIO_GROUP_SET_CONTAINER), {fd(Name::container0)});
-        ioctl(Name::group3, REQUEST_OF(VFIO_GROUP_GET_DEVICE_FD),
-              {{Token::Type::str, {}, board_.devices.back().name}})
-            .result =
-            static_cast<Name>(static_cast<std::size_t>(Name::device0) + board_.devices.size() - 1);
+    for (std::size_t at = 0; at < board_.devices.size(); ++at) {
+        const Name name = static_cast<Name>(static_cast<std::size_t>(Name::device0) + at);
+        ioctl(group_of(board_.devices[at]), REQUEST_OF(VFIO_GROUP_GET_DEVICE_FD),
+              {{Token::Type::str, {}, board_.devices[at].name}})
+            .result = name;
+        write(name, bytes_of(7) + 4, u16(7));
     }
     if (which < 4) {
         return;
@@ -427,14 +437,8 @@ void RandomProgram::Writer::group_call() {
             break;
         default: {
             const std::uint64_t which = below(board_.devices.size());
-            Number from = group();
-            if (!choices_.one_in(4)) {  // The group that it is in.
-                for (std::size_t at = 0; at < board_.groups.size(); ++at) {
-                    if (board_.groups[at] == board_.devices[which].group) {
-                        from = static_cast<Name>(static_cast<std::size_t>(Name::group0) + at);
-                    }
-                }
-            }
+            const Number from =
+                choices_.one_in(4) ? group() : Number(group_of(board_.devices[which]));
             ioctl(from, REQUEST_OF(VFIO_GROUP_GET_DEVICE_FD),
                   {{Token::Type::str, {}, board_.devices[which].name}})
                 .result = static_cast<Name>(static_cast<std::uint64_t>(Name::device0) + which);
@@ -851,7 +855,7 @@ void RandomProgram::Writer::odd() {
             call(Call::memlock, {choices_.one_in(4) ? ~std::uint64_t{0} : below(512) * page_});
             break;
         case 1:
-            if (choices_.one_in(8)) {
+            if (choices_.one_in(64)) {  // There is no way back to user 0.
                 call(Call::uid, {below(3)});
                 break;
             }

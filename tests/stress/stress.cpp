@@ -35,7 +35,7 @@ constexpr const char* kHelp =
   --seed N        the first round's seed (1); each round after it takes the next one
   --rounds N      so many rounds on each board (1)
   --forever       rounds without an end
-  --operations N  calls of each thread in a round (4000)
+  --operations N  calls of each thread in a round (2000)
   --threads N     threads (4), dealt out over the processes
   --processes N   processes of the machine (2)
   --board NAME    one board instead of all: intel, unlike, power, power-guest, power-2013
@@ -49,7 +49,7 @@ and the same numbers; threads may meet in another order. Exit status 1 when some
 struct Settings {
     std::uint64_t seed = 1;
     std::uint64_t rounds = 1;
-    std::uint64_t operations = 4000;
+    std::uint64_t operations = 2000;
     std::uint64_t threads = 4;
     std::uint64_t processes = 2;
     std::uint64_t fork_every = 0;
@@ -143,47 +143,71 @@ void fork_once(machine::System& system, machine::Process& process) {
     }
 }
 
-void run_thread(const Settings& settings, MachineInUse& machine, const Board& board,
-                machine::Process& process, Names& names, std::uint64_t seed, bool forks) {
+// After so many steps a thread sets up again what the calls since then have closed.
+constexpr unsigned kStepsOfAScene = 100;
+
+struct Figures {
+    std::atomic<std::uint64_t> calls = 0;
+    std::atomic<std::uint64_t> refused = 0;
+};
+
+struct Round {
+    const Settings& settings;
+    const Board& board;
+    MachineInUse machine;
+    Figures figures = {};
+};
+
+void run_thread(Round& round, machine::Process& process, Names& names, std::uint64_t seed,
+                bool forks) {
+    const std::uint64_t fork_every = forks ? round.settings.fork_every : 0;
     Performer performer(process, names);
-    RandomProgram program(board, Choices(seed));
+    RandomProgram program(round.board, Choices(seed));
     std::vector<Operation> operations;
-    program.begin(operations);
-    for (std::uint64_t made = 0; made < settings.operations;) {
+    std::uint64_t refused = 0;
+    std::uint64_t made = 0;
+    for (unsigned step = 0; made < round.settings.operations; ++step) {
+        operations.clear();
+        if (step % kStepsOfAScene == 0) {
+            program.begin(operations);
+        } else {
+            program.step(operations);
+        }
         for (const Operation& operation : operations) {
-            performer.perform(operation);
+            const Outcome outcome = performer.perform(operation);
+            refused += outcome.kind == Outcome::Kind::error ? 1 : 0;
             ++made;
-            if (forks && settings.fork_every != 0 && made % settings.fork_every == 0) {
-                fork_once(machine.system(), process);
+            if (fork_every != 0 && made % fork_every == 0) {
+                fork_once(round.machine.system(), process);
             }
         }
-        operations.clear();
-        program.step(operations);
     }
+    round.figures.calls += made;
+    round.figures.refused += refused;
 }
 
 bool run_round(const Settings& settings, const Board& board, std::uint64_t seed) {
     std::cout << "stress: board " << board.name() << ", seed " << seed << ", " << settings.threads
-              << " threads of " << settings.processes << " processes, " << settings.operations
-              << " calls each" << std::endl;
-    MachineInUse machine(board);
+              << " threads of " << settings.processes << " processes" << std::flush;
+    Round round{settings, board, MachineInUse(board)};
     std::vector<machine::Process*> processes;
     std::vector<std::unique_ptr<Names>> names;
     for (std::uint64_t at = 0; at < settings.processes; ++at) {
-        processes.push_back(&machine.create_process());
+        processes.push_back(&round.machine.create_process());
         names.push_back(std::make_unique<Names>());
     }
     std::vector<std::thread> threads;
     for (std::uint64_t at = 0; at < settings.threads; ++at) {
         const std::uint64_t which = at % settings.processes;
-        threads.emplace_back(run_thread, std::cref(settings), std::ref(machine), std::cref(board),
-                             std::ref(*processes[which]), std::ref(*names[which]), seed * 1000 + at,
-                             at == 0);
+        threads.emplace_back(run_thread, std::ref(round), std::ref(*processes[which]),
+                             std::ref(*names[which]), seed * 1000 + at, at == 0);
     }
     for (std::thread& thread : threads) {
         thread.join();
     }
-    const auto left = machine.close();
+    const auto left = round.machine.close();
+    std::cout << ": " << round.figures.calls << " calls, "
+              << round.figures.refused * 100 / round.figures.calls << " % refused" << std::endl;
     for (const std::string& line : left) {
         std::cerr << "stress: left over: " << line << '\n';
     }

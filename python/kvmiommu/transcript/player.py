@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, cast
 
 from kvmiommu import uapi
 from kvmiommu.uapi import papr, posix
@@ -89,6 +89,14 @@ class Process(Protocol):
     def setrlimit(self, resource: int, soft: int, hard: int, /) -> None: ...
     def setresuid(self, real: int, effective: int, saved: int, /) -> None: ...
     def status(self, key: str, /) -> int: ...
+
+
+class EmulatedProcess(Protocol):
+    """What programs need that were never recorded, only made up."""
+
+    fail_nth: int
+
+    def mprotect(self, address: int, length: int, prot: int, /) -> None: ...
 
 
 class System(Protocol):
@@ -299,6 +307,16 @@ class Player:
             case syntax.Memfd():
                 size = number(call.size)
                 return self._descriptor(call.name, lambda: self._memfd(call.name, size))
+            case syntax.Truncate():
+                process.ftruncate(_int(number(call.fd)), _off_t(number(call.size)))
+                return Outcome("0")
+            case syntax.Protect():
+                address, size = number(call.address), number(call.size)
+                cast("EmulatedProcess", process).mprotect(address, size, _int(number(call.prot)))
+                return Outcome("0")
+            case syntax.Fail():
+                cast("EmulatedProcess", process).fail_nth = number(call.nth) & 0xFFFF_FFFF
+                return _OK
             case syntax.Mmap():
                 length = number(call.length)
                 address = process.mmap(

@@ -29,6 +29,7 @@ __all__ = [
     "Constant",
     "Dup",
     "Eventfd",
+    "Fail",
     "Fill",
     "Guest",
     "Hcall",
@@ -44,6 +45,7 @@ __all__ = [
     "Poke",
     "Poll",
     "Pread",
+    "Protect",
     "Pwrite",
     "Read",
     "Status",
@@ -52,6 +54,7 @@ __all__ = [
     "TokenType",
     "Transcript",
     "TranscriptError",
+    "Truncate",
     "Uid",
     "Unmem",
     "Variable",
@@ -275,6 +278,30 @@ class Memfd:
 
 
 @dataclass(frozen=True, slots=True)
+class Truncate:
+    """`truncate FD SIZE`: ftruncate()."""
+
+    fd: Number
+    size: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Protect:
+    """`protect ADDRESS SIZE PROT`: mprotect(). In no recorded transcript."""
+
+    address: Number
+    size: Number
+    prot: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """`fail N`: the Nth allocation from here fails. In no recorded transcript."""
+
+    nth: Number
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """An ioctl's argument in memory, as fields."""
 
@@ -406,6 +433,9 @@ Call: TypeAlias = (
     | Dup
     | Eventfd
     | Memfd
+    | Truncate
+    | Protect
+    | Fail
     | Ioctl
     | Mmap
     | Read
@@ -589,6 +619,12 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
     "close": ("close NAME", lambda w: Close(w.number("NAME"))),
     "dup": ("dup NAME FD", lambda w: Dup(w.name(), w.number("FD"))),
     "eventfd": ("eventfd NAME", lambda w: Eventfd(w.name())),
+    "truncate": ("truncate FD SIZE", lambda w: Truncate(w.number("FD"), w.number("SIZE"))),
+    "protect": (
+        "protect ADDRESS SIZE PROT",
+        lambda w: Protect(w.number("ADDRESS"), w.number("SIZE"), w.number("PROT")),
+    ),
+    "fail": ("fail N", lambda w: Fail(w.number("N"))),
     "memfd": ("memfd NAME SIZE", lambda w: Memfd(w.name(), w.number("SIZE"))),
     "ioctl": ("ioctl FD REQUEST [null | val:N | TOKEN…] [-> NAME] [bind NAME OFFSET]…", _ioctl),
     "mmap": (
