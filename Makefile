@@ -18,6 +18,15 @@ PYTEST_ARGS ?=
 # What the extension is put to under sanitizers.
 HOSTILE ?= tests/property/test_hostile_calls.py tests/property/test_hostile_page_tables.py \
     tests/property/test_hostile_power.py
+# What `make stress` gives each of its two programs: stress --help. CI says how much in .ci/run.
+STRESS_ARGS ?= --forever
+STRESS_SANITIZERS ?= asan tsan
+# What `make fuzz` gives libFuzzer, and where it keeps what it found worth keeping.
+FUZZ_ARGS ?=
+FUZZ_CORPUS ?= $(BUILD)/fuzz-corpus
+# What `make mutate` changes, and how much of it: tests/mutate/mutate.py --help
+FILES ?=
+MUTATE_ARGS ?=
 TRANSCRIPTS := tests/conformance/transcripts
 
 SHELL := /bin/bash
@@ -32,24 +41,32 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Folders too, so that a file that went away counts as a change.
 csrc := $(shell find csrc -type d -o -name '*.cpp' -o -name '*.h' -o -name '*.def')
 package := $(shell find python -name __pycache__ -prune -o -print)
-unit := $(shell find tests/unit tests/walker tests/guests -type f)
-cpp := $(shell find csrc tests/unit tests/walker tests/guests -name '*.cpp' -o -name '*.h')
+unit := $(shell find tests/unit tests/walker tests/guests tests/stress -type f)
+fuzz := $(shell find tests/guests -type f) $(wildcard tests/fuzz/*.cpp tests/fuzz/CMakeLists.txt)
+cpp := $(shell find csrc tests/unit tests/walker tests/guests tests/stress tests/fuzz -name '*.cpp' -o -name '*.h')
 bench := $(shell find bench -name '*.cpp' -o -name '*.h')
 # The names that CMake caches for a build without the extension.
 unit_options := -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
-    -DKVMIOMMU_WERROR=$(KVMIOMMU_WERROR) -DKVMIOMMU_NAMED_REFERENCES=ON
+    -DKVMIOMMU_WERROR=$(KVMIOMMU_WERROR) -DKVMIOMMU_NAMED_REFERENCES=ON -DKVMIOMMU_STRESS=ON
+fuzz_options := -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_FUZZ=ON -DCMAKE_BUILD_TYPE=Debug \
+    -DKVMIOMMU_WERROR=$(KVMIOMMU_WERROR) -DCMAKE_CXX_COMPILER=$(CLANG_CXX) -DCMAKE_CXX_FLAGS=-O1 \
+    -DKVMIOMMU_SANITIZE=address,undefined,fuzzer-no-link
 pip_install := python -m pip install --quiet
 pip_build := $(pip_install) --no-build-isolation --no-deps \
     -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
 .PHONY: help try test test-unit test-python test-free-threaded lint lint-python lint-cpp sanitize \
-    sanitize-unit sanitize-python cross bench engine-bench docs readme clean
+    sanitize-unit sanitize-python stress stress-smoke fuzz fuzz-smoke mutate cross bench engine-bench docs readme clean
 
 help:
 	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
 	@echo "make test      set up, then the C++ unit tests and the whole Python suite"
 	@echo "make lint      ruff, mypy, stubtest, clang-format, clang's thread-safety analysis"
 	@echo "make sanitize  the C++ tests under ASan+UBSan and TSan, hostile calls under ASan+UBSan"
+	@echo "make stress    threads run random programs, under ASan+UBSan, then under TSan: STRESS_ARGS"
+	@echo "make fuzz      libFuzzer runs programs of calls until it finds something: FUZZ_ARGS"
+	@echo "make stress-smoke fuzz-smoke  a bounded part of both, as CI runs it"
+	@echo "make mutate FILES='csrc/…'  changes these files at random: is it noticed? MUTATE_ARGS"
 	@echo "make test-free-threaded  the Python suite on a Python without the GIL, which it builds"
 	@echo "make cross     the C++ tests on 64-bit Arm, built across and run under qemu"
 	@echo "make bench     the benchmarks"
@@ -160,6 +177,38 @@ sanitize: sanitize-unit sanitize-python
 sanitize-unit: $(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-tsan/.stamp-built
 	$(BUILD)/unit-asan/tests/unit/unit_tests
 	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/unit/unit_tests
+
+# Threads that run random programs. Only children that are not instrumented may fork, so TSan has none.
+stress: $(STRESS_SANITIZERS:%=stress-%)
+
+stress-asan: $(BUILD)/unit-asan/.stamp-built
+	$(BUILD)/unit-asan/tests/stress/stress $(STRESS_ARGS) --fork-every 1000
+stress-tsan: $(BUILD)/unit-tsan/.stamp-built
+	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/stress/stress $(STRESS_ARGS)
+
+stress-smoke:
+	$(MAKE) --no-print-directory stress STRESS_ARGS='--rounds 20'
+
+# What is found is a file in $(BUILD); random_fuzz --transcript FILE prints it.
+fuzz: $(BUILD)/fuzz/.stamp-built
+	mkdir -p $(FUZZ_CORPUS)
+	$(BUILD)/fuzz/tests/fuzz/random_fuzz -max_len=2048 -timeout=60 -artifact_prefix=$(BUILD)/ \
+	    $(FUZZ_ARGS) $(FUZZ_CORPUS) tests/fuzz/corpus
+
+# From the corpus in the repository, which it does not change; the seed is fixed, so that a run can
+# be repeated.
+fuzz-smoke: $(BUILD)/fuzz/.stamp-built
+	$(BUILD)/fuzz/tests/fuzz/random_fuzz -runs=6000 -seed=1 -max_len=2048 -timeout=60 \
+	    -artifact_prefix=$(BUILD)/ -reload=0 -print_final_stats=1 tests/fuzz/corpus -print_pcs=0
+
+$(BUILD)/fuzz/.stamp-built: CMakeLists.txt $(csrc) $(fuzz) $(VENV)/.stamp-group-build
+	mkdir -p $(@D)
+	cmake -S . -B $(@D) $(fuzz_options) >$(@D)/configure.log || { cat $(@D)/configure.log; exit 1; }
+	cmake --build $(@D)
+	touch $@
+
+mutate: $(VENV)/.stamp-group-build $(VENV)/.stamp-group-test
+	python tests/mutate/mutate.py $(MUTATE_ARGS) $(FILES)
 
 # The toolchain file says what runs them.
 cross: $(BUILD)/cross/.stamp-built

@@ -92,7 +92,8 @@ def mutations(file: str, text: str) -> Iterator[Mutation]:
                 if replacement in ("+1", "-1"):
                     new = str(int(found[1], 0 if found[1] == "0" else 10) + int(replacement))
                 after = code[: found.start()] + new + code[found.end() :]
-                if after != code:
+                whole = kind != "statement" or code.count("(") == code.count(")")
+                if whole and after != code:
                     yield Mutation(file, number, kind, code, after)
 
 
