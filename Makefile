@@ -56,7 +56,8 @@ pip_build := $(pip_install) --no-build-isolation --no-deps \
     -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
 .PHONY: help try test test-unit test-python test-free-threaded lint lint-python lint-cpp sanitize \
-    sanitize-unit sanitize-python stress stress-smoke fuzz fuzz-smoke mutate cross bench engine-bench docs readme clean
+    sanitize-unit sanitize-python stress stress-asan stress-tsan stress-smoke fuzz fuzz-smoke mutate \
+    cross bench engine-bench docs readme clean
 
 help:
 	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
@@ -178,7 +179,8 @@ sanitize-unit: $(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-tsan/.stamp-built
 	$(BUILD)/unit-asan/tests/unit/unit_tests
 	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/unit/unit_tests
 
-# Threads that run random programs. Only children that are not instrumented may fork, so TSan has none.
+# Threads that run random programs. A child of a program with threads is not TSan's to watch, so
+# only ASan's forks.
 stress: $(STRESS_SANITIZERS:%=stress-%)
 
 stress-asan: $(BUILD)/unit-asan/.stamp-built
@@ -195,11 +197,13 @@ fuzz: $(BUILD)/fuzz/.stamp-built
 	$(BUILD)/fuzz/tests/fuzz/random_fuzz -max_len=2048 -timeout=60 -artifact_prefix=$(BUILD)/ \
 	    $(FUZZ_ARGS) $(FUZZ_CORPUS) tests/fuzz/corpus
 
-# From the corpus in the repository, which it does not change; the seed is fixed, so that a run can
-# be repeated.
+# From the corpus in the repository, which stays as it is; the seed is fixed, so that a run can be
+# repeated.
 fuzz-smoke: $(BUILD)/fuzz/.stamp-built
-	$(BUILD)/fuzz/tests/fuzz/random_fuzz -runs=6000 -seed=1 -max_len=2048 -timeout=60 \
-	    -artifact_prefix=$(BUILD)/ -reload=0 -print_final_stats=1 tests/fuzz/corpus -print_pcs=0
+	rm -rf $(BUILD)/fuzz-smoke
+	mkdir -p $(BUILD)/fuzz-smoke
+	$(BUILD)/fuzz/tests/fuzz/random_fuzz -runs=6000 -seed=1 -max_len=2048 -timeout=60 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=$(BUILD)/ $(BUILD)/fuzz-smoke tests/fuzz/corpus
 
 $(BUILD)/fuzz/.stamp-built: CMakeLists.txt $(csrc) $(fuzz) $(VENV)/.stamp-group-build
 	mkdir -p $(@D)

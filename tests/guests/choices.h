@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Where a random program gets its choices from: bytes, which a fuzzer changes one by one, or a
-// seed. Either way the same source makes the same program on every machine.
+// seed. Either way the same source makes the same program wherever clang builds it, as it does for
+// sanitizers and fuzzers: the order in which another compiler evaluates arguments is its own.
 
 #pragma once
 
