@@ -162,11 +162,16 @@ Result<UserBuffer> checked_at(UserBuffer buffer, std::int64_t offset) {
     return known;
 }
 
-Result<Ref<File>> file_to_move(Task& task, int fd, bool write) {
-    Ref<File> file = TRY(task.files().get(fd));
-    if (!(write ? file->writable() : file->readable())) {
+Result<> check_mode(const File& file, int fd, bool write) {
+    if (!(write ? file.writable() : file.readable())) {
         return refuse(EBADF, "descriptor {} is not open for this", kReadWrite, fd);
     }
+    return {};
+}
+
+Result<Ref<File>> file_to_move(Task& task, int fd, bool write) {
+    Ref<File> file = TRY(task.files().get(fd));
+    TRY(check_mode(*file, fd, write));
     return file;
 }
 
@@ -174,11 +179,12 @@ Result<Ref<File>> positioned_file(Task& task, int fd, bool write, std::int64_t o
     if (offset < 0) {
         return refuse(EINVAL, "a negative offset", kReadWrite);
     }
-    const Ref<File> any = TRY(task.files().get(fd));
-    if (!any->positioned()) {
+    Ref<File> file = TRY(task.files().get(fd));
+    if (!file->positioned()) {
         return refuse(ESPIPE, "descriptor {} has no positions", kReadWrite, fd);
     }
-    return file_to_move(task, fd, write);
+    TRY(check_mode(*file, fd, write));
+    return file;
 }
 
 Result<std::int64_t> do_read(Task& task, int fd, UserBuffer to) {

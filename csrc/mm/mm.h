@@ -11,12 +11,16 @@
 //   PhysicalMemory  the RAM: frames handed out, referenced, pinned
 //   AddressSpace    mm_struct: user addresses, copies, pins, locked memory
 //   Backing         what a mapping shows that is not private memory: a file's pages
+//   HeldFrames      frames with a reference of each
+//   ShownFrames     what the host shows at a process's addresses
+//   HostMappings    how many mappings of the host's all machines have, and may have
 //   Shmem           pages of a memfd or of shared anonymous memory
 //   UserPtr<T>      a user's pointer; never dereferenced, only copied through
 //   LockedMemory    pages charged against a limit (VmLck, VmPin, a user's account)
 //
 // Owners
-//   An AddressSpace owns its mappings; a mapping owns its private frames or holds its Backing.
+//   An AddressSpace owns its mappings; a mapping holds its Backing and a reference of each frame
+//   that the host shows for it. A file that is cut keeps no other.
 //   A pin holds frames and nothing else: it outlives the mapping, the file and the process.
 //   PhysicalMemory belongs to the system and outlives all of them.
 //

@@ -34,9 +34,10 @@ _BARS = 6
 class Bar:
     """A region: `size` bytes, a power of two, of memory or of I/O ports.
 
-    `memory` are ranges (start, last) of whole 64 KiB or 4 KiB pages that are plain memory, shared
-    with whoever maps them; all else is trapped: each access is a call of the model. `wide` is a
-    64-bit address, which takes the next region's place, too.
+    `memory` are ranges (start, last) of whole 4 KiB pages that are plain memory, shared with
+    whoever maps them; all else is trapped: each access is a call of the model. On a machine with
+    64 KiB pages a page that is not all memory is trapped as a whole. `wide` is a 64-bit address,
+    which takes the next region's place, too.
     """
 
     size: int

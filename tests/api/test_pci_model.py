@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 import struct
 import sys
@@ -11,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from kvmiommu import System, pci
+from kvmiommu import System, machine, pci
 from kvmiommu.process import Process
 from kvmiommu.vfio import Container, Device, Group
 
@@ -112,6 +114,51 @@ def test_pages_of_memory_are_shared_and_others_are_trapped() -> None:
         setup.process.poke(bar + 0x20, b"\1\2\3\4")
         assert setup.model.calls == [("write", 0, 0x20, 4, 0x04030201)]
         assert setup.process.peek(bar + 0x20, 4) == b"\1\2\3\4"
+
+
+class Short(Copier):
+    """4 KiB of memory, and registers that are all ones behind it."""
+
+    bars: ClassVar = {0: pci.Bar(0x20000, memory=((0, 0xFFF), (0x10000, 0x1FFFF)))}
+
+    def read(self, bar: int, offset: int, size: int) -> int:
+        return 0x1111111111111111
+
+
+def test_a_page_that_is_not_all_memory_is_trapped_as_a_whole() -> None:
+    board = dataclasses.replace(machine.load("virt-smmuv3"), page_size=65536)
+    address = "0000:00:02.0"
+    with System(board, models={address: Short}) as system:
+        process = system.process()
+        container, group = Container(process), Group(process, 1)
+        group.set_container(container)
+        container.set_iommu()
+        device = group.get_device(address)
+        device.write(CONFIG, 4, struct.pack("<H", MEMORY | MASTER))
+        bar = process.mmap(0x20000, 3, MAP_SHARED, device.fd, 0)
+        process.poke(bar + 0x10, b"short")
+        assert process.peek(bar + 0x10, 5) == device.read(0, 0x10, 5) == b"short"
+        for offset in (0x1000, 0x2000, 0xFFF8):
+            assert process.peek(bar + offset, 8) == b"\x11" * 8
+        process.poke(bar + 0x10000, b"page")
+        assert device.read(0, 0x10000, 4) == b"page"
+
+
+class Large(Copier):
+    """As much memory as no machine of 1 GiB has."""
+
+    bars: ClassVar = {0: pci.Bar(1 << 31, memory=((0, (1 << 31) - 1),))}
+
+
+def test_devices_with_more_memory_than_their_machine_leave_nothing_of_it() -> None:
+    board = dataclasses.replace(machine.load("q35-intel"), memory=1 << 30)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(OSError, match="bytes of memory") as refused:
+            System(board, models={ADDRESS: Large})
+        assert refused.value.errno == errno.ENOMEM
+        del refused
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_a_model_raises_is_not_raisable(monkeypatch: pytest.MonkeyPatch) -> None:
