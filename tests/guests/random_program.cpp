@@ -257,6 +257,8 @@ class RandomProgram::Writer {
 
 void RandomProgram::Writer::scene() {
     for (const Name name : {Name::buffer0, Name::buffer1}) {
+        // What it was before, so that a machine is not used up by programs that begin again.
+        call(Call::unmem, {Number(name), std::uint64_t{4} << 20});
         make(name, Call::mem, {std::uint64_t{4} << 20}).shared = name == Name::buffer1;
     }
     const std::uint64_t which = below(8);
@@ -325,8 +327,9 @@ void RandomProgram::Writer::scene() {
 void RandomProgram::Writer::memory() {
     switch (below(12)) {
         case 0: {
-            Operation& mem =
-                make(buffer(), Call::mem, {choices_.one_in(8) ? wild() : below(5) << 20});
+            const Name name = buffer();
+            call(Call::unmem, {Number(name), std::uint64_t{4} << 20});
+            Operation& mem = make(name, Call::mem, {choices_.one_in(8) ? wild() : below(5) << 20});
             mem.shared = choices_.one_in(2);
             mem.readonly = choices_.one_in(8);
             break;

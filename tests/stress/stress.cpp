@@ -158,10 +158,9 @@ struct Round {
     Figures figures = {};
 };
 
-void run_thread(Round& round, machine::Process& process, Names& names, std::uint64_t seed,
+void run_thread(Round& round, machine::Process& process, Performer& performer, std::uint64_t seed,
                 bool forks) {
     const std::uint64_t fork_every = forks ? round.settings.fork_every : 0;
-    Performer performer(process, names);
     RandomProgram program(round.board, Choices(seed));
     std::vector<Operation> operations;
     std::uint64_t refused = 0;
@@ -196,11 +195,16 @@ bool run_round(const Settings& settings, const Board& board, std::uint64_t seed)
         processes.push_back(&round.machine.create_process());
         names.push_back(std::make_unique<Names>());
     }
-    std::vector<std::thread> threads;
+    std::vector<std::unique_ptr<Performer>> performers;  // While there is memory for arguments.
     for (std::uint64_t at = 0; at < settings.threads; ++at) {
         const std::uint64_t which = at % settings.processes;
-        threads.emplace_back(run_thread, std::ref(round), std::ref(*processes[which]),
-                             std::ref(*names[which]), seed * 1000 + at, at == 0);
+        performers.push_back(std::make_unique<Performer>(*processes[which], *names[which]));
+    }
+    std::vector<std::thread> threads;
+    for (std::uint64_t at = 0; at < settings.threads; ++at) {
+        threads.emplace_back(run_thread, std::ref(round),
+                             std::ref(*processes[at % settings.processes]),
+                             std::ref(*performers[at]), seed * 1000 + at, at == 0);
     }
     for (std::thread& thread : threads) {
         thread.join();
