@@ -35,7 +35,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 BIN := $(abspath $(VENV))/bin
-export PATH := $(BIN):$(PATH)
+# The last one: reports of sanitizers name functions where clang's symbolizer is there.
+export PATH := $(BIN):$(PATH):/usr/lib/llvm-19/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Folders too, so that a file that went away counts as a change.

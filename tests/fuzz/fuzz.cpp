@@ -81,13 +81,13 @@ int print(const char* path) {
               << ".toml\n";
     std::size_t at = 0;
     for (const Operation& operation : program.operations) {
-        std::cout << line(operation) << '\n';
         const std::size_t end = answers.find('\0', at);
         if (end == std::string::npos) {
-            std::cout << "# The machine ends in this call; the answer is made up.\n  = ok\n";
+            std::cout << "# The machine ends in this call; its answer is made up.\n"
+                      << line(operation) << "\n  = ok\n";
             return 1;
         }
-        std::cout << answers.substr(at, end - at);
+        std::cout << line(operation) << '\n' << answers.substr(at, end - at);
         at = end + 1;
     }
     if (status != 0) {
