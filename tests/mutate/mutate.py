@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -112,9 +113,11 @@ def run(command: list[str], where: Path, log: Path, timeout: float, **env: str) 
         try:
             return process.wait(timeout) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
             return False
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 class Tree:
@@ -236,6 +239,8 @@ def main() -> int:
     chosen = random.Random(arguments.seed).sample(possible, min(arguments.count, len(possible)))
     print(f"mutate: seed {arguments.seed}, {len(chosen)} of {len(possible)} mutations", flush=True)
 
+    # Ended from outside, it still removes its worktree.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         tree = Tree(Path(folder) / "tree", arguments)
         try:
