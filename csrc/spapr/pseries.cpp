@@ -6,6 +6,8 @@
 #include <bit>
 #include <utility>
 
+#include "base/undo.h"
+
 namespace kvmiommu::spapr {
 
 namespace {
@@ -86,14 +88,24 @@ Result<Ref<HardwareTable>> PseriesTableGroup::create_table(unsigned number, unsi
             return refuse(EPERM, "making the default window would reset the dynamic one", kCreate);
         }
         default_window_ = true;
+        Undo forget([this] {
+            mutex_.assert_held();
+            default_window_ = false;
+        });
         table =
             TRY(make_table(k4K, windows().dma32_start, window_size, windows().dma32_size, faults));
+        forget.dismiss();
     } else {
         if (number == 0 && dynamic_window_ && !is_default(page_shift, window_size)) {
             return refuse(EPERM, "there is a dynamic window", kCreate);
         }
         TRY(create_dynamic_window(page_shift, window_size));
+        Undo remove([this] {
+            mutex_.assert_held();
+            dynamic_window_ = false;
+        });
         table = TRY(make_table(page_shift, kDynamicWindow, window_size, window_size, faults));
+        remove.dismiss();
     }
     tables_[number] = table;
     return table;
