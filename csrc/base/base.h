@@ -12,6 +12,7 @@
 //   Census            the objects of one system that are alive (ref.h)
 //   TraceRing         the last calls of a system (trace.h)
 //   FaultPoints       allocations that can be told to fail (fault.h)
+//   Undo              what is undone at the end of a block unless the block succeeds (undo.h)
 //
 // Lock order: every lock of this folder is a leaf. Nothing is called while one is held.
 
@@ -25,3 +26,4 @@
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/trace.h"
+#include "base/undo.h"

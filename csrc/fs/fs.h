@@ -7,6 +7,7 @@
 //   Task         who makes a call: credentials, limits, address space, descriptors (task_struct)
 //   File         an open file (struct file); dup()ed descriptors name one File
 //   FdTable      descriptor numbers to Files (files_struct)
+//   UserAccount  what the tasks of one user have locked together (user_struct)
 //   DeviceNodes  the names under /dev and what opening them gives
 //   IoctlRow     one request that a kind of file answers: its number, its struct, its function
 //   sys_*        the system calls, as the kernel's own functions are called
@@ -31,3 +32,4 @@
 #include "fs/memfd.h"
 #include "fs/syscalls.h"
 #include "fs/task.h"
+#include "fs/user_account.h"

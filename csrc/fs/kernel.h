@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "fs/device_nodes.h"
 #include "fs/kernel_bugs.h"
+#include "fs/user_account.h"
 #include "mm/mm.h"
 #include "uapi/ioctl.h"
 
@@ -30,6 +31,8 @@ class Kernel {
     mm::PhysicalMemory& memory() { return *memory_; }
     DeviceNodes& nodes() { return nodes_; }
     TraceRing& trace() { return trace_; }
+    /// What each user has locked, by uid.
+    UserAccounts& user_accounts() { return user_accounts_; }
     std::uint64_t page_size() const { return page_size_; }
     uapi::Abi abi() const { return abi_; }
     /// Is this bug of the real kernel not to be reproduced?
@@ -39,6 +42,7 @@ class Kernel {
   private:
     Census census_;
     std::unique_ptr<mm::PhysicalMemory> memory_;
+    UserAccounts user_accounts_{census_};
     DeviceNodes nodes_;
     TraceRing trace_;
     const std::uint64_t page_size_;

@@ -32,7 +32,7 @@ class LockedMemory {
         return {};
     }
 
-    /// Gives back what was charged.
+    /// Uncharges what was charged.
     void uncharge(std::uint64_t pages) {
         [[maybe_unused]] const std::uint64_t before =
             pages_.fetch_sub(pages, std::memory_order_relaxed);

@@ -16,13 +16,16 @@
 //   HostMappings    how many mappings of the host's all machines have, and may have
 //   Shmem           pages of a memfd or of shared anonymous memory
 //   UserPtr<T>      a user's pointer; never dereferenced, only copied through
-//   LockedMemory    pages charged against a limit (VmLck, VmPin, a user's account)
+//   LockedMemory    an account of pages charged against a limit (VmLck, VmPin, a user's)
+//   Charge          pages that are charged to one account, until it is destroyed
+//   Pin             one run of pages that is pinned, until it is destroyed
+//   Pins            the runs that one owner has pinned, by index, and what is charged for them
 //
 // Owners
 //   An AddressSpace owns its mappings; a mapping holds its Backing and a reference of each frame
-//   that the host shows for it. A file that is cut keeps no other.
-//   A pin holds frames and nothing else: it outlives the mapping, the file and the process.
-//   PhysicalMemory belongs to the system and outlives all of them.
+//   that the host shows for it. A file that is cut keeps no other. A Pin holds frames and nothing
+//   else: it outlives the mapping, the file and the process. A Charge does not keep its account:
+//   who owns the one keeps the other. PhysicalMemory belongs to the system and outlives all.
 //
 // Lock order: AddressSpace, then Backing, then PhysicalMemory. No call leaves this folder with
 // one of them held.
@@ -31,6 +34,9 @@
 
 #include "mm/address_space.h"
 #include "mm/backing.h"
+#include "mm/charge.h"
 #include "mm/locked_memory.h"
 #include "mm/physical_memory.h"
+#include "mm/pin.h"
+#include "mm/pins.h"
 #include "mm/user_ptr.h"

@@ -15,7 +15,6 @@
 #include "base/base.h"
 #include "fs/task.h"
 #include "mm/mm.h"
-#include "mm/pins.h"
 
 namespace kvmiommu::spapr {
 

@@ -22,7 +22,7 @@ enum class GroupType : std::uint8_t {
 };
 
 /// A device whose driver does the work of an IOMMU: it pins the pages that it lets its device
-/// reach, and gives them up when their mapping is to go (vfio_device_ops: dma_unmap).
+/// reach, and unpins them when their mapping is to go (vfio_device_ops: dma_unmap).
 class DmaUser {
   public:
     virtual ~DmaUser() = default;
@@ -36,7 +36,8 @@ class DmaUser {
 /// What a driver keeps for one container.
 class IommuBackend : public RefCounted {
   public:
-    /// Requests that the container does not know itself. ENOTTY.
+    /// Requests that the container does not know itself.
+    /// ENOTTY the driver does not know it either
     virtual Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                        std::uint64_t argument) = 0;
     /// VFIO_CHECK_EXTENSION for this container.
@@ -49,14 +50,19 @@ class IommuBackend : public RefCounted {
 
     /// A device that is told of unmaps, from its first open to its last close.
     virtual void register_device(DmaUser&) {}
+    /// When it returns nothing calls the device any more.
     virtual void unregister_device(DmaUser&) {}
-    /// Pins `pages.size()` pages from `iova` on, for reading or writing by the device, and answers
-    /// where they are. All or none. E2BIG more than a page of pointers; what the driver refuses.
+    /// Pins `pages.size()` pages from `iova` on, for reading or writing by the device, and returns
+    /// where they are. All or none.
+    /// EINVAL the driver pins no pages
+    /// and what the driver refuses
     virtual Result<> pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
                                std::span<mm::PhysAddr> pages);
-    /// Gives up `count` pages that pin_pages() gave.
+    /// Unpins `count` pages that pin_pages() pinned.
     virtual void unpin_pages(std::uint64_t, std::uint64_t) {}
     /// Reads or writes what the user has mapped at `iova`.
+    /// EINVAL the driver maps nothing that could be read or written
+    /// and what the driver refuses
     virtual Result<> dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data,
                             bool write);
 
@@ -72,9 +78,12 @@ class IommuDriver {
 
     /// Is this the driver of groups without an IOMMU? They and others do not mix.
     virtual bool noiommu() const { return false; }
-    /// VFIO_CHECK_EXTENSION without a container; a positive answer claims a SET_IOMMU of it too.
+    /// VFIO_CHECK_EXTENSION without a container; what is positive claims a SET_IOMMU of it too.
     virtual std::int64_t check_extension(std::uint64_t extension) const = 0;
-    /// A backend of the given type. EINVAL not one of this driver's, EPERM.
+    /// A backend of the given type.
+    /// EINVAL not one of this driver's
+    /// EPERM the task may not use it
+    /// ENOMEM told to fail
     virtual Result<Ref<IommuBackend>> open(fs::Task& task, std::uint64_t type) = 0;
 
   protected:

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/undo.h"
 #include "fs/ioctl_table.h"
 #include "vfio/device.h"
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "base/undo.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {

@@ -5,7 +5,6 @@
 #include <iterator>
 #include <utility>
 
-#include "base/undo.h"
 #include "vfio/type1.h"
 
 namespace kvmiommu::vfio {

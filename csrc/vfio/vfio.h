@@ -18,6 +18,8 @@
 //   IommuDriver    what SET_IOMMU chooses from: type1, noiommu (vfio_iommu_driver_ops)
 //   IommuBackend   what a chosen driver keeps for one container (iommu_data)
 //   Type1          the backend of VFIO_TYPE1_IOMMU and VFIO_TYPE1v2_IOMMU (vfio_iommu)
+//   VfioDma        one of its mappings (vfio_dma), VfioPfn a page of it that drivers have pinned
+//   DmaBitmap      the dirty pages of one mapping
 //   external user  who holds a group besides its descriptors: KVM
 //
 // Owners
@@ -26,10 +28,11 @@
 //   device holds the group's file and counts as a user of the container, so the group stays where
 //   it is; a close of the group's descriptor then closes nothing.
 //
-// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. ProbeDevice's is
-// never held when it calls its container. Of a PCI device:
-// PciDevice, PciConfig, PciIrqs, then those of pci. A File is never dropped with one of them held,
-// and a device's model never called.
+// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. Of a ProbeDevice:
+// who pins or unpins holds its first lock, in front of all these, while the container is called;
+// its second one, for its registers, is never held then. Of a PCI device: PciDevice, PciConfig,
+// PciIrqs, then those of pci. A File is never dropped with one of them held, and a device's model
+// never called.
 
 #pragma once
 

@@ -12,7 +12,6 @@
 
 #include "iommu/iommu.h"
 #include "mm/mm.h"
-#include "mm/pins.h"
 #include "vfio/dma_bitmap.h"
 
 namespace kvmiommu::vfio {

@@ -16,7 +16,7 @@ using test::outcome;
 
 TEST_CASE("a user has one account, and another user another one") {
     Machine machine;
-    UserAccounts accounts(machine.census());
+    UserAccounts& accounts = machine.kernel.user_accounts();
     const Ref<UserAccount> first = accounts.get(1000);
     CHECK(first == accounts.get(1000));
     CHECK(first->uid() == 1000);
