@@ -22,6 +22,7 @@ constexpr std::uint64_t kOverflow = ~std::uint64_t{0};
 
 EventFd::EventFd(Kernel& kernel, std::uint64_t count, int flags)
     : File(kernel, "eventfd", O_RDWR | ((flags & EFD_NONBLOCK) != 0 ? O_NONBLOCK : 0), false),
+      deferred_work_(kernel.deferred_work()),
       semaphore_((flags & EFD_SEMAPHORE) != 0),
       count_(count) {}
 
@@ -64,7 +65,7 @@ Result<std::int64_t> EventFd::read(Task& task, UserBuffer to) {
         }
         TRY(wait(task, sleeper));
     }
-    // As in the kernel, what was taken is gone when it cannot be delivered.
+    // As in the kernel, what was taken is gone when it cannot be written to the user's memory.
     TRY(mm::UserPtr<std::uint64_t>(to.address).write(task.mm(), taken));
     return sizeof taken;
 }
@@ -95,7 +96,7 @@ Result<std::int64_t> EventFd::write(Task& task, UserBuffer from) {
             }
         }
         if (counted) {
-            tell(told);
+            queue(std::move(told));
             return sizeof added;
         }
         TRY(wait(task, sleeper));
@@ -127,7 +128,7 @@ void EventFd::signal() {
         told = take_for_listeners();
         wake();
     }
-    tell(told);
+    queue(std::move(told));
 }
 
 EventFd::Listeners EventFd::take_for_listeners() {
@@ -138,24 +139,24 @@ EventFd::Listeners EventFd::take_for_listeners() {
     return {};
 }
 
-void EventFd::tell(const Listeners& listeners) {
-    for (const Ref<EventListener>& listener : listeners) {
-        listener->signaled();
+void EventFd::queue(Listeners listeners) {
+    for (Ref<Work>& listener : listeners) {
+        deferred_work_.queue(std::move(listener));
     }
 }
 
-void EventFd::listen(Ref<EventListener> listener) {
+void EventFd::listen(Ref<Work> listener) {
     Listeners told;
     {
         const Lock lock(mutex_);
         listeners_.push_back(std::move(listener));
         told = take_for_listeners();
     }
-    tell(told);
+    queue(std::move(told));
 }
 
-void EventFd::unlisten(const EventListener& listener) {
-    Ref<EventListener> gone;
+void EventFd::unlisten(const Work& listener) {
+    Ref<Work> gone;
     const Lock lock(mutex_);
     const auto found = std::find_if(listeners_.begin(), listeners_.end(),
                                     [&](const auto& other) { return other.get() == &listener; });

@@ -8,21 +8,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "fs/deferred_work.h"
 #include "fs/file.h"
 #include "fs/sleeper.h"
 
 namespace kvmiommu::fs {
-
-/// Who takes what is counted as soon as it is counted, in the place of a reader (in the kernel an
-/// entry of the wait queue: virt/kvm/eventfd.c, drivers/vfio/virqfd.c).
-class EventListener : public RefCounted {
-  public:
-    /// Something was counted, and is taken. Called without a lock of the eventfd.
-    virtual void signaled() = 0;
-
-  protected:
-    using RefCounted::RefCounted;
-};
 
 class EventFd final : public File {
   public:
@@ -36,22 +26,27 @@ class EventFd final : public File {
     Result<std::int64_t> write(Task& task, UserBuffer from) override EXCLUDES(mutex_);
     std::uint32_t poll() override EXCLUDES(mutex_);
 
-    /// eventfd_signal(): counts one more; at its end the counter stays there.
+    /// eventfd_signal(): counts one more; at its end the counter stays there. It calls nobody, so
+    /// who signals may hold a lock of its own (DeferredWork::queue).
     void signal() EXCLUDES(mutex_);
-    /// `listener` is told from now on, and at once of what has been counted already.
-    void listen(Ref<EventListener> listener) EXCLUDES(mutex_);
-    void unlisten(const EventListener& listener) EXCLUDES(mutex_);
+    /// From now on `listener` is queued whenever something is counted, which it takes in the place
+    /// of a reader; and once now when something has been counted already. (In the kernel an entry
+    /// of the wait queue: drivers/vfio/virqfd.c.) It calls nobody, as signal().
+    void listen(Ref<Work> listener) EXCLUDES(mutex_);
+    /// What was queued before is still run.
+    void unlisten(const Work& listener) EXCLUDES(mutex_);
     std::uint64_t count() const EXCLUDES(mutex_);
 
   private:
-    using Listeners = std::vector<Ref<EventListener>>;
+    using Listeners = std::vector<Ref<Work>>;
 
     void wake() REQUIRES(mutex_);
-    // What has been counted goes to the listeners, if there are any: they are to be told.
+    // What has been counted goes to the listeners, if there are any: they are to be queued.
     Listeners take_for_listeners() REQUIRES(mutex_);
-    static void tell(const Listeners& listeners);
+    void queue(Listeners listeners) EXCLUDES(mutex_);
     Result<> wait(Task& task, Sleeper& sleeper) EXCLUDES(mutex_);
 
+    DeferredWork& deferred_work_;
     const bool semaphore_;
     mutable Mutex mutex_;
     std::uint64_t count_ GUARDED_BY(mutex_);

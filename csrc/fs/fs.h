@@ -6,6 +6,7 @@
 //   Kernel       what every part of one machine shares: its memory, its nodes, its trace
 //   Task         who makes a call: credentials, limits, address space, descriptors (task_struct)
 //   File         an open file (struct file); dup()ed descriptors name one File
+//   Work         something that is done when the call that led to it ends (work_struct)
 //   FdTable      descriptor numbers to Files (files_struct)
 //   UserAccount  what the tasks of one user have locked together (user_struct)
 //   DeviceNodes  the names under /dev and what opening them gives
@@ -17,12 +18,16 @@
 //   a File. A File that lost its last reference is released at once, so a reference is never
 //   dropped with a lock held. The Kernel outlives its tasks and files.
 //
+// An eventfd may be signalled, or listened to, with a lock of its user held: what that sets off is
+// Work. Nothing sleeps with a lock held.
+//
 // Lock order: a File's own locks, then FdTable, Task and DeviceNodes (leaves: nothing is called
 // with one held), then those of mm.
 
 #pragma once
 
 #include "fs/credentials.h"
+#include "fs/deferred_work.h"
 #include "fs/device_nodes.h"
 #include "fs/eventfd.h"
 #include "fs/fd_table.h"

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/base.h"
+#include "fs/deferred_work.h"
 #include "fs/device_nodes.h"
 #include "fs/kernel_bugs.h"
 #include "fs/user_account.h"
@@ -33,6 +34,7 @@ class Kernel {
     TraceRing& trace() { return trace_; }
     /// What each user has locked, by uid.
     UserAccounts& user_accounts() { return user_accounts_; }
+    DeferredWork& deferred_work() { return deferred_work_; }
     std::uint64_t page_size() const { return page_size_; }
     uapi::Abi abi() const { return abi_; }
     /// Is this bug of the real kernel not to be reproduced?
@@ -45,6 +47,7 @@ class Kernel {
     UserAccounts user_accounts_{census_};
     DeviceNodes nodes_;
     TraceRing trace_;
+    DeferredWork deferred_work_{trace_};
     const std::uint64_t page_size_;
     const uapi::Abi abi_;
     const FixedBugs fixed_;

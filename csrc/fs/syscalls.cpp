@@ -47,20 +47,28 @@ constexpr CommonRequests kPowerRequests{
     uapi::iow_bytes('f', 126, 4).number(uapi::Abi::power),
 };
 
-Result<std::int64_t> traced(Task& task, const char* call,
-                            std::initializer_list<std::uint64_t> arguments,
-                            Result<std::int64_t> result) {
+void trace(Task& task, const char* name, std::initializer_list<std::uint64_t> arguments,
+           const Result<std::int64_t>& result) {
+    TraceRecord record;
+    record.task = task.id();
+    record.call = name;
+    std::copy(arguments.begin(), arguments.end(), record.arguments);
+    if (result) {
+        record.value = *result;
+    } else {
+        record.refusal = result.error();
+    }
+    task.kernel().trace().add(std::move(record));
+}
+
+// A system call: its body, its record in the trace, and last what it led to.
+template <class Body>
+Result<std::int64_t> call(Task& task, const char* name,
+                          std::initializer_list<std::uint64_t> arguments, Body&& body) {
+    const DeferredWork::Call outermost(task.kernel().deferred_work());
+    Result<std::int64_t> result = body();
     if (task.kernel().trace().on()) [[unlikely]] {
-        TraceRecord record;
-        record.task = task.id();
-        record.call = call;
-        std::copy(arguments.begin(), arguments.end(), record.arguments);
-        if (result) {
-            record.value = *result;
-        } else {
-            record.refusal = result.error();
-        }
-        task.kernel().trace().add(std::move(record));
+        trace(task, name, arguments, result);
     }
     return result;
 }
@@ -91,6 +99,15 @@ Result<std::int64_t> do_open(Task& task, std::string_view path, int flags) {
     }
     task.files().fd_install(fd, *std::move(file));
     return fd;
+}
+
+Result<std::int64_t> do_close(Task& task, int fd) {
+    const Ref<File> removed = TRY(task.files().remove(fd));
+    return 0;
+}
+
+Result<std::int64_t> do_dup(Task& task, int fd) {
+    return install(task, TRY(task.files().get(fd)));
 }
 
 Result<std::int64_t> do_eventfd(Task& task, std::uint32_t count, int flags) {
@@ -298,81 +315,78 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
 }  // namespace
 
 Result<std::int64_t> sys_open(Task& task, std::string_view path, int flags) {
-    return traced(task, "open", {number(flags)}, do_open(task, path, flags));
+    return call(task, "open", {number(flags)}, [&] { return do_open(task, path, flags); });
 }
 
 Result<std::int64_t> sys_close(Task& task, int fd) {
-    auto removed = task.files().remove(fd);
-    if (!removed) {
-        return traced(task, "close", {number(fd)}, std::unexpected(removed.error()));
-    }
-    removed->reset();
-    return traced(task, "close", {number(fd)}, 0);
+    return call(task, "close", {number(fd)}, [&] { return do_close(task, fd); });
 }
 
 Result<std::int64_t> sys_dup(Task& task, int fd) {
-    auto file = task.files().get(fd);
-    if (!file) {
-        return traced(task, "dup", {number(fd)}, std::unexpected(file.error()));
-    }
-    return traced(task, "dup", {number(fd)}, install(task, *std::move(file)));
+    return call(task, "dup", {number(fd)}, [&] { return do_dup(task, fd); });
 }
 
 Result<std::int64_t> sys_eventfd2(Task& task, std::uint32_t count, int flags) {
-    return traced(task, "eventfd2", {count, number(flags)}, do_eventfd(task, count, flags));
+    return call(task, "eventfd2", {count, number(flags)},
+                [&] { return do_eventfd(task, count, flags); });
 }
 
 Result<std::int64_t> sys_memfd_create(Task& task, std::string_view name, std::uint32_t flags) {
-    return traced(task, "memfd_create", {flags}, do_memfd(task, name, flags));
+    return call(task, "memfd_create", {flags}, [&] { return do_memfd(task, name, flags); });
 }
 
 Result<std::int64_t> sys_ftruncate(Task& task, int fd, std::int64_t length) {
-    return traced(task, "ftruncate", {number(fd), number(length)}, do_ftruncate(task, fd, length));
+    return call(task, "ftruncate", {number(fd), number(length)},
+                [&] { return do_ftruncate(task, fd, length); });
 }
 
 Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument) {
-    return traced(task, "ioctl", {number(fd), command, argument},
-                  do_ioctl(task, fd, command, argument));
+    return call(task, "ioctl", {number(fd), command, argument},
+                [&] { return do_ioctl(task, fd, command, argument); });
 }
 
 Result<std::int64_t> sys_read(Task& task, int fd, UserBuffer to) {
-    return traced(task, "read", {number(fd), to.address, to.bytes}, do_read(task, fd, to));
+    return call(task, "read", {number(fd), to.address, to.bytes},
+                [&] { return do_read(task, fd, to); });
 }
 
 Result<std::int64_t> sys_write(Task& task, int fd, UserBuffer from) {
-    return traced(task, "write", {number(fd), from.address, from.bytes}, do_write(task, fd, from));
+    return call(task, "write", {number(fd), from.address, from.bytes},
+                [&] { return do_write(task, fd, from); });
 }
 
 Result<std::int64_t> sys_pread64(Task& task, int fd, UserBuffer to, std::int64_t offset) {
-    return traced(task, "pread64", {number(fd), to.bytes, number(offset)},
-                  do_pread(task, fd, to, offset));
+    return call(task, "pread64", {number(fd), to.bytes, number(offset)},
+                [&] { return do_pread(task, fd, to, offset); });
 }
 
 Result<std::int64_t> sys_pwrite64(Task& task, int fd, UserBuffer from, std::int64_t offset) {
-    return traced(task, "pwrite64", {number(fd), from.bytes, number(offset)},
-                  do_pwrite(task, fd, from, offset));
+    return call(task, "pwrite64", {number(fd), from.bytes, number(offset)},
+                [&] { return do_pwrite(task, fd, from, offset); });
 }
 
 Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events) {
-    return traced(task, "poll", {number(fd), events}, do_poll(task, fd, events));
+    return call(task, "poll", {number(fd), events}, [&] { return do_poll(task, fd, events); });
 }
 
 Result<std::int64_t> sys_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                               std::uint64_t length, int protection, int flags, int fd,
                               std::uint64_t offset, std::uint64_t alignment) {
-    return traced(task, "mmap", {length, number(fd), offset},
-                  do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment));
+    return call(task, "mmap", {length, number(fd), offset}, [&] {
+        return do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment);
+    });
 }
 
 Result<std::int64_t> sys_munmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                                 std::uint64_t length) {
-    return traced(task, "munmap", {address, length}, nothing(mm.unmap(address, length)));
+    return call(task, "munmap", {address, length},
+                [&] { return nothing(mm.unmap(address, length)); });
 }
 
 Result<std::int64_t> sys_mprotect(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                                   std::uint64_t length, int protection) {
-    return traced(task, "mprotect", {address, length, number(protection)},
-                  nothing(mm.protect(address, length, protection)));
+    return call(task, "mprotect", {address, length, number(protection)},
+                [&] { return nothing(mm.protect(address, length, protection)); });
 }
 
 }  // namespace kvmiommu::fs

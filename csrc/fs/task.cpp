@@ -20,6 +20,7 @@ Task::~Task() {
 }
 
 void Task::exit() {
+    const DeferredWork::Call call(kernel_.deferred_work());
     {
         // No call sleeps on: the file that it waits for would outlive the process.
         const Lock lock(mutex_);
@@ -85,6 +86,7 @@ void Task::interrupt() {
 }
 
 bool Task::sleep(Sleeper& sleeper) {
+    kernel_.deferred_work().flush();
     {
         const Lock lock(mutex_);
         if (std::exchange(interrupted_, false) || exited_) {

@@ -32,11 +32,25 @@ void Interrupts::msi(std::uint32_t vector) {
 }
 
 void Interrupts::msix(std::uint32_t vector) {
-    if (!msix_enabled() || (sink_ != nullptr && sink_->message(vector))) {
+    if (!msix_enabled()) {
+        return;
+    }
+    // Pending first: a handler that comes meanwhile finds it. One message may then arrive twice,
+    // but none is lost.
+    std::uint64_t message = 0;
+    {
+        const Lock lock(mutex_);
+        message = ++messages_;
+        pending_[vector] = message;
+    }
+    if (sink_ == nullptr || !sink_->message(vector)) {
         return;
     }
     const Lock lock(mutex_);
-    pending_.insert(vector);
+    if (const auto found = pending_.find(vector);
+        found != pending_.end() && found->second == message) {
+        pending_.erase(found);
+    }
 }
 
 bool Interrupts::pending(std::uint32_t vector) const {

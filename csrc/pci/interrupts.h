@@ -7,7 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <set>
+#include <map>
 
 #include "base/base.h"
 #include "pci/config_space.h"
@@ -57,7 +57,9 @@ class Interrupts {
     ConfigSpace& config_;
     InterruptSink* sink_ = nullptr;
     mutable Mutex mutex_;
-    std::set<std::uint32_t> pending_ GUARDED_BY(mutex_);
+    // By vector: which message it was that made it pending.
+    std::map<std::uint32_t, std::uint64_t> pending_ GUARDED_BY(mutex_);
+    std::uint64_t messages_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace kvmiommu::pci

@@ -4,34 +4,84 @@
 
 #include <utility>
 
+#include "fs/task.h"
 #include "vfio/group.h"
 
 namespace kvmiommu::vfio {
 
 namespace {
+constexpr Source kOpen{"drivers/vfio/group.c: vfio_df_group_open"};
 constexpr Source kPin{"drivers/vfio/vfio_main.c: vfio_pin_pages"};
 constexpr Source kDmaRw{"drivers/vfio/vfio_main.c: vfio_dma_rw"};
+
+// How many devices, of whatever machine, this thread opens or closes just now: a model that is
+// called meanwhile may come back for another.
+constinit thread_local unsigned turns_of_this_thread = 0;
 }  // namespace
 
 Device::Device(Group& group, std::string name, std::unique_ptr<DeviceOps> driver)
     : group_(group), name_(std::move(name)), driver_(std::move(driver)) {}
 
-void Device::begin() {
-    const Lock lock(mutex_);
-    while (busy_) {
-        changed_.wait(mutex_);
-    }
-    busy_ = true;
+void Device::take_turn(Turn turn) {
+    turn_ = turn;
+    owner_ = std::this_thread::get_id();
+    ++turns_of_this_thread;
 }
 
-void Device::end() {
+void Device::end_turn() {
     const Lock lock(mutex_);
-    busy_ = false;
+    turn_ = Turn::nobody;
+    --turns_of_this_thread;
+    for (fs::Sleeper* const sleeper : sleepers_) {
+        sleeper->wake();
+    }
     changed_.notify_all();
 }
 
+Result<bool> Device::begin_open(fs::Task& task) {
+    for (;;) {
+        fs::Sleeper sleeper;
+        {
+            const Lock lock(mutex_);
+            if (turn_ == Turn::nobody) {
+                take_turn(Turn::opening);
+                return true;
+            }
+            if (owner_ == std::this_thread::get_id()) {
+                if (turn_ == Turn::opening) {
+                    return false;
+                }
+                return refuse(EDEADLK, "the device is being closed, by this very call", kOpen);
+            }
+            // Whoever has the turn may be waiting for what this thread opens or closes.
+            if (turns_of_this_thread != 0) {
+                return refuse(EDEADLK,
+                              "another thread opens or closes the device, while this one opens or "
+                              "closes another",
+                              kOpen);
+            }
+            sleepers_.push_back(&sleeper);
+        }
+        const bool interrupted = task.sleep(sleeper);
+        const Lock lock(mutex_);
+        std::erase(sleepers_, &sleeper);
+        if (interrupted) {
+            return refuse(EINTR, "interrupted while another call opens or closes the device",
+                          kOpen);
+        }
+    }
+}
+
+void Device::begin_close() {
+    const Lock lock(mutex_);
+    while (turn_ != Turn::nobody) {
+        changed_.wait(mutex_);
+    }
+    take_turn(Turn::closing);
+}
+
 Result<Ref<fs::File>> Device::open(fs::Task& task) {
-    begin();
+    const bool turn = TRY(begin_open(task));
     const auto opened = group_.open_device(task, *this);
     if (opened && *opened) {
         driver_->open();
@@ -39,16 +89,22 @@ Result<Ref<fs::File>> Device::open(fs::Task& task) {
             group_.backend()->register_device(*user);
         }
     }
-    end();
+    if (turn) {
+        end_turn();
+    }
     if (!opened) {
         return std::unexpected(opened.error());
     }
     return make<DeviceFile>(*this);
 }
 
-// The last one closes the driver while the device still belongs to its container.
+// The last one closes the driver while the device still belongs to its container. Another open may
+// come before it has the turn.
 void Device::close() {
-    begin();
+    if (group_.close_unless_last(*this)) {
+        return;
+    }
+    begin_close();
     if (group_.last_open(*this)) {
         driver_->close();
         if (DmaUser* const user = driver_->dma_user()) {
@@ -56,7 +112,7 @@ void Device::close() {
         }
     }
     group_.close_device(*this);
-    end();
+    end_turn();
 }
 
 Result<> Device::pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,

@@ -9,9 +9,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/base.h"
 #include "fs/file.h"
+#include "fs/sleeper.h"
 #include "vfio/device_ops.h"
 
 namespace kvmiommu::vfio {
@@ -31,7 +34,9 @@ class Device {
     /// Can all its DMA be made to snoop the caches?
     bool enforced_coherent() const { return driver_->enforced_coherent(); }
 
-    /// A new descriptor's file, through its group. As Group::open_device().
+    /// A new descriptor's file, through its group. As Group::open_device(); EINTR while another
+    /// thread opens or closes the device; EDEADLK while this thread closes it, or has another
+    /// device's turn and would have to wait.
     Result<Ref<fs::File>> open(fs::Task& task) EXCLUDES(mutex_);
     void close() EXCLUDES(mutex_);
 
@@ -50,17 +55,25 @@ class Device {
 
   private:
     friend class Group;
-    // Opening and closing go one after the other (dev_set->lock). It is no mutex, for the device's
-    // model is called meanwhile.
-    void begin() EXCLUDES(mutex_);
-    void end() EXCLUDES(mutex_);
+    // Opening and closing go one after the other (dev_set->lock). A thread has the turn while it
+    // calls the driver; it is no mutex, for the device's model is called meanwhile, which may open
+    // and close the device itself.
+    enum class Turn : std::uint8_t { nobody, opening, closing };
+    // False: this thread opens the device already. Else end_turn() follows.
+    Result<bool> begin_open(fs::Task& task) EXCLUDES(mutex_);
+    // Waits at most for an open that calls no driver: the caller's own descriptor is one more.
+    void begin_close() EXCLUDES(mutex_);
+    void take_turn(Turn turn) REQUIRES(mutex_);
+    void end_turn() EXCLUDES(mutex_);
 
     Group& group_;
     const std::string name_;
     const std::unique_ptr<DeviceOps> driver_;
     Mutex mutex_;
     Condition changed_;
-    bool busy_ GUARDED_BY(mutex_) = false;
+    Turn turn_ GUARDED_BY(mutex_) = Turn::nobody;
+    std::thread::id owner_ GUARDED_BY(mutex_);
+    std::vector<fs::Sleeper*> sleepers_ GUARDED_BY(mutex_);
     // The group's lock guards these: while a descriptor is open the group's file stays open.
     std::uint32_t open_count_ = 0;
     Ref<fs::File> group_file_{"vfio_device.group file"};

@@ -34,7 +34,7 @@ void Virqfd::stop() {
     }
 }
 
-void Virqfd::signaled() {
+void Virqfd::run() {
     {
         const Lock lock(mutex_);
         if (!eventfd_) {

@@ -17,18 +17,21 @@ namespace kvmiommu::vfio {
 /// eventfd_ctx_fdget(): EBADF not open, EINVAL not an eventfd.
 Result<Ref<fs::EventFd>> get_eventfd(fs::Task& task, std::int32_t fd);
 
-/// An action that each signal of an eventfd sets off (drivers/vfio/virqfd.c).
-class Virqfd final : public fs::EventListener {
+/// An action that each signal of an eventfd sets off, when the call that signalled it ends
+/// (drivers/vfio/virqfd.c).
+class Virqfd final : public fs::Work {
   public:
-    /// Starts to listen; what was signalled already sets the action off at once.
+    /// Starts to listen; what was signalled already sets the action off as well. Nobody is called:
+    /// the caller may hold the lock that the action takes.
     static Ref<Virqfd> start(Census& census, Ref<fs::EventFd> eventfd,
                              std::function<void()> action);
-    /// The action is not begun any more.
+    /// The action is not begun any more, whatever has been queued. One that another thread has
+    /// begun is not waited for: it may be waiting for the caller.
     void stop() EXCLUDES(mutex_);
-    void signaled() override EXCLUDES(mutex_);
+    void run() override EXCLUDES(mutex_);
 
     Virqfd(Census& census, Ref<fs::EventFd> eventfd, std::function<void()> action)
-        : EventListener(census, "virqfd"), action_(std::move(action)) {
+        : Work(census, "virqfd"), action_(std::move(action)) {
         eventfd_ = std::move(eventfd);
     }
 

@@ -169,6 +169,15 @@ Result<bool> Group::open_device(fs::Task& task, Device& device) {
     return ++device.open_count_ == 1;
 }
 
+bool Group::close_unless_last(Device& device) {
+    const Lock lock(mutex_);
+    if (device.open_count_ == 1) {
+        return false;
+    }
+    --device.open_count_;
+    return true;
+}
+
 bool Group::last_open(const Device& device) {
     const Lock lock(mutex_);
     return device.open_count_ == 1;

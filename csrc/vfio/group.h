@@ -52,6 +52,8 @@ class Group {
     /// One more open of a device. The first holds the group's file and the container. Answers
     /// whether it is the first.
     Result<bool> open_device(fs::Task& task, Device& device) EXCLUDES(mutex_);
+    /// Takes back one open unless it is the last; was it another one?
+    bool close_unless_last(Device& device) EXCLUDES(mutex_);
     bool last_open(const Device& device) EXCLUDES(mutex_);
     void close_device(Device& device) EXCLUDES(mutex_);
 

@@ -272,6 +272,7 @@ Result<std::int64_t> PciConfig::read(fs::Task& task, std::uint64_t position, fs:
 }
 
 Result<std::int64_t> PciConfig::write(fs::Task& task, std::uint64_t position, fs::UserBuffer from) {
+    const fs::DeferredWork::Call call(task.kernel().deferred_work());
     for (std::uint64_t done = 0; done < from.bytes;) {
         unsigned width = 0;
         {
@@ -280,15 +281,12 @@ Result<std::int64_t> PciConfig::write(fs::Task& task, std::uint64_t position, fs
         }
         std::uint32_t value = 0;
         TRY(task.mm().copy_in(&value, from.address + done, width));
-        Effect effect;
+        bool reset = false;
         {
             const Lock lock(mutex_);
-            effect = write_piece(static_cast<std::uint32_t>(position + done), width, value);
+            reset = write_piece(static_cast<std::uint32_t>(position + done), width, value);
         }
-        if (effect.signal) {
-            effect.signal->signal();
-        }
-        if (effect.reset) {
+        if (reset) {
             function_.reset();
         }
         done += width;
@@ -325,10 +323,10 @@ void PciConfig::write_default(std::uint32_t at, unsigned width, std::uint32_t va
     }
 }
 
-PciConfig::Effect PciConfig::write_piece(std::uint32_t at, unsigned width, std::uint32_t value) {
+bool PciConfig::write_piece(std::uint32_t at, unsigned width, std::uint32_t value) {
     write_default(at, width, value);
     if (owner_[at] == kNobody) {
-        return {};
+        return false;
     }
     const Stretch& stretch = stretches_[owner_[at]];
     const std::uint32_t offset = at - stretch.start;
@@ -336,7 +334,8 @@ PciConfig::Effect PciConfig::write_piece(std::uint32_t at, unsigned width, std::
         case Kind::plain:
             break;
         case Kind::header:
-            return after_header_write(at, value);
+            after_header_write(at, value);
+            break;
         case Kind::pm:
             if (offset == kPmControl) {
                 set_power_state(stretch.start, value & kPmStateMask);
@@ -348,31 +347,28 @@ PciConfig::Effect PciConfig::write_piece(std::uint32_t at, unsigned width, std::
             }
             break;
         case Kind::express:
-            return {take_bit(stretch.start + kExpressDeviceControl, 2, kExpressFlrStart) &&
-                        (hardware().read(stretch.start + kExpressDeviceCapabilities, 4) &
-                         kExpressFlr) != 0,
-                    nullptr};
+            return take_bit(stretch.start + kExpressDeviceControl, 2, kExpressFlrStart) &&
+                   (hardware().read(stretch.start + kExpressDeviceCapabilities, 4) & kExpressFlr) !=
+                       0;
         case Kind::af: {
             constexpr std::uint32_t kCan = kAfFlr | kAfTransactionsPending;
-            return {take_bit(stretch.start + kAfControl, 1, 1) &&
-                        (hardware().read(stretch.start + kAfCapabilities, 1) & kCan) == kCan,
-                    nullptr};
+            return take_bit(stretch.start + kAfControl, 1, 1) &&
+                   (hardware().read(stretch.start + kAfCapabilities, 1) & kCan) == kCan;
         }
     }
-    return {};
+    return false;
 }
 
-PciConfig::Effect PciConfig::after_header_write(std::uint32_t at, std::uint32_t value) {
+void PciConfig::after_header_write(std::uint32_t at, std::uint32_t value) {
     if (at == kCommand) {
         constexpr std::uint32_t kDecoding = kCommandMemory | kCommandIo;
         keep(kCommand, 2, (kept(kCommand, 2) & ~kDecoding) | (value & kDecoding));
     }
     bars_written_ =
         bars_written_ || (at >= kBar0 && at < kBar0 + 4 * kBars) || (at >= kRom && at < kRom + 4);
-    if (at != kCommand && at != kCommand + 1) {
-        return {};
+    if (at == kCommand || at == kCommand + 1) {
+        irqs_.disable_intx((kept(kCommand, 2) & kCommandIntxDisable) != 0);
     }
-    return {false, irqs_.disable_intx((kept(kCommand, 2) & kCommandIntxDisable) != 0)};
 }
 
 // A request to reset reads as zero again at once. Was it asked for?

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/base.h"
-#include "fs/eventfd.h"
 #include "fs/file.h"
 #include "pci/function.h"
 #include "vfio/pci_irqs.h"
@@ -43,12 +42,6 @@ class PciConfig {
         std::uint32_t start;
         Kind kind;
     };
-    // What a write leads to, to be done without the lock.
-    struct Effect {
-        bool reset = false;
-        Ref<fs::EventFd> signal;
-    };
-
     pci::ConfigSpace& hardware() const { return function_.hardware->config(); }
 
     void open_header() REQUIRES(mutex_);
@@ -62,8 +55,9 @@ class PciConfig {
 
     Result<unsigned> piece(std::uint64_t position, std::uint64_t bytes) const REQUIRES(mutex_);
     std::uint32_t read_piece(std::uint32_t at, unsigned width) REQUIRES(mutex_);
-    Effect write_piece(std::uint32_t at, unsigned width, std::uint32_t value) REQUIRES(mutex_);
-    Effect after_header_write(std::uint32_t at, std::uint32_t value) REQUIRES(mutex_);
+    // Is the function to be reset? That is done without the lock.
+    bool write_piece(std::uint32_t at, unsigned width, std::uint32_t value) REQUIRES(mutex_);
+    void after_header_write(std::uint32_t at, std::uint32_t value) REQUIRES(mutex_);
     bool take_bit(std::uint32_t at, unsigned width, std::uint32_t bit) REQUIRES(mutex_);
     void settle_msi_flags(std::uint32_t at) REQUIRES(mutex_);
     void write_default(std::uint32_t at, unsigned width, std::uint32_t value) REQUIRES(mutex_);

@@ -45,9 +45,7 @@ constexpr fs::IoctlTable<PciDevice> kTable{
 
 // Interrupt domains of x86 add MSI-X vectors one by one, those of POWER do not yet.
 PciDevice::PciDevice(fs::Kernel& kernel, const pci::Function& function)
-    : kernel_(kernel),
-      function_(function),
-      irqs_(kernel.census(), function, kernel.abi() == Abi::generic) {
+    : kernel_(kernel), function_(function), irqs_(kernel, function, kernel.abi() == Abi::generic) {
     function.hardware->interrupts().connect(irqs_);
 }
 
@@ -73,6 +71,7 @@ void PciDevice::open() {
 }
 
 void PciDevice::close() {
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
     std::vector<IoEventfd> ended;
     {
         const Lock lock(mutex_);

@@ -74,7 +74,7 @@ class PciDevice final : public DeviceOps {
     const pci::Function& function_;
     PciIrqs irqs_;
     PciConfig config_{function_, irqs_};
-    PciRegions regions_{function_, config_};
+    PciRegions regions_{kernel_, function_, config_};
     std::vector<std::byte> saved_;  // configuration space at the first open
 
     Mutex mutex_;

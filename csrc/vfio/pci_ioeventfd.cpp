@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 
 #include "fs/kernel.h"
 #include "fs/task.h"
@@ -35,9 +36,11 @@ Result<std::int64_t> PciDevice::ioeventfd(fs::Block<uapi::vfio_device_ioeventfd>
         table && table->overlaps({position, position + width - 1})) {
         return refuse(EINVAL, "{:x} is in the MSI-X table", kSource, position);
     }
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
+    // Looked up before the lock is taken: to put it again may release a file.
+    const Result<Ref<fs::EventFd>> eventfd =
+        request->fd < 0 ? nullptr : get_eventfd(request.task(), request->fd);
     Ref<Virqfd> ended;
-    Ref<Virqfd> started;
-    Ref<fs::EventFd> eventfd;
     {
         const Lock lock(mutex_);
         const auto found =
@@ -58,20 +61,19 @@ Result<std::int64_t> PciDevice::ioeventfd(fs::Block<uapi::vfio_device_ioeventfd>
         } else if (ioeventfds_.size() >= kMost) {
             return refuse(ENOSPC, "the device has {} eventfds", kSource, kMost);
         } else {
-            eventfd = TRY(get_eventfd(request.task(), request->fd));
-            started = make<Virqfd>(
-                kernel_.census(), eventfd, [this, bar, position, width, data = request->data] {
-                    // Nobody can be told that the memory is switched off.
-                    [[maybe_unused]] const auto stored = regions_.store(bar, position, width, data);
-                });
+            TRY(eventfd);
             ioeventfds_.push_back({request->offset, request->data, width, {}});
-            ioeventfds_.back().virqfd = started;
+            ioeventfds_.back().virqfd = Virqfd::start(
+                kernel_.census(), *eventfd, [this, bar, position, width, data = request->data] {
+                    // The kernel takes any position; a bus splits what is not aligned.
+                    // There is nobody to return to that the memory is switched off.
+                    [[maybe_unused]] const auto stored = regions_.store(
+                        bar, position, std::as_bytes(std::span(&data, 1)).first(width));
+                });
         }
     }
     if (ended) {
         ended->stop();
-    } else {
-        eventfd->listen(started);
     }
     return 0;
 }

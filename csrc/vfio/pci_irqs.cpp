@@ -37,12 +37,19 @@ std::int32_t IrqRequest::fd(std::uint32_t at) const {
     return value;
 }
 
+IrqEventfds::IrqEventfds(fs::Task& task, const IrqRequest& request) {
+    if (!request.has(VFIO_IRQ_SET_DATA_EVENTFD)) {
+        return;
+    }
+    for (std::uint32_t at = 0; at < request.count; ++at) {
+        const std::int32_t fd = request.fd(at);
+        found_.push_back(fd < 0 ? nullptr : get_eventfd(task, fd));
+    }
+}
+
 void PciIrqs::Later::carry_out(PciIrqs& irqs) {
     if (stopped) {
         stopped->stop();
-    }
-    for (const Ref<fs::EventFd>& eventfd : signals) {
-        eventfd->signal();
     }
     for (const std::uint32_t vector : unmasked) {
         irqs.function_.hardware->interrupts().unmask_msix(vector);
@@ -76,23 +83,19 @@ std::uint32_t PciIrqs::count(std::uint32_t index) const {
 }
 
 Result<> PciIrqs::set(fs::Task& task, const IrqRequest& request) {
-    // An eventfd that is signalled already acts at once, which takes the lock.
-    if (request.index == VFIO_PCI_INTX_IRQ_INDEX && request.has(VFIO_IRQ_SET_DATA_EVENTFD) &&
-        (request.flags & VFIO_IRQ_SET_ACTION_TYPE_MASK) == VFIO_IRQ_SET_ACTION_UNMASK &&
-        request.start == 0 && request.count == 1 && request.fd(0) >= 0) {
-        return unmask_by_eventfd(task, request.fd(0));
-    }
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
+    const IrqEventfds eventfds(task, request);
     Later later;
     Result<> done;
     {
         const Lock lock(mutex_);
-        done = set_locked(task, request, later);
+        done = set_locked(request, eventfds, later);
     }
     later.carry_out(*this);
     return done;
 }
 
-Result<> PciIrqs::set_locked(fs::Task& task, const IrqRequest& request, Later& later) {
+Result<> PciIrqs::set_locked(const IrqRequest& request, const IrqEventfds& eventfds, Later& later) {
     const std::uint32_t action = request.flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
     switch (request.index) {
         case VFIO_PCI_INTX_IRQ_INDEX:
@@ -100,9 +103,9 @@ Result<> PciIrqs::set_locked(fs::Task& task, const IrqRequest& request, Later& l
                 case VFIO_IRQ_SET_ACTION_MASK:
                     return mask_intx(request);
                 case VFIO_IRQ_SET_ACTION_UNMASK:
-                    return unmask_intx(request, later);
+                    return unmask_intx(request, eventfds, later);
                 case VFIO_IRQ_SET_ACTION_TRIGGER:
-                    return trigger_intx(task, request, later);
+                    return trigger_intx(request, eventfds, later);
                 default:
                     break;
             }
@@ -111,18 +114,18 @@ Result<> PciIrqs::set_locked(fs::Task& task, const IrqRequest& request, Later& l
         case VFIO_PCI_MSIX_IRQ_INDEX:
             if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
                 return trigger_messages(
-                    task, request,
+                    request, eventfds,
                     request.index == VFIO_PCI_MSIX_IRQ_INDEX ? Type::msix : Type::msi, later);
             }
             break;
         case VFIO_PCI_ERR_IRQ_INDEX:
             if (action == VFIO_IRQ_SET_ACTION_TRIGGER && function_.express()) {
-                return trigger_single(task, request, error_trigger_, later);
+                return trigger_single(request, eventfds, error_trigger_, later);
             }
             break;
         case VFIO_PCI_REQ_IRQ_INDEX:
             if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
-                return trigger_single(task, request, request_trigger_, later);
+                return trigger_single(request, eventfds, request_trigger_, later);
             }
             break;
         default:
@@ -133,6 +136,7 @@ Result<> PciIrqs::set_locked(fs::Task& task, const IrqRequest& request, Later& l
 }
 
 void PciIrqs::close() {
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
     Later later;
     {
         const Lock lock(mutex_);
@@ -154,9 +158,9 @@ void PciIrqs::let_intx(bool through) {
     config().change(kCommand, 2, kCommandIntxDisable, through ? 0 : kCommandIntxDisable);
 }
 
-void PciIrqs::signal_intx(Later& later) {
+void PciIrqs::signal_intx() {
     if (type_ == Type::intx && !user_disabled_ && intx_trigger_) {
-        later.signals.push_back(intx_trigger_);
+        intx_trigger_->signal();
     }
 }
 
@@ -170,8 +174,8 @@ void PciIrqs::do_mask_intx() {
     }
 }
 
-// While the line is asserted the interrupt stays masked, and is told once more.
-void PciIrqs::do_unmask_intx(Later& later) {
+// While the line is asserted the interrupt stays masked, and is signalled once more.
+void PciIrqs::do_unmask_intx() {
     if (type_ != Type::intx) {
         let_intx(true);
         return;
@@ -180,41 +184,43 @@ void PciIrqs::do_unmask_intx(Later& later) {
         return;
     }
     if (function_.hardware->interrupts().intx_asserted()) {
-        signal_intx(later);
+        signal_intx();
         return;
     }
     let_intx(true);
     masked_ = false;
+    // A device that asserted it just now may have found it disabled, and called nobody.
+    handle_intx();
 }
 
 // The line is shared and level triggered: masked until the user has served it.
-void PciIrqs::intx() {
-    Later later;
-    {
-        const Lock lock(mutex_);
-        if (type_ != Type::intx || masked_ || !function_.hardware->interrupts().intx_asserted()) {
-            return;
-        }
-        let_intx(false);
-        masked_ = true;
-        signal_intx(later);
+void PciIrqs::handle_intx() {
+    if (type_ != Type::intx || masked_ || !function_.hardware->interrupts().intx_asserted()) {
+        return;
     }
-    later.carry_out(*this);
+    let_intx(false);
+    masked_ = true;
+    signal_intx();
 }
 
-Ref<fs::EventFd> PciIrqs::disable_intx(bool disabled) {
-    Later later;
+void PciIrqs::intx() {
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
+    const Lock lock(mutex_);
+    handle_intx();
+}
+
+void PciIrqs::disable_intx(bool disabled) {
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
     const Lock lock(mutex_);
     if (disabled == user_disabled_) {
-        return nullptr;
+        return;
     }
     user_disabled_ = disabled;
     if (disabled) {
         do_mask_intx();
-        return nullptr;
+    } else {
+        do_unmask_intx();
     }
-    do_unmask_intx(later);
-    return later.signals.empty() ? nullptr : later.signals.front();
 }
 
 Result<> PciIrqs::mask_intx(const IrqRequest& request) {
@@ -231,47 +237,38 @@ Result<> PciIrqs::mask_intx(const IrqRequest& request) {
     return {};
 }
 
-Result<> PciIrqs::unmask_intx(const IrqRequest& request, Later& later) {
+Result<> PciIrqs::unmask_intx(const IrqRequest& request, const IrqEventfds& eventfds,
+                              Later& later) {
     if (type_ != Type::intx || request.start != 0 || request.count != 1) {
         return refuse(EINVAL, "INTx enabled: {}; interrupts {} and {} more; INTx is one",
                       kIntxUnmask, type_ == Type::intx, request.start, request.count);
     }
-    if (request.has(VFIO_IRQ_SET_DATA_EVENTFD)) {
+    if (!request.has(VFIO_IRQ_SET_DATA_EVENTFD)) {
+        if (request.has(VFIO_IRQ_SET_DATA_NONE) || request.boolean(0)) {
+            do_unmask_intx();
+        }
+        return {};
+    }
+    const Ref<fs::EventFd>& eventfd = TRY(eventfds.at(0));
+    if (!eventfd) {
         later.stopped = std::move(intx_unmask_);
-    } else if (request.has(VFIO_IRQ_SET_DATA_NONE) || request.boolean(0)) {
-        do_unmask_intx(later);
+        return {};
     }
-    return {};
-}
-
-Result<> PciIrqs::unmask_by_eventfd(fs::Task& task, std::int32_t fd) {
-    {
-        const Lock lock(mutex_);
-        if (type_ != Type::intx) {
-            return refuse(EINVAL, "INTx is not enabled", kIntxUnmask);
-        }
+    if (intx_unmask_) {
+        return refuse(EBUSY, "INTx has an eventfd that unmasks it", kVirqfd);
     }
-    Ref<fs::EventFd> eventfd = TRY(get_eventfd(task, fd));
-    Ref<Virqfd> virqfd = make<Virqfd>(census_, eventfd, [this] {
-        Later later;
-        {
-            const Lock lock(mutex_);
-            do_unmask_intx(later);
-        }
-        later.carry_out(*this);
-    });
-    {
+    intx_unmask_ = Virqfd::start(kernel_.census(), eventfd, [this] {
         const Lock lock(mutex_);
+        // It may have been stopped since it began.
         if (intx_unmask_) {
-            return refuse(EBUSY, "INTx has an eventfd that unmasks it", kVirqfd);
+            do_unmask_intx();
         }
-        intx_unmask_ = virqfd;
-    }
-    eventfd->listen(virqfd);
+    });
     return {};
 }
 
-Result<> PciIrqs::trigger_intx(fs::Task& task, const IrqRequest& request, Later& later) {
+Result<> PciIrqs::trigger_intx(const IrqRequest& request, const IrqEventfds& eventfds,
+                               Later& later) {
     if (type_ == Type::intx && request.count == 0 && request.has(VFIO_IRQ_SET_DATA_NONE)) {
         disable_intx_type(later);
         return {};
@@ -282,12 +279,9 @@ Result<> PciIrqs::trigger_intx(fs::Task& task, const IrqRequest& request, Later&
                       request.count);
     }
     if (request.has(VFIO_IRQ_SET_DATA_EVENTFD)) {
-        Ref<fs::EventFd> trigger;
-        if (request.fd(0) >= 0) {
-            trigger = TRY(get_eventfd(task, request.fd(0)));
-        }
+        const Ref<fs::EventFd>& trigger = TRY(eventfds.at(0));
         later.dropped.push_back(std::move(intx_trigger_));
-        intx_trigger_ = std::move(trigger);
+        intx_trigger_ = trigger;
         if (type_ == Type::none) {
             type_ = Type::intx;
             masked_ = user_disabled_;
@@ -300,7 +294,7 @@ Result<> PciIrqs::trigger_intx(fs::Task& task, const IrqRequest& request, Later&
         return refuse(EINVAL, "INTx is not enabled", kIntxTrigger);
     }
     if (request.has(VFIO_IRQ_SET_DATA_NONE) || request.boolean(0)) {
-        signal_intx(later);
+        signal_intx();
     }
     return {};
 }
@@ -324,21 +318,18 @@ std::uint32_t PciIrqs::msi_vectors_log2() const {
 }
 
 bool PciIrqs::message(std::uint32_t vector) {
-    Ref<fs::EventFd> eventfd;
-    {
-        const Lock lock(mutex_);
-        const auto found = vectors_.find(vector);
-        if (found == vectors_.end()) {
-            return false;
-        }
-        eventfd = found->second;
+    const fs::DeferredWork::Call call(kernel_.deferred_work());
+    const Lock lock(mutex_);
+    const auto found = vectors_.find(vector);
+    if (found == vectors_.end()) {
+        return false;
     }
-    eventfd->signal();
+    found->second->signal();
     return true;
 }
 
-Result<> PciIrqs::trigger_messages(fs::Task& task, const IrqRequest& request, Type type,
-                                   Later& later) {
+Result<> PciIrqs::trigger_messages(const IrqRequest& request, const IrqEventfds& eventfds,
+                                   Type type, Later& later) {
     if (type_ == type && request.count == 0 && request.has(VFIO_IRQ_SET_DATA_NONE)) {
         disable_messages(later);
         return {};
@@ -349,10 +340,10 @@ Result<> PciIrqs::trigger_messages(fs::Task& task, const IrqRequest& request, Ty
     }
     if (request.has(VFIO_IRQ_SET_DATA_EVENTFD)) {
         if (type_ == type) {
-            return set_vectors(task, request, later);
+            return set_vectors(request, eventfds, later);
         }
         TRY(enable_messages(request.start + request.count, type));
-        auto set = set_vectors(task, request, later);
+        auto set = set_vectors(request, eventfds, later);
         if (!set) {
             disable_messages(later);
         }
@@ -365,7 +356,7 @@ Result<> PciIrqs::trigger_messages(fs::Task& task, const IrqRequest& request, Ty
         const auto found = vectors_.find(request.start + at);
         if (found != vectors_.end() &&
             (request.has(VFIO_IRQ_SET_DATA_NONE) || request.boolean(at))) {
-            later.signals.push_back(found->second);
+            found->second->signal();
         }
     }
     return {};
@@ -412,21 +403,22 @@ void PciIrqs::forget_vector(std::uint32_t vector, Later& later) {
 }
 
 // One vector after the other; when one cannot be set, all that were asked for lose theirs.
-Result<> PciIrqs::set_vectors(fs::Task& task, const IrqRequest& request, Later& later) {
+Result<> PciIrqs::set_vectors(const IrqRequest& request, const IrqEventfds& eventfds,
+                              Later& later) {
     for (std::uint32_t at = 0; at < request.count; ++at) {
         const std::uint32_t vector = request.start + at;
         forget_vector(vector, later);
-        if (request.fd(at) < 0) {
-            continue;
-        }
-        auto eventfd = get_eventfd(task, request.fd(at));
+        const Result<Ref<fs::EventFd>>& eventfd = eventfds.at(at);
         if (!eventfd) {
             for (std::uint32_t back = request.start; back <= vector; ++back) {
                 forget_vector(back, later);
             }
             return std::unexpected(eventfd.error());
         }
-        vectors_.emplace(vector, *std::move(eventfd));
+        if (!*eventfd) {
+            continue;
+        }
+        vectors_.emplace(vector, *eventfd);
         if (type_ == Type::msix) {
             later.unmasked.push_back(vector);
         }
@@ -436,7 +428,7 @@ Result<> PciIrqs::set_vectors(fs::Task& task, const IrqRequest& request, Later& 
 
 // --- errors of the device, and requests to give it back ---
 
-Result<> PciIrqs::trigger_single(fs::Task& task, const IrqRequest& request,
+Result<> PciIrqs::trigger_single(const IrqRequest& request, const IrqEventfds& eventfds,
                                  Ref<fs::EventFd>& trigger, Later& later) {
     if (request.start != 0 || request.count > 1) {
         return refuse(EINVAL, "interrupts {} and {} more of index {}, which has one", kSingle,
@@ -447,7 +439,7 @@ Result<> PciIrqs::trigger_single(fs::Task& task, const IrqRequest& request,
             return refuse(EINVAL, "index {} has no eventfd", kSingle, request.index);
         }
         if (request.count != 0) {
-            later.signals.push_back(trigger);
+            trigger->signal();
         } else {
             later.dropped.push_back(std::move(trigger));
         }
@@ -458,7 +450,7 @@ Result<> PciIrqs::trigger_single(fs::Task& task, const IrqRequest& request,
     }
     if (request.has(VFIO_IRQ_SET_DATA_BOOL)) {
         if (request.boolean(0) && trigger) {
-            later.signals.push_back(trigger);
+            trigger->signal();
         }
         return {};
     }
@@ -466,12 +458,9 @@ Result<> PciIrqs::trigger_single(fs::Task& task, const IrqRequest& request,
     if (fd < -1) {
         return refuse(EINVAL, "descriptor {} is none and does not take one away", kSingle, fd);
     }
-    Ref<fs::EventFd> next;
-    if (fd >= 0) {
-        next = TRY(get_eventfd(task, fd));
-    }
+    const Ref<fs::EventFd>& next = TRY(eventfds.at(0));
     later.dropped.push_back(std::move(trigger));
-    trigger = std::move(next);
+    trigger = next;
     return {};
 }
 

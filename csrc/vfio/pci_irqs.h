@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "fs/eventfd.h"
+#include "fs/kernel.h"
 #include "pci/function.h"
 #include "vfio/eventfd_user.h"
 
@@ -32,11 +33,23 @@ struct IrqRequest {
     std::int32_t fd(std::uint32_t at) const;
 };
 
+/// The eventfds that a request names, looked up before a lock is taken: to put one again may
+/// release a file. Which of them is wrong matters when its turn comes.
+class IrqEventfds {
+  public:
+    IrqEventfds(fs::Task& task, const IrqRequest& request);
+    /// That of the element `at`, null for a negative descriptor. EBADF, EINVAL no eventfd.
+    const Result<Ref<fs::EventFd>>& at(std::uint32_t at) const { return found_[at]; }
+
+  private:
+    std::vector<Result<Ref<fs::EventFd>>> found_;
+};
+
 class PciIrqs final : public pci::InterruptSink {
   public:
     /// `dynamic_msix`: can vectors be added while MSI-X is enabled?
-    PciIrqs(Census& census, const pci::Function& function, bool dynamic_msix)
-        : census_(census), function_(function), dynamic_msix_(dynamic_msix) {}
+    PciIrqs(fs::Kernel& kernel, const pci::Function& function, bool dynamic_msix)
+        : kernel_(kernel), function_(function), dynamic_msix_(dynamic_msix) {}
     PciIrqs(const PciIrqs&) = delete;
     PciIrqs& operator=(const PciIrqs&) = delete;
 
@@ -53,8 +66,8 @@ class PciIrqs final : public pci::InterruptSink {
 
     // --- for configuration space ---
 
-    /// The user's INTx disable bit, which masks and unmasks. Answers what is to be signalled.
-    Ref<fs::EventFd> disable_intx(bool disabled) EXCLUDES(mutex_);
+    /// The user's INTx disable bit, which masks and unmasks.
+    void disable_intx(bool disabled) EXCLUDES(mutex_);
     /// Is MSI what the device interrupts by?
     bool msi() const EXCLUDES(mutex_);
     /// As many vectors as MSI was enabled with last, as a power of two.
@@ -67,10 +80,11 @@ class PciIrqs final : public pci::InterruptSink {
 
   private:
     enum class Type : std::uint8_t { none, intx, msi, msix };
-    // What is let go while the lock is held, to be dropped, stopped or told without it.
+    // What is taken away while the lock is held, to be put or stopped without it, and what may be
+    // pending at the hardware. Eventfds are signalled with the lock held: once SET_IRQS has
+    // returned, the one that it took away is not signalled any more.
     struct Later {
         std::vector<Ref<fs::EventFd>> dropped;
-        std::vector<Ref<fs::EventFd>> signals;
         Ref<Virqfd> stopped;
         std::vector<std::uint32_t> unmasked;  // vectors
         bool intx = false;                    // the line may be asserted already
@@ -82,26 +96,31 @@ class PciIrqs final : public pci::InterruptSink {
     // The device's own INTx disable bit (pci_intx).
     void let_intx(bool through) REQUIRES(mutex_);
 
-    Result<> set_locked(fs::Task& task, const IrqRequest& request, Later& later) REQUIRES(mutex_);
-    Result<> mask_intx(const IrqRequest& request) REQUIRES(mutex_);
-    Result<> unmask_intx(const IrqRequest& request, Later& later) REQUIRES(mutex_);
-    Result<> trigger_intx(fs::Task& task, const IrqRequest& request, Later& later) REQUIRES(mutex_);
-    Result<> trigger_messages(fs::Task& task, const IrqRequest& request, Type type, Later& later)
+    Result<> set_locked(const IrqRequest& request, const IrqEventfds& eventfds, Later& later)
         REQUIRES(mutex_);
-    Result<> trigger_single(fs::Task& task, const IrqRequest& request, Ref<fs::EventFd>& trigger,
-                            Later& later) REQUIRES(mutex_);
-    Result<> unmask_by_eventfd(fs::Task& task, std::int32_t fd) EXCLUDES(mutex_);
+    Result<> mask_intx(const IrqRequest& request) REQUIRES(mutex_);
+    Result<> unmask_intx(const IrqRequest& request, const IrqEventfds& eventfds, Later& later)
+        REQUIRES(mutex_);
+    Result<> trigger_intx(const IrqRequest& request, const IrqEventfds& eventfds, Later& later)
+        REQUIRES(mutex_);
+    Result<> trigger_messages(const IrqRequest& request, const IrqEventfds& eventfds, Type type,
+                              Later& later) REQUIRES(mutex_);
+    Result<> trigger_single(const IrqRequest& request, const IrqEventfds& eventfds,
+                            Ref<fs::EventFd>& trigger, Later& later) REQUIRES(mutex_);
 
     void do_mask_intx() REQUIRES(mutex_);
-    void do_unmask_intx(Later& later) REQUIRES(mutex_);
-    void signal_intx(Later& later) REQUIRES(mutex_);
+    void do_unmask_intx() REQUIRES(mutex_);
+    void signal_intx() REQUIRES(mutex_);
+    // Masks and signals, if the line is asserted.
+    void handle_intx() REQUIRES(mutex_);
     void disable_intx_type(Later& later) REQUIRES(mutex_);
     Result<> enable_messages(std::uint32_t vectors, Type type) REQUIRES(mutex_);
     void disable_messages(Later& later) REQUIRES(mutex_);
-    Result<> set_vectors(fs::Task& task, const IrqRequest& request, Later& later) REQUIRES(mutex_);
+    Result<> set_vectors(const IrqRequest& request, const IrqEventfds& eventfds, Later& later)
+        REQUIRES(mutex_);
     void forget_vector(std::uint32_t vector, Later& later) REQUIRES(mutex_);
 
-    Census& census_;
+    fs::Kernel& kernel_;
     const pci::Function& function_;
     const bool dynamic_msix_;
 

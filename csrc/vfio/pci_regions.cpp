@@ -106,6 +106,28 @@ Result<> PciRegions::store(std::uint32_t index, std::uint64_t offset, unsigned w
     return {};
 }
 
+Result<> PciRegions::load(std::uint32_t index, std::uint64_t offset, std::span<std::byte> to) {
+    for (std::size_t done = 0; done < to.size();) {
+        const unsigned width = widest(offset + done, to.size() - done);
+        const std::uint64_t value = TRY(load(index, offset + done, width));
+        std::memcpy(to.data() + done, &value, width);
+        done += width;
+    }
+    return {};
+}
+
+Result<> PciRegions::store(std::uint32_t index, std::uint64_t offset,
+                           std::span<const std::byte> from) {
+    for (std::size_t done = 0; done < from.size();) {
+        const unsigned width = widest(offset + done, from.size() - done);
+        std::uint64_t value = 0;
+        std::memcpy(&value, from.data() + done, width);
+        TRY(store(index, offset + done, width, value));
+        done += width;
+    }
+    return {};
+}
+
 Result<std::int64_t> PciRegions::read(fs::Task& task, std::uint32_t index, std::uint64_t position,
                                       fs::UserBuffer to) {
     const std::uint64_t bytes = TRY(within(index, position, to.bytes));
@@ -169,30 +191,15 @@ Result<fs::FileMapping> PciRegions::map(fs::Task& task, Ref<fs::File> file,
         offset};
 }
 
+// No system call: the processor comes here by itself.
 bool BarMapping::load(std::uint64_t offset, std::span<std::byte> to) {
-    for (std::size_t done = 0; done < to.size();) {
-        const unsigned width = widest(offset + done, to.size() - done);
-        const auto value = regions_.load(index_, offset + done, width);
-        if (!value) {
-            return false;
-        }
-        std::memcpy(to.data() + done, &*value, width);
-        done += width;
-    }
-    return true;
+    const fs::DeferredWork::Call call(regions_.kernel().deferred_work());
+    return regions_.load(index_, offset, to).has_value();
 }
 
 bool BarMapping::store(std::uint64_t offset, std::span<const std::byte> from) {
-    for (std::size_t done = 0; done < from.size();) {
-        const unsigned width = widest(offset + done, from.size() - done);
-        std::uint64_t value = 0;
-        std::memcpy(&value, from.data() + done, width);
-        if (!regions_.store(index_, offset + done, width, value)) {
-            return false;
-        }
-        done += width;
-    }
-    return true;
+    const fs::DeferredWork::Call call(regions_.kernel().deferred_work());
+    return regions_.store(index_, offset, from).has_value();
 }
 
 }  // namespace kvmiommu::vfio

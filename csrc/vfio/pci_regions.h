@@ -13,6 +13,7 @@
 
 #include "base/base.h"
 #include "fs/file.h"
+#include "fs/kernel.h"
 #include "mm/backing.h"
 #include "pci/function.h"
 #include "vfio/pci_config.h"
@@ -24,8 +25,8 @@ inline constexpr unsigned kRegionShift = 40;
 
 class PciRegions {
   public:
-    PciRegions(const pci::Function& function, const PciConfig& config)
-        : function_(function), config_(config) {}
+    PciRegions(fs::Kernel& kernel, const pci::Function& function, const PciConfig& config)
+        : kernel_(kernel), function_(function), config_(config) {}
     PciRegions(const PciRegions&) = delete;
     PciRegions& operator=(const PciRegions&) = delete;
 
@@ -47,12 +48,19 @@ class PciRegions {
     /// One access of the processor, aligned to its size. EIO: the memory is switched off.
     Result<std::uint64_t> load(std::uint32_t index, std::uint64_t offset, unsigned width);
     Result<> store(std::uint32_t index, std::uint64_t offset, unsigned width, std::uint64_t value);
+    /// Bytes anywhere, moved by the widest such accesses in turn. EIO as above; what comes before
+    /// has been moved.
+    Result<> load(std::uint32_t index, std::uint64_t offset, std::span<std::byte> to);
+    Result<> store(std::uint32_t index, std::uint64_t offset, std::span<const std::byte> from);
+
+    fs::Kernel& kernel() { return kernel_; }
 
   private:
     Result<std::uint64_t> within(std::uint32_t index, std::uint64_t position,
                                  std::uint64_t bytes) const;
     Result<> check_decoding(std::uint32_t index, bool& silent) const;
 
+    fs::Kernel& kernel_;
     const pci::Function& function_;
     const PciConfig& config_;
 };
