@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -50,6 +51,10 @@ class KVMIOMMU_ANALYSIS(scoped_lockable) Lock {
 class Condition {
   public:
     void wait(Mutex& mutex) REQUIRES(mutex) { condition_.wait(mutex); }
+    /// Not longer than `time`; it may return at any time before. For faces: the core reads no clock.
+    void wait_for(Mutex& mutex, std::chrono::nanoseconds time) REQUIRES(mutex) {
+        condition_.wait_for(mutex, time);
+    }
     void notify_all() { condition_.notify_all(); }
 
   private:

@@ -14,15 +14,30 @@
 #include <utility>
 
 #include "base/base.h"
+#include "bindings/gil.h"
 #include "bindings/range_claims.h"
 #include "iommu/bare_domain.h"
+#include "mm/fork_generation.h"
 #include "mm/physical_memory.h"
 
 namespace kvmiommu {
 
+/// RAM for page tables.
+class BareMemory {
+  public:
+    explicit BareMemory(std::unique_ptr<mm::PhysicalMemory> memory) : memory_(std::move(memory)) {}
+    const mm::ForkGeneration& made() const { return made_; }
+    mm::PhysicalMemory& operator*() const { return *memory_; }
+
+  private:
+    const mm::ForkGeneration made_;
+    const std::unique_ptr<mm::PhysicalMemory> memory_;
+};
+
 struct BareTable {
-    BareTable(std::shared_ptr<mm::PhysicalMemory> ram, std::unique_ptr<iommu::Domain> of)
+    BareTable(std::shared_ptr<BareMemory> ram, std::unique_ptr<iommu::Domain> of)
         : memory(std::move(ram)), domain(std::move(of)) {}
+    const mm::ForkGeneration& made() const { return memory->made(); }
 
     /// Runs `call` when nobody else changes anything in the range. One that wraps is the whole
     /// space. The GIL is held, and let go of only for what takes a while: to get it back from a
@@ -36,7 +51,7 @@ struct BareTable {
                 return call();
             }
         }
-        const pybind11::gil_scoped_release released;
+        const WithoutGil released;
         const RangeClaims::Claim claim(claims, range);
         return call();
     }
@@ -45,7 +60,7 @@ struct BareTable {
     static constexpr std::uint64_t kFewPages = 4096;
     static constexpr Range kAll{0, ~std::uint64_t{0}};
 
-    const std::shared_ptr<mm::PhysicalMemory> memory;
+    const std::shared_ptr<BareMemory> memory;
     const std::unique_ptr<iommu::Domain> domain;
     FaultPoints faults;
     RangeClaims claims;

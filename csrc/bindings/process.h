@@ -10,18 +10,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "bindings/argument_memory.h"
+#include "bindings/host_call.h"
+#include "bindings/machine.h"
 #include "bindings/register.h"
 #include "fs/syscalls.h"
-#include "machine/system.h"
 
 namespace kvmiommu {
 
 namespace py = pybind11;
-using machine::System;
 
 // A buffer of Python's for the length of a call.
 class PyBuffer {
@@ -45,14 +46,21 @@ class PyBuffer {
 
 class Process {
   public:
-    explicit Process(std::shared_ptr<System> system)
+    /// `system` is the System of Python's.
+    explicit Process(py::object system)
         : system_(std::move(system)),
-          process_(value_or_raise(system_->create_process())),
+          machine_(system_.cast<std::shared_ptr<Machine>>()),
+          process_(create(machine_)),
           arguments_(process_->mm()) {}
-    // A device that is closed may have a model in Python, which calls take the GIL for.
+    // A device that is closed may have a model in Python. In a child of the host's process all of
+    // it stays as it is.
     ~Process() {
-        const pybind11::gil_scoped_release released;
-        exit();
+        if (!machine_->made().inherited()) {
+            const HostCall call(machine_, HostCall::Errors::kept);
+            const WithoutGil released;
+            process_->exit();
+            process_.reset();
+        }
     }
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
@@ -60,7 +68,11 @@ class Process {
     fs::Task& task() { return process_->task(); }
     mm::OwnedAddressSpace& mm() { return process_->mm(); }
     fs::Kernel& kernel() { return task().kernel(); }
-    void exit() { process_->exit(); }
+    const std::shared_ptr<Machine>& machine() { return machine_; }
+    void exit() {
+        const WithoutGil released;
+        process_->exit();
+    }
     void interrupt() { task().interrupt(); }
 
     std::uint32_t uid() { return task().credentials().uid; }
@@ -86,14 +98,16 @@ class Process {
         return ioctl_block(fd, request, argument);
     }
 
-    py::bytes read(int fd, std::uint64_t bytes) {
+    py::bytes read(int fd, std::uint64_t bytes, std::optional<double> timeout) {
+        set_timeout(timeout);
         return read_with(bytes, [&](fs::UserBuffer to) { return fs::sys_read(task(), fd, to); });
     }
     py::bytes pread(int fd, std::uint64_t bytes, std::int64_t offset) {
         return read_with(
             bytes, [&](fs::UserBuffer to) { return fs::sys_pread64(task(), fd, to, offset); });
     }
-    std::int64_t write(int fd, const py::object& data) {
+    std::int64_t write(int fd, const py::object& data, std::optional<double> timeout) {
+        set_timeout(timeout);
         return write_with(data,
                           [&](fs::UserBuffer from) { return fs::sys_write(task(), fd, from); });
     }
@@ -118,7 +132,24 @@ class Process {
                          [] { return py::none(); });
     }
 
+    // For the garbage collector. What is left without the System can still be destroyed.
+    int traverse(visitproc visit, void* arg) const {
+        Py_VISIT(system_.ptr());
+        return 0;
+    }
+    void clear() { py::object(std::move(system_)); }
+
   private:
+    static std::shared_ptr<machine::Process> create(const std::shared_ptr<Machine>& machine) {
+        HostCall call(machine);
+        return value_or_raise(machine->system().create_process());
+    }
+    static void set_timeout(const std::optional<double>& seconds) {
+        if (seconds) {
+            HostCall::current()->set_timeout(*seconds);
+        }
+    }
+
     std::int64_t ioctl_block(int fd, std::uint32_t request, const py::object& argument) {
         static constexpr std::byte kZero[ArgumentMemory::kZeros]{};
         const PyBuffer buffer(argument, PyBUF_SIMPLE);
@@ -173,16 +204,26 @@ class Process {
         }
     }
 
-    std::shared_ptr<System> system_;
+    py::object system_;
+    std::shared_ptr<Machine> machine_;
     std::shared_ptr<machine::Process> process_;
     ArgumentMemory arguments_;
 };
 
-// Python's view of process memory; it keeps the machine.
+// Python's view of process memory; it keeps the machine. In a child of the host's process it shows
+// the parent's memory, as every shared mapping does, and when it goes the frames stay the parent's.
 class PyView {
   public:
     PyView(py::object process, std::unique_ptr<mm::View> view)
-        : process_(std::move(process)), view_(std::move(view)) {}
+        : process_(std::move(process)),
+          machine_(process_.cast<Process&>().machine()),
+          view_(mm::owned_by_host(std::move(view))) {}
+    // For the garbage collector. The memory stays without the process.
+    int traverse(visitproc visit, void* arg) const {
+        Py_VISIT(process_.ptr());
+        return 0;
+    }
+    void clear() { py::object(std::move(process_)); }
     py::buffer_info buffer() {
         return py::buffer_info(reinterpret_cast<std::uint8_t*>(view_->data()),
                                static_cast<py::ssize_t>(view_->bytes()), false);
@@ -190,7 +231,8 @@ class PyView {
 
   private:
     py::object process_;
-    std::unique_ptr<mm::View> view_;
+    std::shared_ptr<Machine> machine_;
+    std::shared_ptr<mm::View> view_;
 };
 
 }  // namespace kvmiommu

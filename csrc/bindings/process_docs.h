@@ -101,13 +101,14 @@ which check refused, and where the rule is written down.
 
 Source: fs/ioctl.c, and the file's own handler.)";
 
-inline constexpr char kRead[] = R"(read(self, fd, length)
+inline constexpr char kRead[] = R"(read(self, fd, length, *, timeout=None)
 --
 
 Reads up to `length` bytes at the file's position. Returns what was there, b"" at the end.
 
 An eventfd whose counter is 0 lets the calling thread sleep, other threads run on; `interrupt` ends
-it with EINTR.
+it with EINTR. A signal of Python's process runs its handler within 50 ms, and what the handler raises
+ends the sleep; the call raises TimeoutError once it has slept `timeout` seconds.
 
 Raises OSError: EBADF not open, or not for reading; EFAULT a length past the end of all addresses;
 EAGAIN it would sleep and is non-blocking; EINVAL the file cannot be read, or an eventfd and less
@@ -115,10 +116,12 @@ than 8 bytes.
 
 Source: fs/read_write.c, vfs_read.)";
 
-inline constexpr char kWrite[] = R"(write(self, fd, data)
+inline constexpr char kWrite[] = R"(write(self, fd, data, *, timeout=None)
 --
 
 Writes a buffer of bytes at the file's position. Returns how many bytes were taken.
+
+An eventfd whose counter has no room lets the calling thread sleep, as in `read`.
 
 Raises OSError: EBADF not open, or not for writing; EAGAIN it would sleep and is non-blocking;
 EINVAL the file cannot be written, or an eventfd and not 8 bytes; ENOSPC a memfd, and the machine's

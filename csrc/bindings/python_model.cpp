@@ -3,7 +3,12 @@
 #include "bindings/python_model.h"
 
 #include <bit>
+#include <string>
 #include <utility>
+
+#include "bindings/gil.h"
+#include "bindings/host_call.h"
+#include "bindings/register.h"
 
 namespace py = pybind11;
 
@@ -16,87 +21,125 @@ using namespace pci;  // The registers' names.
 constexpr std::uint32_t kMsiAt = 0x40;
 constexpr std::uint32_t kMsiBytes = 14;
 constexpr std::uint32_t kAfAt = 0x50;
+constexpr std::uint32_t kMostPins = 4;
+constexpr std::uint32_t kMostVectors = 32;
 
-template <class T>
-T attribute(const py::handle& object, const char* name) {
-    return object.attr(name).cast<T>();
+// An attribute that is a number from 0 to `most`.
+template <class T = std::uint32_t>
+T number(const py::handle& object, const char* name, std::uint64_t most) {
+    const py::object value = object.attr(name);
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+    if (!index) {
+        throw py::error_already_set();
+    }
+    const std::uint64_t found = PyLong_AsUnsignedLongLong(index.ptr());
+    if (PyErr_Occurred() != nullptr) {
+        PyErr_Clear();
+    } else if (found <= most) {
+        return static_cast<T>(found);
+    }
+    throw py::value_error(py::str("{} of {!r} is {}: must be a number from 0 to {:#x}")
+                              .format(name, object, index, most));
+}
+
+bool flag(const py::handle& object, const char* name) {
+    return object.attr(name).cast<bool>();
 }
 
 Bar make_bar(const py::handle& described) {
+    constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 31;
     Bar bar;
-    bar.bytes = attribute<std::uint64_t>(described, "size");
-    bar.kind = attribute<bool>(described, "io") ? Bar::Kind::io : Bar::Kind::memory;
-    bar.prefetchable = attribute<bool>(described, "prefetchable");
-    bar.wide = attribute<bool>(described, "wide");
+    bar.bytes = number<std::uint64_t>(described, "size", kMostBytes);
+    bar.kind = flag(described, "io") ? Bar::Kind::io : Bar::Kind::memory;
+    bar.prefetchable = flag(described, "prefetchable");
+    bar.wide = flag(described, "wide");
+    const bool io = bar.kind == Bar::Kind::io;
+    if (!is_power_of_two(bar.bytes) || bar.bytes < (io ? 4 : 16)) {
+        throw py::value_error(py::str("{!r}: its size must be a power of two").format(described));
+    }
     for (const py::handle range : described.attr("memory")) {
-        const auto pair = range.cast<std::pair<std::uint64_t, std::uint64_t>>();
-        bar.memory.push_back({pair.first, pair.second});
+        const auto [start, last] = range.cast<std::pair<std::uint64_t, std::uint64_t>>();
+        if (start > last || last >= bar.bytes || start % mm::kFrameSize != 0 ||
+            (last + 1) % mm::kFrameSize != 0) {
+            throw py::value_error(
+                py::str("{!r}: {} to {} are no whole pages of it").format(described, start, last));
+        }
+        bar.memory.push_back({start, last});
+    }
+    if (io && (bar.wide || bar.prefetchable || !bar.memory.empty())) {
+        throw py::value_error(
+            py::str("{!r}: I/O ports are not wide or prefetchable and have no memory")
+                .format(described));
     }
     return bar;
 }
 
-// Runs a call of the model; nothing when it raised.
-template <class Call>
-auto call_model(const char* what, Call&& call) -> std::optional<decltype(call())> {
-    try {
-        return call();
-    } catch (py::error_already_set& error) {
-        error.discard_as_unraisable(what);
-    } catch (const py::cast_error&) {
-        PyErr_SetString(PyExc_TypeError, "a device model's read() answers an int");
-        py::error_already_set().discard_as_unraisable(what);
+// The bits of a number that a read() returned, which must fit the access.
+std::uint64_t loaded(const py::object& value, unsigned bytes) {
+    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+    if (!index) {
+        throw py::error_already_set();  // TypeError
     }
-    return std::nullopt;
+    const std::uint64_t bits = PyLong_AsUnsignedLongLong(index.ptr());
+    if (PyErr_Occurred() != nullptr) {
+        throw py::error_already_set();  // OverflowError
+    }
+    if (bytes < 8 && bits >> 8 * bytes != 0) {
+        PyErr_SetObject(PyExc_OverflowError,
+                        py::str("{:#x} does not fit a load of {} bytes").format(bits, bytes).ptr());
+        throw py::error_already_set();
+    }
+    return bits;
 }
 
 }  // namespace
 
-PythonModel* ModelFace::enter() {
+std::shared_ptr<Machine> ModelFace::machine() {
+    value_or_raise(made_.check());
     const Lock lock(mutex_);
-    if (hardware_ == nullptr) {
+    auto machine = machine_.lock();
+    if (!machine) {
         throw py::value_error("the model is no device of a machine, or no longer");
     }
-    ++users_;
-    return hardware_;
+    return machine;
 }
 
-void ModelFace::leave() {
+bool ModelFace::take(PythonModel& hardware) {
     const Lock lock(mutex_);
-    --users_;
-    left_.notify_all();
-}
-
-bool ModelFace::take() {
-    const Lock lock(mutex_);
-    return !std::exchange(taken_, true);
-}
-
-void ModelFace::connect(PythonModel& hardware) {
-    const Lock lock(mutex_);
-    hardware_ = &hardware;
-}
-
-void ModelFace::leave_machine() {
-    const Lock lock(mutex_);
-    hardware_ = nullptr;
-    while (users_ != 0) {
-        left_.wait(mutex_);
+    if (std::exchange(taken_, true)) {
+        return false;
     }
+    hardware_.store(&hardware, std::memory_order_relaxed);
+    return true;
+}
+
+void ModelFace::belong_to(const std::shared_ptr<Machine>& machine) {
+    const Lock lock(mutex_);
+    machine_ = machine;
+}
+
+void ModelFace::put() {
+    const Lock lock(mutex_);
+    machine_.reset();
     taken_ = false;
 }
 
 PythonModel::PythonModel(const py::object& model)
     : DeviceModel(kConfigBytes), model_(model), face_(model.cast<ModelFace&>()) {
+    value_or_raise(face_.made().check());
     ConfigSpace& space = config();
-    space.set(kVendorId, 2, attribute<std::uint16_t>(model, "vendor_id"));
-    space.set(kDeviceId, 2, attribute<std::uint16_t>(model, "device_id"));
-    space.set(kRevision, 4,
-              attribute<std::uint32_t>(model, "class_code") << 8 |
-                  attribute<std::uint8_t>(model, "revision"));
-    space.set(kSubsystemVendorId, 2, attribute<std::uint16_t>(model, "subsystem_vendor_id"));
-    space.set(kSubsystemId, 2, attribute<std::uint16_t>(model, "subsystem_id"));
-    space.set(kInterruptPin, 1, attribute<std::uint8_t>(model, "interrupt_pin"));
-    if (const auto vectors = attribute<std::uint32_t>(model, "msi_vectors"); vectors != 0) {
+    space.set(kVendorId, 2, number(model, "vendor_id", 0xffff));
+    space.set(kDeviceId, 2, number(model, "device_id", 0xffff));
+    const std::uint32_t class_code = number(model, "class_code", 0xffffff);
+    space.set(kRevision, 4, class_code << 8 | number(model, "revision", 0xff));
+    space.set(kSubsystemVendorId, 2, number(model, "subsystem_vendor_id", 0xffff));
+    space.set(kSubsystemId, 2, number(model, "subsystem_id", 0xffff));
+    space.set(kInterruptPin, 1, number(model, "interrupt_pin", kMostPins));
+    if (const auto vectors = number(model, "msi_vectors", kMostVectors); vectors != 0) {
+        if (!is_power_of_two(vectors)) {
+            throw py::value_error(
+                py::str("{} MSI vectors: must be a power of two up to 32, or 0").format(vectors));
+        }
         space.add_capability(kCapMsi, kMsiAt, kMsiBytes);
         const auto log2 = static_cast<std::uint32_t>(std::bit_width(vectors)) - 1;
         space.set(kMsiAt + kMsiFlags, 2, kMsi64Bit | log2 << 1);
@@ -105,51 +148,77 @@ PythonModel::PythonModel(const py::object& model)
         space.set_writable(kMsiAt + 8, 4, 0xffffffff);
         space.set_writable(kMsiAt + 12, 2, 0xffff);  // data
     }
-    if (attribute<bool>(model, "function_level_reset")) {
+    if (flag(model, "function_level_reset")) {
         space.add_capability(kCapAf, kAfAt, kAfBytes);
         space.set(kAfAt + kAfCapabilities, 1, kAfFlr | kAfTransactionsPending);
     }
-    for (const auto item : py::dict(model.attr("bars"))) {
-        add_bar(item.first.cast<unsigned>(), make_bar(item.second));
-    }
+    set_bars(model.attr("bars"));
     // Last: what raises leaves no hardware behind.
-    if (!face_.take()) {
+    if (!face_.take(*this)) {
         throw py::value_error("the model is a device of a machine already");
     }
 }
 
-PythonModel::~PythonModel() {
-    const py::gil_scoped_acquire gil;
-    {
-        const py::gil_scoped_release released;
-        face_.leave_machine();
+// A copy of the mapping, whose values nobody changes meanwhile.
+void PythonModel::set_bars(const py::handle& bars) {
+    std::uint32_t taken = 0;
+    for (const auto& [key, described] : py::dict(py::reinterpret_borrow<py::object>(bars))) {
+        const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(key.ptr()));
+        if (!index) {
+            throw py::error_already_set();
+        }
+        Bar bar = make_bar(described);
+        const long place = PyLong_AsLong(index.ptr());
+        PyErr_Clear();
+        const std::uint32_t places = bar.wide ? 3 : 1;
+        if (place < 0 || place >= static_cast<long>(kBars) || places << place >> kBars != 0 ||
+            (places << place & taken) != 0) {
+            throw py::value_error(
+                py::str("BAR {} of {!r} has no place: there are six, 0 to 5").format(key, model_));
+        }
+        taken |= places << place;
+        add_bar(static_cast<unsigned>(place), std::move(bar));
     }
+}
+
+PythonModel::~PythonModel() {
+    const WithGil gil;
+    face_.put();
     model_ = py::object();
 }
 
-std::uint64_t PythonModel::read(unsigned bar, std::uint64_t offset, unsigned bytes) {
-    const py::gil_scoped_acquire gil;
-    const auto value = call_model("kvmiommu.pci.DeviceModel.read", [&] {
-        const py::object answer = model_.attr("read")(bar, offset, bytes);
-        // Bits beyond the access are cut off, also those of a negative number.
-        const std::uint64_t bits = PyLong_AsUnsignedLongLongMask(answer.ptr());
-        if (PyErr_Occurred() != nullptr) {
-            throw py::error_already_set();
+void PythonModel::belong_to(const std::shared_ptr<Machine>& machine) {
+    machine_ = machine.get();
+    face_.belong_to(machine);
+}
+
+template <class Call>
+void PythonModel::call_model(Call&& call) {
+    const WithGil gil;
+    if (const HostCall* const current = HostCall::current(); current && current->abandoned()) {
+        return;
+    }
+    unless_interpreter_ends([&] {
+        try {
+            call();
+        } catch (py::error_already_set& error) {
+            add_model_error(machine_, error);
         }
-        return bits;
     });
-    return value.value_or(~std::uint64_t{0});
+}
+
+std::uint64_t PythonModel::read(unsigned bar, std::uint64_t offset, unsigned bytes) {
+    std::uint64_t bits = ~std::uint64_t{0};
+    call_model([&] { bits = loaded(model_.attr("read")(bar, offset, bytes), bytes); });
+    return bits;
 }
 
 void PythonModel::write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) {
-    const py::gil_scoped_acquire gil;
-    call_model("kvmiommu.pci.DeviceModel.write",
-               [&] { return model_.attr("write")(bar, offset, bytes, value); });
+    call_model([&] { model_.attr("write")(bar, offset, bytes, value); });
 }
 
 void PythonModel::reset_registers() {
-    const py::gil_scoped_acquire gil;
-    call_model("kvmiommu.pci.DeviceModel.reset", [&] { return model_.attr("reset")(); });
+    call_model([&] { model_.attr("reset")(); });
 }
 
 void PythonModel::raise_interrupt(std::uint32_t vector) {

@@ -7,66 +7,59 @@
 
 #include <pybind11/pybind11.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include "base/base.h"
+#include "bindings/machine.h"
+#include "mm/fork_generation.h"
 #include "pci/device_model.h"
 
 namespace kvmiommu {
 
 class PythonModel;
 
-/// The C++ half of a Python model: how it reaches its hardware, once a machine has it. Threads of
-/// Python's may be on their way there when another lets go of the machine.
+/// The C++ half of a Python model: how it reaches its hardware, once a machine has it.
 class ModelFace {
   public:
-    /// Runs `call` with the hardware, which stays until it returns. ValueError before the machine
-    /// is made and after it is gone. The GIL is not held.
-    template <class Call>
-    auto use(Call&& call) {
-        const User user(*this);
-        return call(*user.hardware);
-    }
+    const mm::ForkGeneration& made() const { return made_; }
+    /// The machine whose hardware it is: what has it keeps the hardware. ValueError before the
+    /// machine is made and after it is gone, OSError EIO in a child of the process that made it.
+    std::shared_ptr<Machine> machine() EXCLUDES(mutex_);
+    /// For whoever has the machine.
+    PythonModel& hardware() { return *hardware_.load(std::memory_order_relaxed); }
 
   private:
     friend class PythonModel;
 
-    // One that the hardware waits for. No lock is held meanwhile: interrupts come back to a model.
-    struct User {
-        explicit User(ModelFace& of) : face(of), hardware(of.enter()) {}
-        ~User() { face.leave(); }
-        User(const User&) = delete;
-        User& operator=(const User&) = delete;
+    // The hardware is made: false if there is one already. A machine has it. It goes.
+    bool take(PythonModel& hardware) EXCLUDES(mutex_);
+    void belong_to(const std::shared_ptr<Machine>& machine) EXCLUDES(mutex_);
+    void put() EXCLUDES(mutex_);
 
-        ModelFace& face;
-        PythonModel* const hardware;
-    };
-    PythonModel* enter() EXCLUDES(mutex_);
-    void leave() EXCLUDES(mutex_);
-
-    // The hardware is made: false if there is one already. It is connected. It goes: waits until
-    // nobody uses it, nor will; the GIL is not held.
-    bool take() EXCLUDES(mutex_);
-    void connect(PythonModel& hardware) EXCLUDES(mutex_);
-    void leave_machine() EXCLUDES(mutex_);
-
+    const mm::ForkGeneration made_;
+    std::atomic<PythonModel*> hardware_{nullptr};
     Mutex mutex_;
-    Condition left_;
     bool taken_ GUARDED_BY(mutex_) = false;
-    PythonModel* hardware_ GUARDED_BY(mutex_) = nullptr;
-    unsigned users_ GUARDED_BY(mutex_) = 0;
+    std::weak_ptr<Machine> machine_ GUARDED_BY(mutex_);
 };
 
 class PythonModel final : public pci::DeviceModel {
   public:
-    /// As the attributes of `model`, a kvmiommu.pci.DeviceModel, say. The GIL is held; raises
-    /// ValueError for a model that is in a machine already.
+    /// As the attributes of `model`, a kvmiommu.pci.DeviceModel, say, each of which is read once.
+    /// The GIL is held; raises ValueError for what cannot be, and for a model that is in a machine
+    /// already.
     explicit PythonModel(const pybind11::object& model);
     ~PythonModel() override;
 
-    /// What a method raises goes to sys.unraisablehook; such a read answers all ones.
+    /// From now on the model can use it.
+    void belong_to(const std::shared_ptr<Machine>& machine);
+    /// The Python object.
+    PyObject* object() const { return model_.ptr(); }
+
+    /// What a method raises is raised by the call that led here (HostCall); the core sees a read of
+    /// all ones.
     std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) override;
     void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) override;
 
@@ -74,11 +67,14 @@ class PythonModel final : public pci::DeviceModel {
     void raise_interrupt(std::uint32_t vector);
 
   private:
-    void plugged() override { face_.connect(*this); }
     void reset_registers() override;
+    void set_bars(const pybind11::handle& bars);
+    template <class Call>
+    void call_model(Call&& call);
 
     pybind11::object model_;
     ModelFace& face_;
+    Machine* machine_ = nullptr;
 };
 
 }  // namespace kvmiommu

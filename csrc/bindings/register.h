@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "bindings/gil.h"
 
 namespace kvmiommu {
 
@@ -40,7 +41,7 @@ T value_or_raise(Result<T>&& result) {
 template <class Call>
 auto without_gil(Call&& call) {
     auto result = [&] {
-        const pybind11::gil_scoped_release released;
+        const WithoutGil released;
         return call();
     }();
     return value_or_raise(std::move(result));

@@ -82,10 +82,15 @@ void add_pci(Description& description, const std::string& address, const std::st
              const py::object& hardware) {
     description.pci.push_back({address, model, driver, iommu, group, bars});
     if (!hardware.is_none()) {
-        // The machine is made with the GIL held.
-        description.pci.back().hardware = [hardware] {
-            return std::make_unique<PythonModel>(hardware);
-        };
+        // Made here, where it can raise. A description is for one machine.
+        auto made = std::make_shared<std::unique_ptr<PythonModel>>();
+        try {
+            *made = std::make_unique<PythonModel>(hardware);
+        } catch (...) {
+            description.pci.pop_back();
+            throw;
+        }
+        description.pci.back().hardware = [made] { return std::move(*made); };
     }
 }
 

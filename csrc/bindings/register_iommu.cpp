@@ -16,6 +16,7 @@
 
 #include "bindings/address_array.h"
 #include "bindings/bare_table.h"
+#include "bindings/class.h"
 #include "bindings/register.h"
 #include "iommu/iommu.h"
 #include "iommu/map_sg.h"
@@ -29,9 +30,10 @@ namespace {
 using iommu::FormatInfo;
 using mm::PhysicalMemory;
 
-std::shared_ptr<PhysicalMemory> make_memory(std::uint64_t bytes, std::uint64_t fragment,
-                                            std::uint64_t start) {
-    return value_or_raise(PhysicalMemory::create(bytes, fragment, start));
+std::shared_ptr<BareMemory> make_memory(std::uint64_t bytes, std::uint64_t fragment,
+                                        std::uint64_t start) {
+    return mm::owned_by_host(std::make_unique<BareMemory>(
+        value_or_raise(PhysicalMemory::create(bytes, fragment, start))));
 }
 
 py::list formats() {
@@ -51,10 +53,10 @@ py::list formats() {
 }
 
 // The names have been looked at by the Python face.
-std::unique_ptr<BareTable> make_table(const std::string& name, std::uint64_t page_sizes,
+std::shared_ptr<BareTable> make_table(const std::string& name, std::uint64_t page_sizes,
                                       unsigned bits, unsigned levels, bool dirty_tracking,
                                       unsigned partial_unmap, int overlap,
-                                      std::shared_ptr<PhysicalMemory> memory) {
+                                      std::shared_ptr<BareMemory> memory) {
     const FormatInfo* const format = iommu::find_format(name);
     if (format == nullptr || partial_unmap > 3 || (overlap != EEXIST && overlap != EADDRINUSE)) {
         throw py::value_error("no such format or policy: " + name);
@@ -66,9 +68,10 @@ std::unique_ptr<BareTable> make_table(const std::string& name, std::uint64_t pag
         .dirty_tracking = dirty_tracking,
         .policy = {.partial_unmap = static_cast<iommu::pgtable::PartialUnmap>(partial_unmap),
                    .overlap = overlap}};
+    value_or_raise(memory->made().check());
     FaultPoints none;
-    auto domain = value_or_raise(iommu::create_bare_domain(*memory, *format, request, none));
-    return std::make_unique<BareTable>(std::move(memory), std::move(domain));
+    auto domain = value_or_raise(iommu::create_bare_domain(**memory, *format, request, none));
+    return mm::owned_by_host(std::make_unique<BareTable>(std::move(memory), std::move(domain)));
 }
 
 void map(BareTable& table, std::uint64_t iova, std::uint64_t address, std::uint64_t size,
@@ -125,7 +128,7 @@ void map_batch(BareTable& table, py::handle iovas, py::handle addresses, std::ui
     check_length("addresses", to.size(), "iovas", from.size());
     std::size_t done = 0;
     const Result<> result = [&]() -> Result<> {
-        const py::gil_scoped_release released;
+        const WithoutGil released;
         const RangeClaims::Claim claim(table.claims, hull(from, size));
         for (; done < from.size(); ++done) {
             const auto mapped =
@@ -151,7 +154,7 @@ void map_batch(BareTable& table, py::handle iovas, py::handle addresses, std::ui
 
 std::uint64_t unmap_batch(BareTable& table, py::handle iovas, std::uint64_t size) {
     const auto from = AddressArray(iovas, "iovas").copy();
-    const py::gil_scoped_release released;
+    const WithoutGil released;
     const RangeClaims::Claim claim(table.claims, hull(from, size));
     std::uint64_t bytes = 0;
     for (const std::uint64_t iova : from) {
@@ -164,7 +167,7 @@ void iova_to_phys_batch(BareTable& table, py::handle iovas, py::handle out) {
     const AddressArray from(iovas, "iovas");
     AddressArray to(out, "out", AddressArray::Use::write);
     check_length("out", to.size(), "iovas", from.size());
-    const py::gil_scoped_release released;
+    const WithoutGil released;
     for (std::size_t at = 0; at < from.size(); ++at) {
         to.set(at, table.domain->iova_to_phys(from[at]));
     }
@@ -228,9 +231,9 @@ void read_dirty(BareTable& table, std::uint64_t iova, std::uint64_t last, std::u
     }
 }
 
-py::bytes read_memory(PhysicalMemory& memory, std::uint64_t address, std::size_t bytes) {
+py::bytes read_memory(BareMemory& memory, std::uint64_t address, std::size_t bytes) {
     std::string data(std::min(bytes, std::size_t{1} << 20), '\0');
-    if (data.size() != bytes || !memory.read(address, std::as_writable_bytes(std::span(data)))) {
+    if (data.size() != bytes || !(*memory).read(address, std::as_writable_bytes(std::span(data)))) {
         value_or_raise(Result<>(refuse(EFAULT, "{} bytes at {:x} are not RAM",
                                        Source{"kvmiommu: mm/physical_memory.h"}, bytes, address)));
     }
@@ -245,17 +248,19 @@ void register_iommu(py::module_& core) {
 --
 
 A row for each page-table format.)");
-    py::class_<PhysicalMemory, std::shared_ptr<PhysicalMemory>>(core, "PhysicalMemory",
-                                                                "RAM for page tables.")
+    Class<BareMemory, std::shared_ptr<BareMemory>>(core, "PhysicalMemory", "RAM for page tables.")
         .def(py::init(&make_memory), arg("bytes"), arg("fragment"), arg("start"))
-        .def_property_readonly("bytes", &PhysicalMemory::bytes, "Its size.")
-        .def_property_readonly("used_frames", &PhysicalMemory::used_frames,
-                               "Frames of 4096 bytes in use.")
+        .def_property_readonly(
+            "bytes", [](BareMemory& memory) { return (*memory).bytes(); }, "Its size.")
+        .def_property_readonly(
+            "used_frames", [](BareMemory& memory) { return (*memory).used_frames(); },
+            "Frames of 4096 bytes in use.")
         .def("read", &read_memory, arg("address"), arg("bytes"), R"(read(self, address, bytes)
 --
 
 The bytes at a physical address, 1 MiB at most.)");
-    py::class_<BareTable>(core, "PageTable", "A page table that no IOMMU walks.")
+    Class<BareTable, std::shared_ptr<BareTable>>(core, "PageTable",
+                                                 "A page table that no IOMMU walks.")
         .def(py::init(&make_table), py::kw_only(), arg("format"), arg("page_sizes"), arg("bits"),
              arg("levels"), arg("dirty_tracking"), arg("partial_unmap"), arg("overlap"),
              arg("memory"))

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/class.h"
 #include "bindings/python_model.h"
 #include "bindings/register.h"
 
@@ -19,7 +20,7 @@ namespace {
 // Runs a call of the core on a model's hardware, without the GIL.
 template <class Call>
 void with_hardware(ModelFace& face, Call&& call) {
-    without_gil([&] { return face.use(call); });
+    without_gil([&] { return call(face.hardware()); });
 }
 
 py::bytes dma_read(ModelFace& face, std::uint64_t iova, std::size_t length) {
@@ -78,7 +79,7 @@ Writes memory as the device. As dma_read(); what lies before the first bad byte 
 
 void register_pci(py::module_& core) {
     using py::arg;
-    py::class_<ModelFace>(core, "DeviceModel", "A device model's way to its machine.")
+    Class<ModelFace>(core, "DeviceModel", "A device model's way to its machine.")
         .def(py::init<>())
         .def("raise_interrupt", &raise_interrupt, arg("vector") = 0, kRaiseInterrupt)
         .def("lower_interrupt", &lower_interrupt, kLowerInterrupt)

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/class.h"
 #include "bindings/guest_calls.h"
 #include "bindings/process.h"
 #include "bindings/process_docs.h"
@@ -19,6 +20,13 @@
 namespace kvmiommu {
 
 namespace {
+
+std::unique_ptr<Process> make_process(const py::object& system) {
+    if (!py::isinstance<Machine>(system)) {
+        throw py::type_error("a process is made from a System");
+    }
+    return std::make_unique<Process>(system);
+}
 
 // --- calls that translate nothing ---
 
@@ -88,13 +96,12 @@ void set_user(Process& process, std::uint32_t uid) {
 void register_process(py::module_& core) {
     using py::arg;
     py::class_<PyView>(core, "View", "Memory of a process, by the buffer interface.",
-                       py::buffer_protocol())
+                       py::buffer_protocol(), collected<PyView>())
         .def_buffer(&PyView::buffer);
 
-    py::class_<Process> process(core, "Process",
-                                "An emulated process; its methods are system calls.");
-    process.def(py::init<std::shared_ptr<System>>(), arg("system"))
-        .def("exit", &Process::exit, py::call_guard<py::gil_scoped_release>(), docs::kExit);
+    Class<Process> process(core, "Process", "An emulated process; its methods are system calls.",
+                           collected<Process>());
+    process.def(py::init(&make_process), arg("system")).def("exit", &Process::exit, docs::kExit);
 
     // descriptors
     process.def("open", &open, arg("path"), arg("flags"), docs::kOpen)
@@ -108,8 +115,10 @@ void register_process(py::module_& core) {
     process
         .def("ioctl", &Process::ioctl, arg("fd"), arg("request"), arg("arg") = py::int_(0),
              docs::kIoctl)
-        .def("read", &Process::read, arg("fd"), arg("length"), docs::kRead)
-        .def("write", &Process::write, arg("fd"), arg("data"), docs::kWrite)
+        .def("read", &Process::read, arg("fd"), arg("length"), py::kw_only(),
+             arg("timeout") = py::none(), docs::kRead)
+        .def("write", &Process::write, arg("fd"), arg("data"), py::kw_only(),
+             arg("timeout") = py::none(), docs::kWrite)
         .def("pread", &Process::pread, arg("fd"), arg("length"), arg("offset"), docs::kPread)
         .def("pwrite", &Process::pwrite, arg("fd"), arg("data"), arg("offset"), docs::kPwrite)
         .def("poll", &poll, arg("fd"), arg("events"), docs::kPoll);

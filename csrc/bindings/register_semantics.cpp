@@ -12,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/class.h"
 #include "bindings/register.h"
 #include "machine/iommu_board.h"
+#include "mm/fork_generation.h"
 #include "spapr/paging_domain.h"
 
 namespace py = pybind11;
@@ -28,16 +30,23 @@ using machine::IommuBoard;
 struct Board {
     explicit Board(std::unique_ptr<IommuBoard> made) : board(std::move(made)) {}
 
+    const mm::ForkGeneration& made() const { return made_; }
+
+    const mm::ForkGeneration made_;
     const std::unique_ptr<IommuBoard> board;
     std::mutex mutex;
 };
 
 struct BoardDevice {
+    const mm::ForkGeneration& made() const { return owner->made(); }
+
     std::shared_ptr<Board> owner;
     iommu::Device* device;
 };
 
 struct BoardDomain {
+    const mm::ForkGeneration& made() const { return owner->made(); }
+
     std::shared_ptr<Board> owner;
     std::unique_ptr<iommu::Domain> domain;
 };
@@ -55,9 +64,9 @@ std::shared_ptr<Board> make_board(unsigned semantics, unsigned after_map) {
         after_map > static_cast<unsigned>(iommu::AttachAfterMap::second_table)) {
         throw py::value_error("no such semantics");
     }
-    return std::make_shared<Board>(
+    return mm::owned_by_host(std::make_unique<Board>(
         value_or_raise(IommuBoard::create({static_cast<iommu::Semantics>(semantics),
-                                           static_cast<iommu::AttachAfterMap>(after_map)})));
+                                           static_cast<iommu::AttachAfterMap>(after_map)}))));
 }
 
 void add_iommu(const std::shared_ptr<Board>& self, const std::string& name,
@@ -75,10 +84,12 @@ BoardDevice add_device(const std::shared_ptr<Board>& self, const std::string& na
     return {self, locked(self, [&](IommuBoard& board) { return board.add_device(name, iommu); })};
 }
 
-std::unique_ptr<BoardDomain> make_domain(const BoardDevice& device) {
+std::shared_ptr<BoardDomain> make_domain(const BoardDevice& device) {
+    value_or_raise(device.made().check());
     auto domain =
         locked(device.owner, [&](IommuBoard& board) { return board.domain(*device.device); });
-    return std::make_unique<BoardDomain>(device.owner, std::move(domain));
+    return mm::owned_by_host(
+        std::unique_ptr<BoardDomain>(new BoardDomain{device.owner, std::move(domain)}));
 }
 
 // Devices and domains of two boards know nothing of each other.
@@ -121,7 +132,7 @@ Unmaps for this device alone what leads to `address`.)";
 
 void register_semantics(py::module_& core) {
     using py::arg;
-    py::class_<Board, std::shared_ptr<Board>>(core, "IommuBoard", "IOMMUs, devices and domains.")
+    Class<Board, std::shared_ptr<Board>>(core, "IommuBoard", "IOMMUs, devices and domains.")
         .def(py::init(&make_board), arg("semantics"), arg("after_map"))
         .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
              arg("address_width"), arg("page_sizes"),
@@ -133,7 +144,7 @@ An IOMMU.)")
 --
 
 A device behind an IOMMU.)");
-    py::class_<BoardDevice>(core, "BoardDevice", "A device behind an IOMMU.")
+    Class<BoardDevice>(core, "BoardDevice", "A device behind an IOMMU.")
         .def(
             "map",
             [](BoardDevice& self, std::uint64_t iova, std::uint64_t address, std::uint64_t size,
@@ -166,7 +177,8 @@ Maps for this device alone.)")
 --
 
 Where an iova of this device leads; 0: nowhere.)");
-    py::class_<BoardDomain>(core, "BoardDomain", "A domain under a board's semantics.")
+    Class<BoardDomain, std::shared_ptr<BoardDomain>>(core, "BoardDomain",
+                                                     "A domain under a board's semantics.")
         .def(py::init(&make_domain), arg("device"))
         .def(
             "attach",

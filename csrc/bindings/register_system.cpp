@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "bindings/class.h"
+#include "bindings/machine.h"
 #include "bindings/register.h"
 #include "machine/system.h"
 
@@ -18,15 +20,13 @@ namespace kvmiommu {
 
 namespace {
 
-using machine::System;
-
-std::shared_ptr<System> make_system(const machine::Description& description) {
-    return value_or_raise(System::create(description));
+const std::string& name(Machine& machine) {
+    return machine.system().name();
 }
 
-py::list trace(System& system) {
+py::list trace(Machine& machine) {
     py::list records;
-    for (const TraceRecord& record : system.kernel().trace().records()) {
+    for (const TraceRecord& record : machine.system().kernel().trace().records()) {
         const auto& arguments = record.arguments;
         records.append(py::make_tuple(
             record.sequence, record.task, record.call,
@@ -37,30 +37,43 @@ py::list trace(System& system) {
     return records;
 }
 
-void keep_trace(System& system, std::size_t records) {
-    system.kernel().trace().keep(records);
+void keep_trace(Machine& machine, std::size_t records) {
+    machine.system().kernel().trace().keep(records);
 }
 
-std::vector<std::string> alive(System& system) {
-    return system.kernel().census().report();
+std::vector<std::string> alive(Machine& machine) {
+    return machine.system().kernel().census().report();
 }
 
-std::uint64_t used_frames(System& system) {
-    return system.kernel().memory().used_frames();
+std::uint64_t used_frames(Machine& machine) {
+    return machine.system().kernel().memory().used_frames();
 }
 
-std::uint64_t pinned_frames(System& system) {
-    return system.kernel().memory().pinned_frames();
+std::uint64_t pinned_frames(Machine& machine) {
+    return machine.system().kernel().memory().pinned_frames();
 }
 
-std::uint64_t total_pins(System& system) {
-    return system.kernel().memory().total_pins();
+std::uint64_t total_pins(Machine& machine) {
+    return machine.system().kernel().memory().total_pins();
 }
 
 constexpr char kClose[] = R"(close(self)
 --
 
-Lets every process exit. Returns a line for each object that is still referenced.)";
+Lets every process exit. Returns a line for each object that is still referenced.
+
+Raises what a device model raised where no call was there to raise it.)";
+
+constexpr char kTakeErrors[] = R"(_take_model_errors(self)
+--
+
+What device models raised where no call was there to raise it. Afterwards close() raises none of it.)";
+
+constexpr char kSetHook[] = R"(_set_unclaimed_hook(hook)
+--
+
+Calls `hook` with what a device model raised and nobody was told of when its machine went, in the
+place of sys.unraisablehook; None: no longer.)";
 
 constexpr char kKeepTrace[] = R"(keep_trace(self, records)
 --
@@ -91,9 +104,9 @@ constexpr char kDmaFaults[] = R"(dma_faults(self)
 
 What devices were refused, the oldest first: number, device, iova, "read" or "write", cause.)";
 
-py::list dma_faults(System& system) {
+py::list dma_faults(Machine& machine) {
     py::list faults;
-    for (const iommu::DmaFault& fault : system.dma_faults().faults()) {
+    for (const iommu::DmaFault& fault : machine.system().dma_faults().faults()) {
         faults.append(py::make_tuple(fault.sequence, fault.device, fault.iova,
                                      fault.access == mm::Access::write ? "write" : "read",
                                      iommu::fault_cause_text(fault.cause)));
@@ -106,8 +119,8 @@ constexpr char kIotlb[] = R"(iotlb(self)
 
 Figures of all IOTLBs: hits, misses, stale uses, invalidations, unmaps that wait for one.)";
 
-py::tuple iotlb(System& system) {
-    const iommu::IotlbFigures figures = system.iotlb().figures();
+py::tuple iotlb(Machine& machine) {
+    const iommu::IotlbFigures figures = machine.system().iotlb().figures();
     return py::make_tuple(figures.hits, figures.misses, figures.stale_uses, figures.invalidations,
                           figures.queued);
 }
@@ -117,8 +130,8 @@ constexpr char kFlushIotlb[] = R"(flush_iotlb(self)
 
 Works off the queues of unmaps that wait for their invalidation.)";
 
-void flush_iotlb(System& system) {
-    system.iotlb().flush();
+void flush_iotlb(Machine& machine) {
+    machine.system().iotlb().flush();
 }
 
 constexpr char kStaleUses[] = R"(stale_uses(self)
@@ -126,9 +139,9 @@ constexpr char kStaleUses[] = R"(stale_uses(self)
 
 Uses of translations that were unmapped already, the oldest first.)";
 
-py::list stale_uses(System& system) {
+py::list stale_uses(Machine& machine) {
     py::list uses;
-    for (const iommu::StaleUse& use : system.iotlb().stale_uses()) {
+    for (const iommu::StaleUse& use : machine.system().iotlb().stale_uses()) {
         uses.append(py::make_tuple(use.sequence, use.device, use.iova,
                                    use.access == mm::Access::write ? "write" : "read", use.unmap,
                                    py::make_tuple(use.unmapped.start, use.unmapped.last)));
@@ -141,9 +154,9 @@ constexpr char kWindows[] = R"(windows(self, group)
 
 The windows of an IOMMU group on POWER, by their numbers: None, or start, page shift, pages, levels.)";
 
-py::list windows(System& system, std::uint32_t group) {
+py::list windows(Machine& machine, std::uint32_t group) {
     py::list windows;
-    for (const auto& table : system.windows(group)) {
+    for (const auto& table : machine.system().windows(group)) {
         if (table) {
             windows.append(py::make_tuple(table->start(), table->page_shift(), table->size(),
                                           table->levels()));
@@ -161,9 +174,9 @@ Entries of a window from page `first` of it on, as the hardware has them: an add
 
 Raises ValueError for a window that is not there.)";
 
-py::list tces(System& system, std::uint32_t group, std::size_t window, std::uint64_t first,
+py::list tces(Machine& machine, std::uint32_t group, std::size_t window, std::uint64_t first,
               std::uint64_t count) {
-    const auto windows = system.windows(group);
+    const auto windows = machine.system().windows(group);
     if (window >= windows.size() || !windows[window]) {
         throw py::value_error("group " + std::to_string(group) + " has no window " +
                               std::to_string(window));
@@ -180,10 +193,12 @@ py::list tces(System& system, std::uint32_t group, std::size_t window, std::uint
 
 void register_system(py::module_& core) {
     using py::arg;
-    py::class_<System, std::shared_ptr<System>>(core, "System", "A running machine.")
-        .def(py::init(&make_system), arg("description"))
-        .def_property_readonly("name", &System::name, "The machine's name.")
-        .def("close", &System::close, py::call_guard<py::gil_scoped_release>(), kClose)
+    Class<Machine, std::shared_ptr<Machine>>(core, "System", "A running machine.",
+                                             collected<Machine>())
+        .def(py::init(&Machine::create), arg("description"))
+        .def_property_readonly("name", &name, "The machine's name.")
+        .def("close", &Machine::close, kClose)
+        .def("_take_model_errors", &Machine::take_errors, kTakeErrors)
         .def("keep_trace", &keep_trace, arg("records"), kKeepTrace)
         .def("trace", &trace, kTrace)
         .def("dma_faults", &dma_faults, kDmaFaults)
@@ -196,6 +211,7 @@ void register_system(py::module_& core) {
         .def_property_readonly("used_frames", &used_frames, kUsedFrames)
         .def_property_readonly("pinned_frames", &pinned_frames, kPinnedFrames)
         .def_property_readonly("total_pins", &total_pins, kTotalPins);
+    core.def("_set_unclaimed_hook", &set_unclaimed_hook, arg("hook"), kSetHook);
 }
 
 }  // namespace kvmiommu

@@ -14,6 +14,7 @@
 #include "fs/deferred_work.h"
 #include "fs/device_nodes.h"
 #include "fs/kernel_bugs.h"
+#include "fs/sleeper.h"
 #include "fs/user_account.h"
 #include "mm/mm.h"
 #include "uapi/ioctl.h"
@@ -39,9 +40,19 @@ class Kernel {
     uapi::Abi abi() const { return abi_; }
     /// Is this bug of the real kernel not to be reproduced?
     bool fixed(KernelBug bug) const { return fixed_.contains(bug); }
+    /// How calls sleep: until they are woken, unless the face says otherwise, before the first call.
+    SleepPolicy& sleep_policy() { return *sleep_policy_; }
+    void set_sleep_policy(SleepPolicy& policy) { sleep_policy_ = &policy; }
     std::uint32_t next_task_id() { return next_task_id_.fetch_add(1, std::memory_order_relaxed); }
 
   private:
+    class UntilWoken final : public SleepPolicy {
+        bool sleep(Sleeper& sleeper) override {
+            sleeper.sleep();
+            return true;
+        }
+    };
+
     Census census_;
     std::unique_ptr<mm::PhysicalMemory> memory_;
     UserAccounts user_accounts_{census_};
@@ -52,6 +63,8 @@ class Kernel {
     const uapi::Abi abi_;
     const FixedBugs fixed_;
     std::atomic<std::uint32_t> next_task_id_{1};
+    UntilWoken until_woken_;
+    SleepPolicy* sleep_policy_ = &until_woken_;
 };
 
 }  // namespace kvmiommu::fs

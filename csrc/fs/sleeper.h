@@ -6,6 +6,9 @@
 
 #pragma once
 
+#include <chrono>
+#include <utility>
+
 #include "base/mutex.h"
 
 namespace kvmiommu::fs {
@@ -20,6 +23,14 @@ class Sleeper {
         }
         woken_ = false;
     }
+    /// For a SleepPolicy: the same, but no longer than `slice`, or a little less. True: woken.
+    bool sleep_for(std::chrono::nanoseconds slice) EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        if (!woken_) {
+            changed_.wait_for(mutex_, slice);
+        }
+        return std::exchange(woken_, false);
+    }
     void wake() EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         woken_ = true;
@@ -30,6 +41,16 @@ class Sleeper {
     Mutex mutex_;
     Condition changed_;
     bool woken_ GUARDED_BY(mutex_) = false;
+};
+
+/// How the threads of a face sleep in a call. The core reads no clock and knows no signals of the
+/// host's: a face that has either sleeps in slices and looks in between.
+class SleepPolicy {
+  public:
+    virtual ~SleepPolicy() = default;
+    /// Returns once `sleeper` is woken: true; or when the sleep is to end without: false, and the
+    /// call ends as if by a signal. No lock is held.
+    virtual bool sleep(Sleeper& sleeper) = 0;
 };
 
 }  // namespace kvmiommu::fs

@@ -94,10 +94,24 @@ bool Task::sleep(Sleeper& sleeper) {
         }
         sleepers_.push_back(&sleeper);
     }
-    sleeper.sleep();
+    const bool woken = kernel_.sleep_policy().sleep(sleeper);
     const Lock lock(mutex_);
     std::erase(sleepers_, &sleeper);
-    return std::exchange(interrupted_, false) || exited_;
+    return !woken || std::exchange(interrupted_, false) || exited_;
+}
+
+bool Task::sleep_killable(Sleeper& sleeper) {
+    {
+        const Lock lock(mutex_);
+        if (exited_) {
+            return true;
+        }
+        sleepers_.push_back(&sleeper);
+    }
+    const bool woken = kernel_.sleep_policy().sleep(sleeper);
+    const Lock lock(mutex_);
+    std::erase(sleepers_, &sleeper);
+    return !woken || exited_;
 }
 
 }  // namespace kvmiommu::fs

@@ -52,8 +52,11 @@ class Task {
     /// A signal without a handler's effect: the call that sleeps, or the next one that would, is
     /// answered with EINTR.
     void interrupt() EXCLUDES(mutex_);
-    /// Sleeps until `sleeper` is woken or the task is interrupted or exits; true: one of these.
+    /// Sleeps until `sleeper` is woken: false; or the task is interrupted, exits, or its face ends
+    /// the sleep: true.
     bool sleep(Sleeper& sleeper) EXCLUDES(mutex_);
+    /// The same for what no signal with a handler ends (TASK_KILLABLE).
+    bool sleep_killable(Sleeper& sleeper) EXCLUDES(mutex_);
 
     void exit() EXCLUDES(mutex_);
 

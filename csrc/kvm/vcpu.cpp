@@ -68,6 +68,11 @@ class Vcpu::Work {
         const Lock lock(vcpu_.queue_mutex_);
         // What was queued meanwhile comes after what is left.
         if (next_ != calls_.size()) {
+            // What was done is dropped once it is the larger part, so that each call is moved once.
+            if (next_ > calls_.size() / 2) {
+                calls_.erase(calls_.begin(), calls_.begin() + static_cast<std::ptrdiff_t>(next_));
+                next_ = 0;
+            }
             calls_.insert(calls_.end(), vcpu_.calls_.begin(), vcpu_.calls_.end());
             vcpu_.calls_ = std::move(calls_);
             vcpu_.next_call_ = next_;
@@ -110,7 +115,13 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
     if (argument != 0) {
         return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
     }
-    const Lock lock(mutex_);
+    TRY(running_.lock(task));
+    auto result = run_queue(task);
+    running_.unlock();
+    return result;
+}
+
+Result<std::int64_t> Vcpu::run_queue(fs::Task& task) {
     uapi::kvm_run& shared = this->shared();
     Work work(*this);
     if (waits_for_user_) {

@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "fs/file.h"
 #include "fs/ioctl.h"
+#include "fs/sleep_lock.h"
 #include "mm/kernel_pages.h"
 #include "uapi/kvm.h"
 
@@ -63,23 +64,26 @@ class Vcpu final : public RefCounted {
     // --- requests ---
 
     /// 0: a hypercall is user space's, see kvm_run. EINTR: nothing is left to be done, or user
-    /// space wants to have it so (immediate_exit); EINVAL an argument.
-    Result<std::int64_t> run(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// space wants to have it so (immediate_exit), or the sleep for another KVM_RUN was ended;
+    /// EINVAL an argument.
+    Result<std::int64_t> run(fs::Task& task, std::uint64_t argument);
     /// KVM_CAP_PPC_PAPR. EINVAL flags, another capability.
-    Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap) EXCLUDES(mutex_);
+    Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap);
 
   private:
     uapi::kvm_run& shared() const { return *reinterpret_cast<uapi::kvm_run*>(page_->page(0)); }
     class Work;
+    Result<std::int64_t> run_queue(fs::Task& task);
 
     Ref<Vm> vm_{"kvm_vcpu.kvm"};
     const std::uint32_t id_;
     const Ref<mm::KernelPages> page_;
 
-    Mutex mutex_;  // one KVM_RUN at a time
-    bool waits_for_user_ GUARDED_BY(mutex_) = false;
+    // kvm_vcpu.mutex: one KVM_RUN at a time, whose this is.
+    fs::SleepLock running_;
+    bool waits_for_user_ = false;
 
-    mutable Mutex queue_mutex_ ACQUIRED_AFTER(mutex_);
+    mutable Mutex queue_mutex_;
     std::vector<Hypercall> calls_ GUARDED_BY(queue_mutex_);
     std::size_t next_call_ GUARDED_BY(queue_mutex_) = 0;  // of calls_: those before were made
     std::vector<HypercallAnswer> answers_ GUARDED_BY(queue_mutex_);

@@ -225,7 +225,7 @@ std::vector<Ref<spapr::HardwareTable>> System::windows(std::uint32_t group) cons
 }
 
 Result<std::shared_ptr<Process>> System::create_process() {
-    auto process = std::make_shared<Process>(kernel_);
+    auto process = mm::owned_by_host(std::make_unique<Process>(kernel_));
     const Lock lock(mutex_);
     if (closed_) {
         return refuse(EBADF, "the system is closed", kSource);

@@ -16,6 +16,7 @@
 #include "kvm/module.h"
 #include "machine/description.h"
 #include "machine/process.h"
+#include "mm/fork_generation.h"
 #include "pci/function.h"
 #include "spapr/spapr.h"
 #include "vfio/module.h"
@@ -35,6 +36,14 @@ class System {
     /// What devices tried to reach and could not.
     const iommu::FaultLog& dma_faults() const { return dma_faults_; }
     iommu::IotlbControl& iotlb() { return iotlb_; }
+
+    /// The hardware of the PCI functions; null for one that has none.
+    template <class Visit>
+    void each_model(Visit&& visit) const {
+        for (const auto& function : functions_) {
+            visit(function->hardware.get());
+        }
+    }
 
     /// The windows of an IOMMU group, by their numbers; null where there is none. Nothing for a
     /// group that has no windows.

@@ -62,12 +62,12 @@ Result<bool> Device::begin_open(fs::Task& task) {
             }
             sleepers_.push_back(&sleeper);
         }
-        const bool interrupted = task.sleep(sleeper);
+        const bool ended = task.sleep_killable(sleeper);
         const Lock lock(mutex_);
         std::erase(sleepers_, &sleeper);
-        if (interrupted) {
-            return refuse(EINTR, "interrupted while another call opens or closes the device",
-                          kOpen);
+        if (ended) {
+            return refuse(
+                EINTR, "the sleep was ended while another call opens or closes the device", kOpen);
         }
     }
 }

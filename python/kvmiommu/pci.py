@@ -27,8 +27,6 @@ from . import _core
 
 __all__ = ["Bar", "DeviceModel"]
 
-_BARS = 6
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -62,8 +60,8 @@ class Bar:
 class DeviceModel(_core.DeviceModel):
     """The hardware of a PCI function. Override what differs; call `super().__init__()`.
 
-    What a method raises goes to `sys.unraisablehook`, for no caller could be told; a read that
-    raised answers all ones.
+    What a method raises comes out of the call that led to it, in the place of the call's value. Where
+    there is none, because a finalizer closed the device, `System.close()` raises it.
     """
 
     vendor_id: int = 0x1AF4
@@ -81,7 +79,11 @@ class DeviceModel(_core.DeviceModel):
     bars: Mapping[int, Bar] = {}
 
     def read(self, bar: int, offset: int, size: int) -> int:
-        """A load of `size` (1, 2, 4 or 8) bytes from a trapped page, aligned to its size."""
+        """A load of `size` (1, 2, 4 or 8) bytes from a trapped page, aligned to its size.
+
+        What is no int is a TypeError, what does not fit into `size` bytes, a negative number too, an
+        OverflowError.
+        """
         return 0
 
     def write(self, bar: int, offset: int, size: int, value: int) -> None:
@@ -93,16 +95,7 @@ class DeviceModel(_core.DeviceModel):
 
 
 def check(model: object) -> DeviceModel:
-    """Refuses what the hardware could not be made from."""
+    """A model, or TypeError. Its attributes are looked at once, by the hardware made from them."""
     if not isinstance(model, DeviceModel):
         raise TypeError(f"a model is a kvmiommu.pci.DeviceModel, not {model!r}")
-    taken: set[int] = set()
-    for index, bar in model.bars.items():
-        places = {index, index + 1} if bar.wide else {index}
-        if not places <= set(range(_BARS)) or places & taken:
-            raise ValueError(f"BAR {index} of {model!r} has no place: there are six, 0 to 5")
-        taken |= places
-    vectors = model.msi_vectors
-    if vectors and (vectors & (vectors - 1) or not 0 < vectors <= 32):
-        raise ValueError(f"{vectors} MSI vectors: must be a power of two up to 32, or 0")
     return model

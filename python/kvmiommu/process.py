@@ -57,7 +57,8 @@ class Process(_core.Process):
     def view(self, address: int, length: int) -> memoryview:
         """The memory of the process as a writable buffer of bytes.
 
-        It shows the same memory as long as it exists, also when the process unmaps it or exits.
+        It shows the same memory as long as it exists, also when the process unmaps it or exits. A
+        child of `os.fork()` shares it with its parent, as all memory that Python maps shared.
         Raises OSError: EFAULT where the process could not read it.
         """
         return memoryview(self._view(address, length))

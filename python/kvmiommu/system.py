@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakSet
 
 from . import _core
 from . import machine as machines
@@ -89,8 +90,16 @@ class IotlbFigures:
     queued: int
 
 
+#: The machines that somebody still has, for the pytest plugin.
+_running: WeakSet[System] = WeakSet()
+
+
 class System(_core.System):
     """An emulated machine: its memory, its IOMMUs, its devices, and the processes that run on it.
+
+    A machine belongs to the process of the host that made it: in a child of `os.fork()` every call
+    of it, of its processes and of its models raises OSError EIO, and the parent's machine stays as
+    it is whatever the child does. A machine that the child makes is the child's.
 
     `machine` is the name of a machine that comes with the package (`kvmiommu.machine.names()`), the
     path of a description, or a `kvmiommu.machine.Machine`. Systems share nothing: any number of
@@ -121,6 +130,7 @@ class System(_core.System):
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}
         super().__init__(_description(self.machine, self.models))
+        _running.add(self)
 
     def process(self) -> Process:
         """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
@@ -129,7 +139,8 @@ class System(_core.System):
     def close(self) -> None:  # type: ignore[override]
         """Lets every process exit.
 
-        Raises LeakError when something is still referenced then: in a right emulator nothing is.
+        Raises what a device model raised where no call was there to raise it, or else LeakError when
+        something is still referenced: in a right emulator nothing is.
         """
         if alive := super().close():
             raise LeakError(repr(self), alive)
@@ -166,7 +177,10 @@ class System(_core.System):
         if error is None:
             self.close()
         else:
-            super().close()  # what went wrong is more telling than what it left behind
+            try:
+                super().close()  # what went wrong is more telling than what it left behind
+            except Exception as later:
+                error.add_note(f"Closing {self!r} raised {later!r}")
 
     def __repr__(self) -> str:
         return f"<System {self.machine.name}>"

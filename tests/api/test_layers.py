@@ -58,6 +58,7 @@ C_LIBRARY = {
     "errno.h",
     "fcntl.h",
     "poll.h",
+    "pthread.h",  # for pthread_atfork, which C++ has no word for
     "sched.h",
     "signal.h",
     "sys/epoll.h",

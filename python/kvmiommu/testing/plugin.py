@@ -8,10 +8,14 @@ Each test gets a machine of its own, "q35-intel" unless it is marked with anothe
 
 When the test is over the machine is closed, and a test that leaves something referenced which no
 process holds fails: the emulator leaks, or the code under test keeps a view open on purpose.
+
+What a device model raised (`kvmiommu.pci`) where no call of the test's was there to raise it fails
+the test, too, whoever made the machine.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -28,6 +32,9 @@ __all__ = ["kvm_vm", "process", "system", "vfio_container", "vfio_group"]
 _MARKER = "kvmiommu_machine"
 _DEFAULT_MACHINE = "q35-intel"
 
+#: What models raised in machines that went before somebody could be told.
+_unclaimed: list[BaseException] = []
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
@@ -35,6 +42,28 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{_MARKER}(machine): the machine of the fixture `system`: a name, a path of a "
         f"description, or a kvmiommu.machine.Machine (default: {_DEFAULT_MACHINE!r})",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    _unclaimed.clear()
+    if package := sys.modules.get("kvmiommu.system"):
+        package._core._set_unclaimed_hook(_unclaimed.append)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    result = yield
+    raised = [*_unclaimed]
+    if package := sys.modules.get("kvmiommu.system"):
+        for machine in list(package._running):
+            raised += machine._take_model_errors()
+    if len(raised) == 1:
+        raise raised[0]
+    if raised:
+        raise BaseExceptionGroup("device models raised", raised)
+    return result
 
 
 @pytest.fixture

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+
+#include "bindings/host_call.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bindings/gil.h"
+#include "bindings/register.h"
+
+namespace py = pybind11;
+
+namespace kvmiommu {
+
+namespace {
+
+constexpr Source kTimeout{"kvmiommu: bindings/host_call.h"};
+
+// Between two looks at signals and the time.
+constexpr std::chrono::milliseconds kSlice{25};
+
+bool is_exception(const py::object& error) {
+    return PyErr_GivenExceptionMatches(error.ptr(), PyExc_Exception) != 0;
+}
+
+bool is_main_thread() {
+    return syscall(SYS_gettid) == getpid();
+}
+
+// `context` becomes the context of the last one in the chain.
+void add_context(const py::object& error, const py::object& context) {
+    py::object last = error;
+    for (int depth = 0; depth < 100; ++depth) {
+        if (last.is(context)) {
+            return;
+        }
+        auto next = py::reinterpret_steal<py::object>(PyException_GetContext(last.ptr()));
+        if (!next) {
+            PyException_SetContext(last.ptr(), py::object(context).release().ptr());
+            return;
+        }
+        last = std::move(next);
+    }
+}
+
+}  // namespace
+
+HostCall::HostCall(std::shared_ptr<Machine> machine, Errors errors)
+    : machine_(std::move(machine)), outer_(current_), errors_(errors) {
+    value_or_raise(machine_->made().check());
+    current_ = this;
+}
+
+HostCall::~HostCall() {
+    current_ = outer_;
+    if (error_ && errors_ == Errors::kept) {
+        machine_->keep(std::move(error_));
+    }
+    // The last one of a machine goes without the GIL and below no call of its own.
+}
+
+void HostCall::add(py::object error, bool from_signal) {
+    const bool urgent = !is_exception(error);
+    if (!error_) {
+        error_ = std::move(error);
+        from_signal_ = from_signal;
+    } else if (urgent && !abandoned_) {
+        add_context(error, error_);
+        error_ = std::move(error);
+        from_signal_ = from_signal;
+    } else {
+        error_.attr("add_note")(py::str("Raised later in the same call: {!r}").format(error));
+    }
+    abandoned_ |= urgent;
+}
+
+void HostCall::raise_error() {
+    const py::object error = std::exchange(error_, {});
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+    throw py::error_already_set();
+}
+
+void HostCall::raise_instead_of(py::error_already_set& refused) {
+    if (error_) {
+        if (!from_signal_ && !error_.is(refused.value())) {
+            add_context(error_, refused.value());
+        }
+        raise_error();
+    }
+    if (timed_out_) {
+        raise(Refusal(ETIMEDOUT, ReasonText<0>("the time that the call was to sleep is over"),
+                      kTimeout, {}));
+    }
+}
+
+void HostCall::set_timeout(double seconds) {
+    if (std::isnan(seconds) || seconds < 0) {
+        throw py::value_error("a timeout is a number of seconds from 0 up, or None");
+    }
+    constexpr double kLongest = 1e9;  // some thirty years
+    const std::chrono::duration<double> time(std::min(seconds, kLongest));
+    deadline_ = std::chrono::steady_clock::now() +
+                std::chrono::duration_cast<std::chrono::steady_clock::duration>(time);
+}
+
+void add_model_error(Machine* machine, py::error_already_set& error) {
+    py::object value = error.value();
+    if (error.trace()) {
+        PyException_SetTraceback(value.ptr(), error.trace().ptr());
+    }
+    if (HostCall* const call = HostCall::current()) {
+        call->add(std::move(value));
+    } else if (machine != nullptr) {
+        machine->keep(std::move(value));
+    } else {
+        error.discard_as_unraisable("kvmiommu.pci.DeviceModel");
+    }
+}
+
+namespace {
+
+class PythonSleep final : public fs::SleepPolicy {
+    bool sleep(fs::Sleeper& sleeper) override {
+        HostCall* const call = HostCall::current();
+        for (;;) {
+            auto slice = std::chrono::steady_clock::duration(kSlice);
+            bool last = false;
+            if (call != nullptr && call->deadline()) {
+                const auto left = *call->deadline() - std::chrono::steady_clock::now();
+                last = left <= slice;
+                slice = std::clamp(left, std::chrono::steady_clock::duration::zero(), slice);
+            }
+            if (sleeper.sleep_for(slice)) {
+                return true;
+            }
+            if (interpreter_ends()) {
+                if (!is_main_thread()) {
+                    stop_here();
+                }
+                return false;  // a finalizer's, which nobody could wake any more
+            }
+            if (last && *call->deadline() <= std::chrono::steady_clock::now()) {
+                call->time_out();
+                return false;
+            }
+            if (call != nullptr && !signals_let_sleep(*call)) {
+                return false;
+            }
+        }
+    }
+
+    // Python runs its handlers in the main thread alone, so no other one takes the GIL for them.
+    static bool signals_let_sleep(HostCall& call) {
+        if (!is_main_thread()) {
+            return true;
+        }
+        const WithGil gil;
+        return unless_interpreter_ends([&] {
+            if (PyErr_CheckSignals() == 0) {
+                return true;
+            }
+            const py::error_already_set raised;
+            py::object value = raised.value();
+            if (raised.trace()) {
+                PyException_SetTraceback(value.ptr(), raised.trace().ptr());
+            }
+            call.add(std::move(value), true);
+            return false;
+        });
+    }
+};
+
+}  // namespace
+
+fs::SleepPolicy& python_sleep() {
+    static PythonSleep policy;
+    return policy;
+}
+
+}  // namespace kvmiommu
