@@ -85,11 +85,15 @@ void Task::interrupt() {
     }
 }
 
-bool Task::sleep(Sleeper& sleeper) {
+bool Task::sleep_as(Sleeper& sleeper, bool killable) {
     kernel_.deferred_work().flush();
+    const auto signal_pending = [&] {
+        mutex_.assert_held();
+        return exited_ || (!killable && std::exchange(interrupted_, false));
+    };
     {
         const Lock lock(mutex_);
-        if (std::exchange(interrupted_, false) || exited_) {
+        if (signal_pending()) {
             return true;
         }
         sleepers_.push_back(&sleeper);
@@ -97,21 +101,7 @@ bool Task::sleep(Sleeper& sleeper) {
     const bool woken = kernel_.sleep_policy().sleep(sleeper);
     const Lock lock(mutex_);
     std::erase(sleepers_, &sleeper);
-    return !woken || std::exchange(interrupted_, false) || exited_;
-}
-
-bool Task::sleep_killable(Sleeper& sleeper) {
-    {
-        const Lock lock(mutex_);
-        if (exited_) {
-            return true;
-        }
-        sleepers_.push_back(&sleeper);
-    }
-    const bool woken = kernel_.sleep_policy().sleep(sleeper);
-    const Lock lock(mutex_);
-    std::erase(sleepers_, &sleeper);
-    return !woken || exited_;
+    return signal_pending() || !woken;
 }
 
 }  // namespace kvmiommu::fs

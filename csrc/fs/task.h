@@ -54,13 +54,15 @@ class Task {
     void interrupt() EXCLUDES(mutex_);
     /// Sleeps until `sleeper` is woken: false; or the task is interrupted, exits, or its face ends
     /// the sleep: true.
-    bool sleep(Sleeper& sleeper) EXCLUDES(mutex_);
+    bool sleep(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, false); }
     /// The same for what no signal with a handler ends (TASK_KILLABLE).
-    bool sleep_killable(Sleeper& sleeper) EXCLUDES(mutex_);
+    bool sleep_killable(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, true); }
 
     void exit() EXCLUDES(mutex_);
 
   private:
+    bool sleep_as(Sleeper& sleeper, bool killable) EXCLUDES(mutex_);
+
     Kernel& kernel_;
     const std::uint32_t id_;
     Ref<mm::AddressSpace> mm_{"task.mm"};
