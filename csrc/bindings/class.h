@@ -121,9 +121,9 @@ class Class : private pybind11::class_<T, Options...> {
 template <class T>
 pybind11::custom_type_setup collected() {
     return pybind11::custom_type_setup([](PyHeapTypeObject* heap_type) {
-        PyTypeObject* const type = &heap_type->as_type;
+        PyTypeObject* const type = &heap_type->ht_type;
         type->tp_flags |= Py_TPFLAGS_HAVE_GC;
-        type->tp_traverse = [](PyObject* self, visitproc visit, void* argument) -> int {
+        type->tp_traverse = [](PyObject* self, visitproc visit, void* arg) -> int {
             Py_VISIT(Py_TYPE(self));
             // Not by way of a cast, which takes a lock of pybind11's.
             const auto value =
@@ -131,8 +131,7 @@ pybind11::custom_type_setup collected() {
             if (!value.holder_constructed()) {
                 return 0;
             }
-            // Py_VISIT names its own variables.
-            return static_cast<T*>(value.value_ptr())->traverse(visit, argument);
+            return static_cast<T*>(value.value_ptr())->traverse(visit, arg);
         };
         type->tp_clear = [](PyObject* self) -> int {
             const auto value =

@@ -20,7 +20,7 @@ namespace kvmiommu {
 
 namespace {
 
-const std::string& name(Machine& machine) {
+std::string name(Machine& machine) {
     return machine.system().name();
 }
 

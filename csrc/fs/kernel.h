@@ -40,7 +40,8 @@ class Kernel {
     uapi::Abi abi() const { return abi_; }
     /// Is this bug of the real kernel not to be reproduced?
     bool fixed(KernelBug bug) const { return fixed_.contains(bug); }
-    /// How calls sleep: until they are woken, unless the face says otherwise, before the first call.
+    /// How calls sleep: until they are woken, unless the face says otherwise, before the first
+    /// call.
     SleepPolicy& sleep_policy() { return *sleep_policy_; }
     void set_sleep_policy(SleepPolicy& policy) { sleep_policy_ = &policy; }
     std::uint32_t next_task_id() { return next_task_id_.fetch_add(1, std::memory_order_relaxed); }

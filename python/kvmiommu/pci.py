@@ -60,8 +60,8 @@ class Bar:
 class DeviceModel(_core.DeviceModel):
     """The hardware of a PCI function. Override what differs; call `super().__init__()`.
 
-    What a method raises comes out of the call that led to it, in the place of the call's value. Where
-    there is none, because a finalizer closed the device, `System.close()` raises it.
+    What a method raises comes out of the call that led to it, in the place of the call's value.
+    Where there is none, because a finalizer closed the device, `System.close()` raises it.
     """
 
     vendor_id: int = 0x1AF4
@@ -81,8 +81,8 @@ class DeviceModel(_core.DeviceModel):
     def read(self, bar: int, offset: int, size: int) -> int:
         """A load of `size` (1, 2, 4 or 8) bytes from a trapped page, aligned to its size.
 
-        What is no int is a TypeError, what does not fit into `size` bytes, a negative number too, an
-        OverflowError.
+        What is no int is a TypeError. What does not fit into `size` bytes, such as a negative
+        number, is an OverflowError.
         """
         return 0
 

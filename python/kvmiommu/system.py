@@ -139,8 +139,8 @@ class System(_core.System):
     def close(self) -> None:  # type: ignore[override]
         """Lets every process exit.
 
-        Raises what a device model raised where no call was there to raise it, or else LeakError when
-        something is still referenced: in a right emulator nothing is.
+        Raises what a device model raised where no call was there to raise it, or else LeakError
+        when something is still referenced: in a right emulator nothing is.
         """
         if alive := super().close():
             raise LeakError(repr(self), alive)
