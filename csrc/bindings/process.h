@@ -171,7 +171,8 @@ class Process {
         std::vector<char> copy;
         without_gil([&]() -> Result<std::int64_t> {
             if (bytes > kernel().memory().bytes()) {
-                return call(fs::UserBuffer{0, bytes});
+                // No such buffer can be: refused before the file has anything to lose.
+                return call(fs::UserBuffer{mm::kTaskSize + 1, bytes});
             }
             const auto block = TRY(arguments_.take(bytes));
             const std::int64_t moved = TRY(call(fs::UserBuffer{block.address(), bytes}));

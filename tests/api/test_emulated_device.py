@@ -132,6 +132,30 @@ def test_pin_and_unpin(
     assert probe.run(LOAD, IOVA + PAGE, 16) == errno.EFAULT
 
 
+def test_pinned_pages_are_loaded_and_stored_over_their_borders(
+    probe: Probe, container: Container, process: Process, buffer: int
+) -> None:
+    # The two pages lie apart in the process, so that running on in the first would be seen.
+    container.map_dma(IOVA, buffer, PAGE)
+    container.map_dma(IOVA + PAGE, buffer + 4 * PAGE, PAGE)
+    assert probe.run(PIN, IOVA, 2 * PAGE, BOTH) == 0
+    process.poke(buffer + PAGE - 6, b"before")
+    process.poke(buffer + 4 * PAGE, b"behind the")
+    assert probe.run(LOAD, IOVA + PAGE - 6, 16) == 0
+    assert probe.buffer == b"beforebehind the"
+    probe.buffer = b"0123456789abcdef"
+    assert probe.run(STORE, IOVA + PAGE - 6, 16) == 0
+    assert process.peek(buffer + PAGE - 6, 6) == b"012345"
+    assert process.peek(buffer + 4 * PAGE, 10) == b"6789abcdef"
+    assert process.peek(buffer + PAGE, 10) == bytes(10)
+    # One page alone is pinned: what lies before its end has been moved.
+    assert probe.run(UNPIN, IOVA + PAGE, PAGE) == 0
+    probe.buffer = b"ABCDEFGHIJKLMNOP"
+    assert probe.run(STORE, IOVA + PAGE - 6, 16) == errno.EFAULT
+    assert process.peek(buffer + PAGE - 6, 6) == b"ABCDEF"
+    assert process.peek(buffer + 4 * PAGE, 10) == b"6789abcdef"
+
+
 def test_pins_that_are_refused(
     system: System, probe: Probe, container: Container, process: Process, buffer: int
 ) -> None:

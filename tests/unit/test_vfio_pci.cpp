@@ -159,7 +159,7 @@ TEST_CASE("a BAR that was written reads as its size allows") {
 // --- interrupts ---
 
 struct IrqData {
-    explicit IrqData(std::int32_t fd) : fd(fd) {}
+    explicit IrqData(std::int32_t of) : fd(of) {}
     IrqRequest request(std::uint32_t index, std::uint32_t action) {
         return {uapi::VFIO_IRQ_SET_DATA_EVENTFD | action, index, 0, 1,
                 std::as_bytes(std::span(&fd, 1))};
