@@ -179,6 +179,19 @@ TEST_CASE("a call that sleeps does first what may wake it") {
     CHECK(process.load(buffer) == 1);
 }
 
+TEST_CASE("work that sleeps holds up what was queued behind it") {
+    Bench bench;
+    {
+        const DeferredWork::Call call(bench.work);
+        bench.work.queue(bench.action([&] {
+            bench.work.flush();
+            bench.done.push_back("a");
+        }));
+        bench.work.queue(bench.note("b"));
+    }
+    CHECK(bench.done == Names{"a", "b"});
+}
+
 TEST_CASE("each thread does its own work, and waits for nobody's") {
     // Each call's work meets that of the others: one thread that did it all would stand for ever.
     constexpr std::ptrdiff_t kThreads = 3;
