@@ -3,6 +3,7 @@
 #include "iommu/dma_port.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace kvmiommu::iommu {
 
@@ -33,30 +34,21 @@ std::unexpected<Refusal> DmaPort::fault(std::uint64_t iova, mm::Access access, F
                   write);
 }
 
-std::expected<DmaTarget, FaultCause> DmaPort::translate(std::uint64_t iova,
-                                                        mm::Access access) const {
-    if (group_ == nullptr) {
-        return DmaTarget{iova};
-    }
-    return group_->translate(device_, iova, access);
-}
-
 template <class Move>
 Result<> DmaPort::transfer(std::uint64_t iova, std::size_t bytes, mm::Access access, Move&& move) {
     for (std::size_t done = 0; done < bytes;) {
         const std::uint64_t at = iova + done;
         const std::size_t step = std::min<std::size_t>(
             bytes - done, mm::kFrameSize - static_cast<std::size_t>(at % mm::kFrameSize));
-        const auto target = translate(at, access);
-        if (!target) {
-            return fault(at, access, target.error());
+        const auto move_step = [&](const DmaTarget& target) { return move(target, done, step); };
+        std::optional<FaultCause> cause;
+        if (group_ != nullptr) {
+            cause = group_->dma(device_, at, access, move_step);
+        } else if (!move_step({at})) {
+            cause = FaultCause::no_memory;
         }
-        // What a stale translation leads to may be free by now, and free memory is kept zeroed: a
-        // write there is lost, as nobody could see it.
-        const bool lost = target->stale && access == mm::Access::write &&
-                          memory_.is_ram(target->address) && !memory_.in_use(target->address);
-        if (!lost && !move(target->address, done, step)) {
-            return fault(at, access, FaultCause::no_memory);
+        if (cause) {
+            return fault(at, access, *cause);
         }
         done += step;
     }
@@ -65,15 +57,19 @@ Result<> DmaPort::transfer(std::uint64_t iova, std::size_t bytes, mm::Access acc
 
 Result<> DmaPort::read(std::uint64_t iova, std::span<std::byte> to) {
     return transfer(iova, to.size(), mm::Access::read,
-                    [&](mm::PhysAddr from, std::size_t at, std::size_t step) {
-                        return memory_.read(from, to.subspan(at, step));
+                    [&](const DmaTarget& from, std::size_t at, std::size_t step) {
+                        return memory_.read(from.address, to.subspan(at, step));
                     });
 }
 
 Result<> DmaPort::write(std::uint64_t iova, std::span<const std::byte> from) {
     return transfer(iova, from.size(), mm::Access::write,
-                    [&](mm::PhysAddr to, std::size_t at, std::size_t step) {
-                        return memory_.write(to, from.subspan(at, step));
+                    [&](const DmaTarget& to, std::size_t at, std::size_t step) {
+                        const auto bytes = from.subspan(at, step);
+                        // What a stale translation leads to may be free by now, and free memory is
+                        // kept zeroed: a write there is lost, as nobody could see it.
+                        return to.stale ? memory_.write_if_in_use(to.address, bytes)
+                                        : memory_.write(to.address, bytes);
                     });
 }
 

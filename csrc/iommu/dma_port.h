@@ -37,7 +37,6 @@ class DmaPort {
     std::unexpected<Refusal> fault(std::uint64_t iova, mm::Access access, FaultCause cause);
 
   private:
-    std::expected<DmaTarget, FaultCause> translate(std::uint64_t iova, mm::Access access) const;
     template <class Move>
     Result<> transfer(std::uint64_t iova, std::size_t bytes, mm::Access access, Move&& move);
 

@@ -109,34 +109,6 @@ Domain* Group::domain() const {
     return domain_;
 }
 
-std::expected<DmaTarget, FaultCause> Group::translate(const std::string& device, std::uint64_t iova,
-                                                      mm::Access access) const {
-    const Lock lock(mutex_);
-    if (domain_->type() == DomainType::blocked) {
-        return std::unexpected(FaultCause::blocked);
-    }
-    Domain& domain = *domain_;
-    const auto walk = [&] { return domain.translate(iova); };
-    const auto note_write = [&] { domain.note_write(iova); };
-    std::optional<Iotlb::Found> found;
-    if (Iotlb* const iotlb = domain.iotlb()) {
-        found = iotlb->look_up(device, iova, access, walk, note_write);
-    } else if (const auto walked = walk()) {
-        found = {*walked, false};
-    }
-    if (!found) {
-        return std::unexpected(FaultCause::not_mapped);
-    }
-    const std::uint32_t needed = access == mm::Access::write ? kWrite : kRead;
-    if ((found->translation.protection & needed) == 0) {
-        return std::unexpected(FaultCause::not_permitted);
-    }
-    if (access == mm::Access::write && domain.iotlb() == nullptr) {
-        note_write();
-    }
-    return DmaTarget{found->translation.address, found->stale};
-}
-
 Result<> Group::set_domain(Domain& domain) {
     for (auto device = devices_.begin(); device != devices_.end(); ++device) {
         const auto attached = domain.attach_device(**device);

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/base.h"
@@ -80,10 +82,44 @@ class Group {
     void detach(Domain& domain) EXCLUDES(mutex_);
     /// The domain that they are in.
     Domain* domain() const EXCLUDES(mutex_);
-    /// Where a device's access to an iova leads: the domain cannot change meanwhile. `device` is
-    /// its name.
-    std::expected<DmaTarget, FaultCause> translate(const std::string& device, std::uint64_t iova,
-                                                   mm::Access access) const EXCLUDES(mutex_);
+    /// An access of a device, by its name, to an iova. `move` is called with where it leads, and
+    /// returns false for what is no memory; it takes no lock but those of mm. Until it has returned
+    /// the domain does not change, and no unmap ends whose translations an IOTLB keeps. Returns why
+    /// the access fails, or nothing.
+    template <class Move>
+    std::optional<FaultCause> dma(const std::string& device, std::uint64_t iova, mm::Access access,
+                                  Move&& move) const EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        if (domain_->type() == DomainType::blocked) {
+            return FaultCause::blocked;
+        }
+        Domain& domain = *domain_;
+        const bool write = access == mm::Access::write;
+        std::optional<FaultCause> fault;
+        const auto walk = [&] { return domain.translate(iova); };
+        const auto note_write = [&] { domain.note_write(iova); };
+        const auto use = [&](const Iotlb::Found& found) {
+            if ((found.translation.protection & (write ? kWrite : kRead)) == 0) {
+                fault = FaultCause::not_permitted;
+            } else if (!move(DmaTarget{found.translation.address, found.stale})) {
+                fault = FaultCause::no_memory;
+            }
+        };
+        if (Iotlb* const iotlb = domain.iotlb()) {
+            return iotlb->access(device, iova, access, walk, note_write, use)
+                       ? fault
+                       : FaultCause::not_mapped;
+        }
+        const std::optional<Translation> walked = walk();
+        if (!walked) {
+            return FaultCause::not_mapped;
+        }
+        use({*walked, false});
+        if (write && fault != FaultCause::not_permitted) {
+            note_write();
+        }
+        return fault;
+    }
 
   private:
     Result<> set_domain(Domain& domain) REQUIRES(mutex_);

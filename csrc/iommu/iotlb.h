@@ -97,18 +97,19 @@ class Iotlb {
         Translation translation;
         bool stale = false;
     };
-    /// The translation of an iova, kept or walked for. `walk` answers what the table says now,
-    /// `note_write` marks the page as written to; both are called under this object's mutex, so
-    /// that no unmap comes between a walk and its entry.
-    template <class Walk, class NoteWrite>
-    std::optional<Found> look_up(const std::string& device, std::uint64_t iova, mm::Access access,
-                                 Walk&& walk, NoteWrite&& note_write) EXCLUDES(mutex_) {
+    /// Uses the translation of an iova, kept or walked for. `walk` returns what the table says now,
+    /// `note_write` marks the page as written to, `use` moves the data. All three are called under
+    /// this object's mutex, the window of the access: an unmap that comes while it is open is
+    /// invalidated, and returns, once it is closed. False: there is no translation.
+    template <class Walk, class NoteWrite, class Use>
+    bool access(const std::string& device, std::uint64_t iova, mm::Access access, Walk&& walk,
+                NoteWrite&& note_write, Use&& use) EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         Entry* entry = find(iova);
         if (entry == nullptr) {
             const std::optional<Translation> walked = walk();
             if (!walked) {
-                return std::nullopt;
+                return false;
             }
             entry = &insert(iova, *walked);
         }
@@ -120,7 +121,8 @@ class Iotlb {
         if (stale && permits(*entry, access)) {
             record(device, iova, access, *entry);
         }
-        return Found{{entry->frame + (iova & kOffset), entry->protection}, stale};
+        use(Found{{entry->frame + (iova & kOffset), entry->protection}, stale});
+        return true;
     }
 
     /// What was unmapped is invalidated, or waits for it.

@@ -300,22 +300,59 @@ std::uint64_t SharedDomain::unmap_pages(std::uint64_t iova, std::uint64_t page_s
     const Lock lock(mutex_);
     const std::uint64_t asked = page_size * count;
     std::uint64_t most = 0;
+    std::vector<std::optional<Range>> gone;  // from each table
     for (const auto& table : tables_) {
-        most = std::max(most, unmap(*table->domain, iova, asked));
+        const std::uint64_t bytes = unmap(*table->domain, iova, asked);
+        const std::uint64_t from = bytes > asked ? align_down(iova, highest_bit(bytes)) : iova;
+        gone.push_back(Range::of(from, bytes));
+        most = std::max(most, bytes);
     }
     // A larger page of one table went whole: then all of it goes in the others as well.
     std::uint64_t start = iova;
     if (most > asked) {
         start = align_down(iova, highest_bit(most));
-        for (const auto& table : tables_) {
-            for (std::uint64_t at = start; at < start + most;) {
-                const std::uint64_t gone = unmap(*table->domain, at, start + most - at);
-                at += gone != 0 ? gone : lowest_bit(table->domain->pgsize_bitmap());
-            }
+        const Range whole{start, start + (most - 1)};
+        for (std::size_t at = 0; at < tables_.size(); ++at) {
+            unmap_rest(*tables_[at]->domain, whole, gone[at]);
         }
     }
     forget(start, most);
     return most;
+}
+
+// What a table still has of a range: what the list says, but for what has gone from it already.
+void SharedDomain::unmap_rest(Domain& table, Range whole, std::optional<Range> gone) {
+    const auto unmap_all = [&table](Range range) {
+        for (std::uint64_t done = 0; done <= range.last - range.start;) {
+            const std::uint64_t at = range.start + done;
+            const std::uint64_t bytes = unmap(table, at, range.last - at + 1);
+            if (bytes == 0) {
+                return;
+            }
+            done += bytes;
+        }
+    };
+    auto next = mappings_.upper_bound(whole.start);
+    if (next != mappings_.begin()) {
+        --next;
+    }
+    for (; next != mappings_.end() && next->first <= whole.last; ++next) {
+        const auto mapped =
+            Range{next->first, next->first + (next->second.size - 1)}.intersection(whole);
+        if (!mapped) {
+            continue;
+        }
+        if (!gone || !gone->overlaps(*mapped)) {
+            unmap_all(*mapped);
+            continue;
+        }
+        if (mapped->start < gone->start) {
+            unmap_all({mapped->start, gone->start - 1});
+        }
+        if (mapped->last > gone->last) {
+            unmap_all({gone->last + 1, mapped->last});
+        }
+    }
 }
 
 // Takes a range out of the list; what reaches beyond it stays with its ends.

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/base.h"
@@ -77,6 +78,7 @@ class SharedDomain final : public Domain {
         REQUIRES(mutex_);
     std::uint64_t sizes_in_use(const Table& table) const REQUIRES(mutex_);
     Table* table_of(const Device& device) REQUIRES(mutex_);
+    void unmap_rest(Domain& table, Range whole, std::optional<Range> gone) REQUIRES(mutex_);
     void forget(std::uint64_t iova, std::uint64_t size) REQUIRES(mutex_);
     void update_sizes() REQUIRES(mutex_);
 

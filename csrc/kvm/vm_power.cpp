@@ -141,6 +141,7 @@ std::vector<spapr::TableState> Vm::table_states() const {
 
 Result<> Vm::attach_tables(fs::File& file, const iommu::Group& group) {
     auto* const table_file = dynamic_cast<SpaprTceFile*>(&file);
+    std::vector<Ref<spapr::HardwareTable>> seen;  // put without the lock
     const Lock lock(mutex_);
     const auto& tables = tables_.tables();
     if (table_file == nullptr ||
@@ -154,7 +155,7 @@ Result<> Vm::attach_tables(fs::File& file, const iommu::Group& group) {
     spapr::GuestTable& guest = table_file->table();
     const spapr::GuestTable::Window& window = guest.window();
     for (unsigned number = 0; number < spapr::kMostWindows; ++number) {
-        const Ref<spapr::HardwareTable> table = windows->table(number);
+        const Ref<spapr::HardwareTable> table = seen.emplace_back(windows->table(number));
         if (table && table->page_shift() <= window.page_shift &&
             table->start() == window.offset << window.page_shift &&
             table->bytes() >= window.size << window.page_shift) {
@@ -168,7 +169,7 @@ Result<> Vm::attach_tables(fs::File& file, const iommu::Group& group) {
 }
 
 void Vm::release_tables(const iommu::Group& group) {
-    std::vector<Ref<spapr::HardwareTable>> gone;
+    std::vector<Ref<spapr::HardwareTable>> gone;  // put without the lock
     const spapr::TableGroup* const windows = spapr::table_group_of(group);
     if (windows == nullptr) {
         return;
@@ -176,8 +177,9 @@ void Vm::release_tables(const iommu::Group& group) {
     const Lock lock(mutex_);
     for (spapr::GuestTable* const table : tables_.tables()) {
         for (unsigned number = 0; number < spapr::kMostWindows; ++number) {
-            if (const auto hardware = windows->table(number)) {
+            if (auto hardware = windows->table(number)) {
                 gone.push_back(table->unlink(*hardware));
+                gone.push_back(std::move(hardware));
             }
         }
     }

@@ -419,6 +419,19 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
     return true;
 }
 
+bool PhysicalMemory::write_if_in_use(PhysAddr to, std::span<const std::byte> from) {
+    assert(!from.empty() && to % kFrameSize + from.size() <= kFrameSize);
+    if (!is_ram(to)) {
+        return false;
+    }
+    const std::uint64_t slot = slot_of(to);
+    const Lock lock(mutex_);
+    if (references_.count(slot) != 0 || pins_.count(slot) != 0) {
+        std::memcpy(at(to), from.data(), from.size());
+    }
+    return true;
+}
+
 std::uint64_t PhysicalMemory::used_frames() const {
     std::uint64_t free = 0;
     for (unsigned order = 0; order < FramePools::kOrders; ++order) {

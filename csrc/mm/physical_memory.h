@@ -182,6 +182,9 @@ class PhysicalMemory {
     /// Copies from and to RAM. False, with nothing copied, when a byte of it is not RAM.
     bool read(PhysAddr from, std::span<std::byte> to);
     bool write(PhysAddr to, std::span<const std::byte> from);
+    /// The same within one frame, if somebody holds it; else nothing happens to it. It is not freed
+    /// meanwhile.
+    bool write_if_in_use(PhysAddr to, std::span<const std::byte> from) EXCLUDES(mutex_);
 
     // --- figures ---
 

@@ -18,6 +18,9 @@ constexpr std::uint64_t kPointer = 8;
 // The most that kmalloc() gives.
 constexpr std::uint64_t kMostDescription = std::uint64_t{16} << 20;
 
+// More would wrap as bytes, whatever the size of a page.
+constexpr std::uint64_t kMostEntries = std::uint64_t{1} << 60;
+
 constexpr unsigned kLeastShift = 12;
 constexpr unsigned kMostShift = 34;
 
@@ -31,6 +34,11 @@ Result<Ref<GuestTable>> GuestTable::create(fs::Task& task, const Ref<GuestTableO
                       window.page_shift, window.offset);
     }
     const std::uint64_t page = task.kernel().page_size();
+    // The kernel's sums wrap, and the table that it makes has fewer pages than entries.
+    if (window.size > kMostEntries) {
+        return refuse(ENOMEM, "a table of {:x} entries is more than the kernel allocates at once",
+                      kCreate, window.size);
+    }
     const std::uint64_t pages = align_up(window.size * sizeof(std::uint64_t), page) / page;
     const std::uint64_t description = kDescription + kPointer * pages;
     const std::uint64_t charged = pages + align_up(description, page) / page;

@@ -85,6 +85,11 @@ class HardwareTable final : public RefCounted {
         const auto cell = refuses(page) ? Tree::Cell(nullptr) : tces_.cell(place(page));
         return cell ? std::optional(Tce::of(cell.exchange(entry_of(tce)))) : std::nullopt;
     }
+    /// Takes a page's TCE out, also of a table that is retired.
+    Tce take(std::uint64_t page) {
+        const auto cell = reaches(page) ? tces_.cell(place(page)) : Tree::Cell(nullptr);
+        return cell ? Tce::of(cell.exchange(0)) : Tce{};
+    }
     /// Puts a TCE where there is none with rights. EBUSY there is one; else as exchange().
     Result<> put_if_free(std::uint64_t page, Tce tce, FaultPoints& faults);
     /// As the hardware reads it.

@@ -160,8 +160,8 @@ void TceContainer::detach_group(iommu::Group& group) {
     spapr::TableGroup& windows = *spapr::table_group_of(group);
     for (unsigned number = 0; number < tables_.size(); ++number) {
         if (tables_[number]) {
-            clear(*tables_[number], {tables_[number]->offset(), tables_[number]->size()});
             windows.unset_window(number);
+            clear(*tables_[number], {tables_[number]->offset(), tables_[number]->size()});
         }
     }
 }

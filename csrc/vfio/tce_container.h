@@ -86,6 +86,8 @@ class TceContainer final : public IommuBackend {
                                         std::uint64_t window_size, unsigned levels)
         REQUIRES(mutex_);
     Result<> remove_window(std::uint64_t start, Table& gone) REQUIRES(mutex_);
+    // A guest's table that has it behind it finds no entries any more.
+    void retire(spapr::HardwareTable& table) REQUIRES(mutex_);
     void release(Table& table) REQUIRES(mutex_);
 
     // tce_map.cpp
@@ -97,6 +99,8 @@ class TceContainer final : public IommuBackend {
     Result<bool> build_registered(fs::Task& task, spapr::HardwareTable& table, std::uint64_t page,
                                   std::uint64_t vaddr, std::uint64_t rights) REQUIRES(mutex_);
     void clear(spapr::HardwareTable& table, Pages pages) REQUIRES(mutex_);
+    void clear_entries(spapr::HardwareTable& table, std::uint64_t first, std::uint64_t end)
+        REQUIRES(mutex_);
     // The page of an entry of version 1, or the count of one of version 2.
     void let_go(spapr::Tce old) REQUIRES(mutex_);
     void let_go_registered(spapr::HardwareTable& table, std::uint64_t page, spapr::Tce old,

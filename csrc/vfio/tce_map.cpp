@@ -98,7 +98,7 @@ Result<> TceContainer::build(fs::Task& task, spapr::HardwareTable& table, Pages 
         const auto built = v2_ ? build_registered(task, table, page, address, rights)
                                : build_one(task, table, page, address, rights);
         if (!built) {
-            clear(table, {pages.first, done});
+            clear_entries(table, pages.first, pages.first + done);
             return std::unexpected(built.error());
         }
         if (!*built) {
@@ -161,22 +161,26 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
 }
 
 void TceContainer::clear(spapr::HardwareTable& table, Pages pages) {
-    FaultPoints none;
     // Past the window's end there is nothing to be cleared.
-    const std::uint64_t end =
-        pages.first + std::min(pages.count, table.size() - (pages.first - table.offset()));
-    for (std::uint64_t page = pages.first; page < end;) {
+    clear_entries(
+        table, pages.first,
+        pages.first + std::min(pages.count, table.size() - (pages.first - table.offset())));
+}
+
+// Up to `end`, not included. A build that began in the window may have gone on past its end, where
+// the table has entries, too.
+void TceContainer::clear_entries(spapr::HardwareTable& table, std::uint64_t first,
+                                 std::uint64_t end) {
+    for (std::uint64_t page = first; page < end;) {
         if (const std::uint64_t skipped = table.pages_without_table(page); skipped != 0) {
             page += skipped;
             continue;
         }
         if (v2_) {
             const spapr::RegisteredMemory::Reader registered(spapr::RegisteredMemory::of(*mm_));
-            if (const auto old = table.exchange(page, {}, none)) {
-                let_go_registered(table, page, *old, registered);
-            }
-        } else if (const auto old = table.exchange(page, {}, none)) {
-            let_go(*old);
+            let_go_registered(table, page, table.take(page), registered);
+        } else {
+            let_go(table.take(page));
         }
         ++page;
     }

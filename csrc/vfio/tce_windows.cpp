@@ -109,19 +109,26 @@ Result<> TceContainer::remove_window(std::uint64_t start, Table& gone) {
     if (!number) {
         return refuse(EINVAL, "no window has {:x} in it", kRemove, start);
     }
-    clear(*tables_[*number], {tables_[*number]->offset(), tables_[*number]->size()});
+    gone = tables_[*number];
+    // Where the window goes for guests as well, before it is cleared: else a hypercall that maps
+    // meanwhile would leave an entry, and the count of its region, behind.
     for (iommu::Group* const group : groups_) {
         spapr::table_group_of(*group)->unset_window(*number);
     }
-    gone = tables_[*number];
+    retire(*gone);
+    clear(*gone, {gone->offset(), gone->size()});
     release(tables_[*number]);
     return {};
 }
 
-void TceContainer::release(Table& table) {
+void TceContainer::retire(spapr::HardwareTable& table) {
     if (kernel_.fixed(fs::KernelBug::spapr_removed_window_stays_attached)) {
-        table->retire();
+        table.retire();
     }
+}
+
+void TceContainer::release(Table& table) {
+    retire(*table);
     mm_->locked_vm().uncharge(table->allocated() / kernel_.page_size());
     table = nullptr;
 }
