@@ -37,8 +37,13 @@ struct Bench {
     }
     // Where an access leads; 0 for a fault.
     PhysAddr access(std::uint64_t iova, Access kind = Access::read) {
-        const auto target = group.translate("0000:00:02.0", iova, kind);
-        return target ? target->address : 0;
+        PhysAddr reached = 0;
+        const auto fault = group.dma("0000:00:02.0", iova, kind, [&](const DmaTarget& target) {
+            reached = target.address;
+            return true;
+        });
+        CHECK(fault.has_value() == (reached == 0));
+        return reached;
     }
 
     Machine machine;
@@ -51,6 +56,29 @@ struct Bench {
     Group group{1};
     std::unique_ptr<Domain> domain;
 };
+
+TEST_CASE("a read of a device is no write, whether its translation is kept or not") {
+    for (const bool kept : {false, true}) {
+        CAPTURE(kept);
+        Bench bench(true, true);
+        bench.map(0, k1G, 2 * k4K);
+        value(bench.domain->set_dirty_tracking(true));
+        const auto dirty = [&] {
+            std::uint64_t words[1] = {};
+            DirtyBitmap bitmap(0, k4K, words);
+            value(bench.domain->read_dirty({0, 2 * k4K - 1}, true, &bitmap));
+            return words[0];
+        };
+        if (kept) {
+            CHECK(bench.access(0, Access::read) != 0);
+        }
+        CHECK(bench.access(0, Access::read) != 0);
+        CHECK(bench.access(k4K, Access::read) != 0);
+        CHECK(dirty() == 0);
+        CHECK(bench.access(k4K, Access::write) != 0);
+        CHECK(dirty() == 2);
+    }
+}
 
 TEST_CASE("an unmap ends with its invalidation") {
     Bench bench(true);
