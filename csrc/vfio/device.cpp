@@ -62,12 +62,12 @@ Result<bool> Device::begin_open(fs::Task& task) {
             }
             sleepers_.push_back(&sleeper);
         }
-        const bool ended = task.sleep_killable(sleeper);
+        const bool ended = task.sleep(sleeper);
         const Lock lock(mutex_);
         std::erase(sleepers_, &sleeper);
         if (ended) {
-            return refuse(
-                EINTR, "the sleep was ended while another call opens or closes the device", kOpen);
+            return refuse(EINTR, "interrupted while another call opens or closes the device",
+                          kOpen);
         }
     }
 }
