@@ -59,7 +59,23 @@ HostCall::~HostCall() {
     if (error_ && errors_ == Errors::kept) {
         machine_->keep(std::move(error_));
     }
-    // The last one of a machine goes without the GIL and below no call of its own.
+    if (slept_) {
+        machine_->end_sleep();
+    }
+}
+
+unsigned HostCall::sleeping_here(const Machine& machine) {
+    unsigned found = 0;
+    for (const HostCall* call = current_; call != nullptr; call = call->outer_) {
+        found += call->slept_ && call->machine_.get() == &machine;
+    }
+    return found;
+}
+
+void HostCall::note_sleep() {
+    if (!std::exchange(slept_, true)) {
+        machine_->begin_sleep();
+    }
 }
 
 void HostCall::add(py::object error, bool from_signal) {
@@ -125,6 +141,9 @@ namespace {
 class PythonSleep final : public fs::SleepPolicy {
     bool sleep(fs::Sleeper& sleeper) override {
         HostCall* const call = HostCall::current();
+        if (call != nullptr) {
+            call->note_sleep();
+        }
         for (;;) {
             auto slice = std::chrono::steady_clock::duration(kSlice);
             bool last = false;

@@ -39,6 +39,11 @@ class HostCall {
     /// The innermost one of this thread, or null.
     static HostCall* current() { return current_; }
 
+    /// The calls of this thread that have slept in `machine`.
+    static unsigned sleeping_here(const Machine& machine);
+    /// The call sleeps now.
+    void note_sleep();
+
     /// Runs the call itself and raises what it has to.
     template <class Call>
     auto run(Call&& call) -> decltype(call()) {
@@ -88,6 +93,7 @@ class HostCall {
     bool abandoned_ = false;
     bool from_signal_ = false;
     bool timed_out_ = false;
+    bool slept_ = false;
     pybind11::object error_;
     std::optional<std::chrono::steady_clock::time_point> deadline_;
 };

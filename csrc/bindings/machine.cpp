@@ -75,14 +75,42 @@ Machine::~Machine() {
 
 std::vector<std::string> Machine::close() {
     std::vector<std::string> alive;
+    const unsigned own = HostCall::sleeping_here(*this);
     {
         const WithoutGil released;
         alive = system_->close();
+        // What they held is no leak.
+        if (!alive.empty() && wait_for_sleepers(own)) {
+            alive = system_->close();
+        }
     }
     for (py::object& error : take_errors()) {
         HostCall::current()->add(std::move(error));
     }
     return alive;
+}
+
+void Machine::begin_sleep() {
+    const Lock lock(sleepers_mutex_);
+    ++sleepers_;
+}
+
+void Machine::end_sleep() {
+    const Lock lock(sleepers_mutex_);
+    --sleepers_;
+    awake_.notify_all();
+}
+
+bool Machine::wait_for_sleepers(unsigned own) {
+    const Lock lock(sleepers_mutex_);
+    // Threads that were stopped because the interpreter ends never return.
+    if (sleepers_ == own || interpreter_ends()) {
+        return false;
+    }
+    while (sleepers_ != own) {
+        awake_.wait(sleepers_mutex_);
+    }
+    return true;
 }
 
 void Machine::keep(py::object error) {

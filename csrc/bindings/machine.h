@@ -40,6 +40,11 @@ class Machine : public std::enable_shared_from_this<Machine> {
     /// Closes the system. Raises what its models raised meanwhile and before, the first of it.
     std::vector<std::string> close();
 
+    /// A call of this machine begins to sleep; one that slept has returned. close() waits for those
+    /// that it woke, which hold files until then.
+    void begin_sleep() EXCLUDES(sleepers_mutex_);
+    void end_sleep() EXCLUDES(sleepers_mutex_);
+
     /// An exception that no call leads to. The GIL is held for all of these.
     void keep(pybind11::object error);
     /// All that were kept, the oldest first.
@@ -52,10 +57,15 @@ class Machine : public std::enable_shared_from_this<Machine> {
 
   private:
     explicit Machine(std::unique_ptr<machine::System> system);
+    // False: nobody else slept. The GIL is not held.
+    bool wait_for_sleepers(unsigned own) EXCLUDES(sleepers_mutex_);
 
     const mm::ForkGeneration made_;
     std::unique_ptr<machine::System> system_;
     std::vector<PythonModel*> models_;  // the system's
+    Mutex sleepers_mutex_;
+    Condition awake_;
+    unsigned sleepers_ GUARDED_BY(sleepers_mutex_) = 0;  // calls, woken or not
     // Without a GIL several threads keep theirs at once.
     mutable Mutex errors_mutex_;
     std::vector<pybind11::object> errors_;

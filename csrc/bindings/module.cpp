@@ -6,6 +6,10 @@
 #include "bindings/register.h"
 
 PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
+    // What is kept for a thread, and the way back into Python, is the main interpreter's.
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        throw pybind11::import_error("kvmiommu can be imported in the main interpreter alone");
+    }
     // Signatures stand in the texts themselves, in the form that inspect.signature() reads.
     pybind11::options options;
     options.disable_function_signatures();

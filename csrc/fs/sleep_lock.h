@@ -23,10 +23,12 @@ class SleepLock {
     SleepLock(const SleepLock&) = delete;
     SleepLock& operator=(const SleepLock&) = delete;
 
-    /// EINTR: the task exits, or its face ends the sleep. EDEADLK: the calling thread has the lock,
-    /// a model that calls what is being called on its behalf.
+    // A thread may hold it several times: nobody waits for what it does itself, such as a model
+    // that calls what is being called on its behalf.
+
+    /// EINTR: the task exits, or its face ends the sleep.
     Result<> lock(Task& task) EXCLUDES(mutex_);
-    /// For what cannot fail. A thread may hold it several times this way.
+    /// For what cannot fail.
     void lock() EXCLUDES(mutex_);
     void unlock() EXCLUDES(mutex_);
 

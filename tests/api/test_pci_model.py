@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import os
 import struct
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
 
 from kvmiommu import System, machine, pci
 from kvmiommu.process import Process
+from kvmiommu.uapi import vfio
 from kvmiommu.vfio import Container, Device, Group
 
 ADDRESS = "0000:00:05.0"
@@ -161,13 +165,148 @@ def test_devices_with_more_memory_than_their_machine_leave_nothing_of_it() -> No
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_what_a_model_raises_is_not_raisable(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda what: seen.append(str(what.exc_value)))
-    with System(models={ADDRESS: Copier}) as system:
-        setup = Setup(system)
-        assert setup.device.read(0, 0xF00, 4) == b"\xff" * 4
-    assert seen == ["no such register"]
+class Raiser(pci.DeviceModel):
+    """Raises what a test puts into it, in each of its methods."""
+
+    bars: ClassVar = {0: pci.Bar(0x1000)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raised: dict[str, list[BaseException]] = {"read": [], "write": [], "reset": []}
+        self.value: object = 0
+        self.calls = 0
+
+    def act(self, method: str) -> None:
+        self.calls += 1
+        if self.raised[method]:
+            raise self.raised[method].pop(0)
+
+    def read(self, bar: int, offset: int, size: int) -> int:
+        self.act("read")
+        return self.value  # type: ignore[return-value]
+
+    def write(self, bar: int, offset: int, size: int, value: int) -> None:
+        self.act("write")
+
+    def reset(self) -> None:
+        self.act("reset")
+
+
+def raiser(system: System) -> tuple[Process, Device, Raiser]:
+    process = system.process()
+    container = Container(process)
+    group = Group(process, 4)
+    group.set_container(container)
+    container.set_iommu()
+    device = group.get_device(ADDRESS)
+    device.write(CONFIG, 4, struct.pack("<H", MEMORY))
+    model = system.models[ADDRESS]
+    assert isinstance(model, Raiser)
+    return process, device, model
+
+
+def test_what_a_model_raises_comes_out_of_the_call_that_led_to_it() -> None:
+    with System(models={ADDRESS: Raiser}) as system:
+        process, device, model = raiser(system)
+        bar = process.mmap(0x1000, 3, MAP_SHARED, device.fd, 0)
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("read", lambda: device.read(0, 0, 4)),
+            ("write", lambda: device.write(0, 0, bytes(4))),
+            ("reset", device.reset),
+            ("read", lambda: process.peek(bar, 4)),
+            ("write", lambda: process.poke(bar, bytes(4))),
+        ]
+        for method, call in calls:
+            for error in (AssertionError("no such register"), KeyboardInterrupt(), SystemExit(3)):
+                model.raised[method] = [error]
+                with pytest.raises(type(error)) as raised:
+                    call()
+                assert raised.value is error
+                call()
+
+
+def test_the_first_exception_of_a_call_wins_and_names_the_others() -> None:
+    with System(models={ADDRESS: Raiser}) as system:
+        _, device, model = raiser(system)
+        model.raised["write"] = [ValueError("first"), KeyError("second")]
+        with pytest.raises(ValueError, match="first") as raised:
+            device.write(0, 0, bytes(16))
+        assert raised.value.__notes__ == ["Raised later in the same call: KeyError('second')"]
+
+
+def test_after_an_interrupt_no_model_is_called() -> None:
+    with System(models={ADDRESS: Raiser}) as system:
+        _, device, model = raiser(system)
+        model.raised["write"] = [ValueError("first"), KeyboardInterrupt()]
+        model.calls = 0
+        with pytest.raises(KeyboardInterrupt) as raised:
+            device.write(0, 0, bytes(64))
+        assert model.calls == 2
+        assert isinstance(raised.value.__context__, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (1 << 70, OverflowError),
+        (1 << 32, OverflowError),
+        (-1, OverflowError),
+        ("7", TypeError),
+        (None, TypeError),
+        (7.0, TypeError),
+    ],
+)
+def test_a_value_that_does_not_fit_is_an_error(value: object, error: type[Exception]) -> None:
+    with System(models={ADDRESS: Raiser}) as system:
+        _, device, model = raiser(system)
+        model.value = value
+        with pytest.raises(error):
+            device.read(0, 0, 4)
+        model.value = 0xFFFFFFFF
+        assert device.read(0, 0, 4) == b"\xff" * 4
+
+
+def test_close_raises_what_no_call_led_to() -> None:
+    system = System(models={ADDRESS: Raiser})
+    process, device, model = raiser(system)
+    model.raised["reset"] = [RuntimeError("at the last close")]
+    del process, device  # the finalizer closes the device, which is reset
+    gc.collect()
+    with pytest.raises(RuntimeError, match="at the last close"):
+        system.close()
+    system.close()
+
+
+def test_the_plugin_fails_a_test_whose_model_raised(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import struct
+        from kvmiommu import System, pci
+        from kvmiommu.vfio import Container, Group
+        class Model(pci.DeviceModel):
+            bars = {0: pci.Bar(0x1000)}
+            armed = False
+            def reset(self): assert not self.armed
+        def use(system):
+            process = system.process()
+            container, group = Container(process), Group(process, 4)
+            group.set_container(container); container.set_iommu()
+            return group.get_device("0000:00:05.0")
+        kept = []
+        def test_gone():
+            system = System(models={"0000:00:05.0": Model})
+            device = use(system)
+            system.models["0000:00:05.0"].armed = True
+        def test_kept():
+            system = System(models={"0000:00:05.0": Model})
+            kept.append(system)
+            device = use(system)
+            system.models["0000:00:05.0"].armed = True
+        def test_right():
+            use(System(models={"0000:00:05.0": Model}))
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3, errors=2)
 
 
 def test_several_threads_use_one_model() -> None:
@@ -214,8 +353,65 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="no place"):
         System(models={ADDRESS: Crowded})
 
+    for index in (-1, 6, 100000, 1 << 70):
+        with pytest.raises(ValueError, match="no place"):
+            System(models={ADDRESS: type("M", (pci.DeviceModel,), {"bars": {index: pci.Bar(16)}})})
+    for name, value in {
+        "vendor_id": 0x10000,
+        "class_code": 1 << 24,
+        "interrupt_pin": 5,
+        "msi_vectors": 3,
+        "revision": -1,
+    }.items():
+        with pytest.raises(ValueError, match="must be"):
+            System(models={ADDRESS: type("M", (pci.DeviceModel,), {name: value})})
 
-def test_a_machine_that_goes_waits_for_threads_at_its_hardware() -> None:
+
+def test_attributes_are_looked_at_once() -> None:
+    asked: list[int] = []
+
+    class Changing(pci.DeviceModel):
+        @property
+        def bars(self) -> dict[int, pci.Bar]:  # type: ignore[override]
+            asked.append(1)
+            return {0 if len(asked) == 1 else 100000: pci.Bar(4096)}
+
+    with System(models={ADDRESS: Changing}):
+        assert asked == [1]
+
+
+def test_a_write_may_drop_the_last_reference_to_its_machine() -> None:
+    world: dict[str, object] = {}
+
+    class Forgetful(pci.DeviceModel):
+        bars: ClassVar = {0: pci.Bar(4096)}
+
+        def write(self, bar: int, offset: int, size: int, value: int) -> None:
+            world.clear()
+            gc.collect()
+
+    system = System(models={ADDRESS: Forgetful})
+    process = system.process()
+    container, group = Container(process), Group(process, 4)
+    group.set_container(container)
+    container.set_iommu()
+    device = group.get_device(ADDRESS)
+    device.write(CONFIG, 4, struct.pack("<H", MEMORY | MASTER))
+    kick = process.eventfd(0, os.O_NONBLOCK)
+    device.set_irqs(0, 0, [kick])
+    listen = vfio.VFIO_DEVICE_IOEVENTFD.number("generic")
+    process.ioctl(device.fd, listen, bytearray(struct.pack("<IIQQii", 32, 4, 0, 1, kick, 0)))
+    model = system.models[ADDRESS]
+    gone = weakref.ref(system)
+    world["all"] = [system, process, container, group, device]
+    del system, process, container, group, device
+    model.raise_interrupt()
+    assert gone() is None
+    with pytest.raises(ValueError, match="no device of a machine"):
+        model.raise_interrupt()
+
+
+def test_a_machine_stays_until_threads_at_its_hardware_return() -> None:
     """They hold the model, not the machine, and are without the GIL while they are in the core."""
     model = Copier()
     machines = 60
@@ -242,7 +438,14 @@ def test_a_machine_that_goes_waits_for_threads_at_its_hardware() -> None:
         for thread in threads:
             thread.start()
         for _ in range(machines):
-            with System(models={ADDRESS: lambda: model}) as system:
+            while True:
+                try:
+                    system = System(models={ADDRESS: lambda: model})
+                except ValueError as error:
+                    assert "already" in str(error)  # one of the threads has the machine before
+                else:
+                    break
+            with system:
                 assert system.models[ADDRESS] is model
             del system
     finally:
