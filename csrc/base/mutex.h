@@ -51,7 +51,7 @@ class KVMIOMMU_ANALYSIS(scoped_lockable) Lock {
 class Condition {
   public:
     void wait(Mutex& mutex) REQUIRES(mutex) { condition_.wait(mutex); }
-    /// Not longer than `time`; it may return at any time before. For faces: the core reads no clock.
+    /// Not longer than `time`, or less. For faces: the core reads no clock.
     void wait_for(Mutex& mutex, std::chrono::nanoseconds time) REQUIRES(mutex) {
         condition_.wait_for(mutex, time);
     }

@@ -51,6 +51,7 @@ void add_context(const py::object& error, const py::object& context) {
 HostCall::HostCall(std::shared_ptr<Machine> machine, Errors errors)
     : machine_(std::move(machine)), outer_(current_), errors_(errors) {
     value_or_raise(machine_->made().check());
+    machine_->calls().fetch_add(1);
     current_ = this;
 }
 
@@ -59,23 +60,15 @@ HostCall::~HostCall() {
     if (error_ && errors_ == Errors::kept) {
         machine_->keep(std::move(error_));
     }
-    if (slept_) {
-        machine_->end_sleep();
-    }
+    machine_->calls().fetch_sub(1);
 }
 
-unsigned HostCall::sleeping_here(const Machine& machine) {
-    unsigned found = 0;
+std::uint32_t HostCall::in_core_here(const Machine& machine) {
+    std::uint32_t found = 0;
     for (const HostCall* call = current_; call != nullptr; call = call->outer_) {
-        found += call->slept_ && call->machine_.get() == &machine;
+        found += call->in_core_ && call->machine_.get() == &machine;
     }
     return found;
-}
-
-void HostCall::note_sleep() {
-    if (!std::exchange(slept_, true)) {
-        machine_->begin_sleep();
-    }
 }
 
 void HostCall::add(py::object error, bool from_signal) {
@@ -141,9 +134,6 @@ namespace {
 class PythonSleep final : public fs::SleepPolicy {
     bool sleep(fs::Sleeper& sleeper) override {
         HostCall* const call = HostCall::current();
-        if (call != nullptr) {
-            call->note_sleep();
-        }
         for (;;) {
             auto slice = std::chrono::steady_clock::duration(kSlice);
             bool last = false;
@@ -177,6 +167,7 @@ class PythonSleep final : public fs::SleepPolicy {
             return true;
         }
         const WithGil gil;
+        const HostCall::InPython python(&call);
         return unless_interpreter_ends([&] {
             if (PyErr_CheckSignals() == 0) {
                 return true;

@@ -39,10 +39,29 @@ class HostCall {
     /// The innermost one of this thread, or null.
     static HostCall* current() { return current_; }
 
-    /// The calls of this thread that have slept in `machine`.
-    static unsigned sleeping_here(const Machine& machine);
-    /// The call sleeps now.
-    void note_sleep();
+    /// The calls of this thread that are in the core of `machine`.
+    static std::uint32_t in_core_here(const Machine& machine);
+    /// Python code runs that the core has called, for the length of a block. Null: no call.
+    class InPython {
+      public:
+        explicit InPython(HostCall* call) : call_(call) {
+            if (call_ != nullptr) {
+                call_->in_core_ = false;
+                call_->machine_->calls().fetch_sub(1);
+            }
+        }
+        ~InPython() {
+            if (call_ != nullptr) {
+                call_->in_core_ = true;
+                call_->machine_->calls().fetch_add(1);
+            }
+        }
+        InPython(const InPython&) = delete;
+        InPython& operator=(const InPython&) = delete;
+
+      private:
+        HostCall* const call_;
+    };
 
     /// Runs the call itself and raises what it has to.
     template <class Call>
@@ -93,7 +112,7 @@ class HostCall {
     bool abandoned_ = false;
     bool from_signal_ = false;
     bool timed_out_ = false;
-    bool slept_ = false;
+    bool in_core_ = true;
     pybind11::object error_;
     std::optional<std::chrono::steady_clock::time_point> deadline_;
 };

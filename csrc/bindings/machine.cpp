@@ -2,6 +2,8 @@
 
 #include "bindings/machine.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "bindings/gil.h"
@@ -14,6 +16,8 @@ namespace py = pybind11;
 namespace kvmiommu {
 
 namespace {
+
+constexpr std::chrono::seconds kLongestWait{1};
 
 // Python's own: null, or who gets exceptions that nobody else does.
 PyObject* unclaimed_hook = nullptr;
@@ -75,12 +79,12 @@ Machine::~Machine() {
 
 std::vector<std::string> Machine::close() {
     std::vector<std::string> alive;
-    const unsigned own = HostCall::sleeping_here(*this);
+    const std::uint32_t own = HostCall::in_core_here(*this);
     {
         const WithoutGil released;
         alive = system_->close();
-        // What they held is no leak.
-        if (!alive.empty() && wait_for_sleepers(own)) {
+        // What calls hold that were woken, or have not looked yet, is no leak.
+        if (!alive.empty() && wait_for_calls(own)) {
             alive = system_->close();
         }
     }
@@ -90,27 +94,15 @@ std::vector<std::string> Machine::close() {
     return alive;
 }
 
-void Machine::begin_sleep() {
-    const Lock lock(sleepers_mutex_);
-    ++sleepers_;
-}
-
-void Machine::end_sleep() {
-    const Lock lock(sleepers_mutex_);
-    --sleepers_;
-    awake_.notify_all();
-}
-
-bool Machine::wait_for_sleepers(unsigned own) {
-    const Lock lock(sleepers_mutex_);
-    // Threads that were stopped because the interpreter ends never return.
-    if (sleepers_ == own || interpreter_ends()) {
-        return false;
+bool Machine::wait_for_calls(std::uint32_t own) {
+    bool others = false;
+    // A call may wait for Python code of another one, and that for whoever closes the machine.
+    const auto end = std::chrono::steady_clock::now() + kLongestWait;
+    while (calls_.load() > own && !interpreter_ends() && std::chrono::steady_clock::now() < end) {
+        others = true;
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
-    while (sleepers_ != own) {
-        awake_.wait(sleepers_mutex_);
-    }
-    return true;
+    return others;
 }
 
 void Machine::keep(py::object error) {

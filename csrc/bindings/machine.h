@@ -13,6 +13,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,10 +42,8 @@ class Machine : public std::enable_shared_from_this<Machine> {
     /// Closes the system. Raises what its models raised meanwhile and before, the first of it.
     std::vector<std::string> close();
 
-    /// A call of this machine begins to sleep; one that slept has returned. close() waits for those
-    /// that it woke, which hold files until then.
-    void begin_sleep() EXCLUDES(sleepers_mutex_);
-    void end_sleep() EXCLUDES(sleepers_mutex_);
+    /// Calls that are in the core now, not in Python code that the core has called.
+    std::atomic<std::uint32_t>& calls() { return calls_; }
 
     /// An exception that no call leads to. The GIL is held for all of these.
     void keep(pybind11::object error);
@@ -57,15 +57,13 @@ class Machine : public std::enable_shared_from_this<Machine> {
 
   private:
     explicit Machine(std::unique_ptr<machine::System> system);
-    // False: nobody else slept. The GIL is not held.
-    bool wait_for_sleepers(unsigned own) EXCLUDES(sleepers_mutex_);
+    // False: no other call than these was in the core. The GIL is not held.
+    bool wait_for_calls(std::uint32_t own);
 
     const mm::ForkGeneration made_;
     std::unique_ptr<machine::System> system_;
     std::vector<PythonModel*> models_;  // the system's
-    Mutex sleepers_mutex_;
-    Condition awake_;
-    unsigned sleepers_ GUARDED_BY(sleepers_mutex_) = 0;  // calls, woken or not
+    std::atomic<std::uint32_t> calls_{0};
     // Without a GIL several threads keep theirs at once.
     mutable Mutex errors_mutex_;
     std::vector<pybind11::object> errors_;

@@ -5,11 +5,8 @@
 
 #include "bindings/register.h"
 
-PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
-    // What is kept for a thread, and the way back into Python, is the main interpreter's.
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        throw pybind11::import_error("kvmiommu can be imported in the main interpreter alone");
-    }
+// Behind PyInit__core() below.
+PYBIND11_MODULE(_core_of_main_interpreter, core, pybind11::mod_gil_not_used()) {
     // Signatures stand in the texts themselves, in the form that inspect.signature() reads.
     pybind11::options options;
     options.disable_function_signatures();
@@ -22,4 +19,16 @@ PYBIND11_MODULE(_core, core, pybind11::mod_gil_not_used()) {
     kvmiommu::register_pamu(core);
     kvmiommu::register_system(core);
     kvmiommu::register_process(core);
+}
+
+// In another interpreter than the main one pybind11 would wait for the GIL that the thread has
+// (PyGILState_Ensure). Python calls this for each interpreter.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core();
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError,
+                        "kvmiommu can be imported in the main interpreter alone");
+        return nullptr;
+    }
+    return PyInit__core_of_main_interpreter();
 }

@@ -2,6 +2,8 @@
 
 #include "bindings/python_model.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <string>
 #include <utility>
@@ -76,7 +78,8 @@ Bar make_bar(const py::handle& described) {
 
 // The bits of a number that a read() returned, which must fit the access.
 std::uint64_t loaded(const py::object& value, unsigned bytes) {
-    const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+    const auto index = py::reinterpret_steal<py::object>(
+        unless_interpreter_ends([&] { return PyNumber_Index(value.ptr()); }));
     if (!index) {
         throw py::error_already_set();  // TypeError
     }
@@ -192,33 +195,46 @@ void PythonModel::belong_to(const std::shared_ptr<Machine>& machine) {
     face_.belong_to(machine);
 }
 
-template <class Call>
-void PythonModel::call_model(Call&& call) {
+template <class Then, class... Arguments>
+void PythonModel::call_model(const char* method, Then&& then, Arguments... arguments) {
     const WithGil gil;
-    if (const HostCall* const current = HostCall::current(); current && current->abandoned()) {
+    HostCall* const current = HostCall::current();
+    if (current != nullptr && current->abandoned()) {
         return;
     }
-    unless_interpreter_ends([&] {
-        try {
-            call();
-        } catch (py::error_already_set& error) {
-            add_model_error(machine_, error);
+    const HostCall::InPython python(current);
+    try {
+        const py::str name(method);
+        const std::array<py::object, sizeof...(arguments)> numbers{py::int_(arguments)...};
+        PyObject* stack[1 + sizeof...(arguments)] = {model_.ptr()};
+        std::transform(numbers.begin(), numbers.end(), stack + 1,
+                       [](const py::object& number) { return number.ptr(); });
+        // Nothing else of ours lies between Python and the end of an interpreter.
+        const auto value = py::reinterpret_steal<py::object>(unless_interpreter_ends([&] {
+            return PyObject_VectorcallMethod(name.ptr(), stack, 1 + sizeof...(arguments), nullptr);
+        }));
+        if (!value) {
+            throw py::error_already_set();
         }
-    });
+        then(value);
+    } catch (py::error_already_set& error) {
+        add_model_error(machine_, error);
+    }
 }
 
 std::uint64_t PythonModel::read(unsigned bar, std::uint64_t offset, unsigned bytes) {
     std::uint64_t bits = ~std::uint64_t{0};
-    call_model([&] { bits = loaded(model_.attr("read")(bar, offset, bytes), bytes); });
+    call_model(
+        "read", [&](const py::object& value) { bits = loaded(value, bytes); }, bar, offset, bytes);
     return bits;
 }
 
 void PythonModel::write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) {
-    call_model([&] { model_.attr("write")(bar, offset, bytes, value); });
+    call_model("write", [](const py::object&) {}, bar, offset, bytes, value);
 }
 
 void PythonModel::reset_registers() {
-    call_model([&] { model_.attr("reset")(); });
+    call_model("reset", [](const py::object&) {});
 }
 
 void PythonModel::raise_interrupt(std::uint32_t vector) {

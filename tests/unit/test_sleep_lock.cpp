@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+
+#include "fs/sleep_lock.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "unit/support.h"
+
+using namespace kvmiommu;
+using namespace kvmiommu::test;
+
+namespace {
+
+/// A face that ends each sleep when it is told to.
+class Ending final : public fs::SleepPolicy {
+  public:
+    bool sleep(fs::Sleeper& sleeper) override {
+        slept.fetch_add(1);
+        slept.notify_all();
+        if (end) {
+            return false;
+        }
+        sleeper.sleep();
+        return true;
+    }
+
+    std::atomic<unsigned> slept{0};
+    std::atomic<bool> end = false;
+};
+
+}  // namespace
+
+TEST_CASE("a lock that a call sleeps for is held by one thread at a time") {
+    Machine machine;
+    Process process(machine);
+    fs::SleepLock lock;
+    unsigned counter = 0;
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+        threads.emplace_back([&, thread] {
+            for (int i = 0; i < 2000; ++i) {
+                if (thread % 2 == 0) {
+                    lock.lock();
+                } else {
+                    CHECK(outcome(lock.lock(process.task)) == "ok");
+                }
+                ++counter;
+                lock.unlock();
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(counter == 8000);
+}
+
+TEST_CASE("a thread does not wait for a lock that it holds itself") {
+    Machine machine;
+    Process process(machine);
+    fs::SleepLock lock;
+    CHECK(outcome(lock.lock(process.task)) == "ok");
+    CHECK(outcome(lock.lock(process.task)) == "ok");
+    lock.lock();
+    lock.unlock();
+    lock.unlock();
+    std::atomic<bool> taken = false;
+    std::thread other([&] {
+        lock.lock();
+        taken = true;
+        lock.unlock();
+    });
+    CHECK_FALSE(taken);
+    lock.unlock();
+    other.join();
+    CHECK(taken);
+}
+
+TEST_CASE("the face and the end of the process end the sleep for a lock, a signal does not") {
+    Machine machine;
+    Ending policy;
+    machine.kernel.set_sleep_policy(policy);
+    Process process(machine);
+    fs::SleepLock lock;
+    lock.lock();
+    std::string said;
+    const auto sleep = [&] { said = outcome(lock.lock(process.task)); };
+
+    policy.end = true;
+    std::thread(sleep).join();
+    CHECK(said == "EINTR");
+
+    policy.end = false;
+    std::thread waiting(sleep);
+    policy.slept.wait(1);
+    process.task.interrupt();
+    process.task.exit();
+    waiting.join();
+    CHECK(said == "EINTR");
+    lock.unlock();
+    std::thread(sleep).join();
+    CHECK(said == "ok");
+}
+
+TEST_CASE("a sleep that the face ends is EINTR") {
+    Machine machine;
+    Ending policy;
+    policy.end = true;
+    machine.kernel.set_sleep_policy(policy);
+    Process process(machine);
+    const std::uint64_t buffer = process.map(4096);
+    const auto fd = static_cast<int>(value(fs::sys_eventfd2(process.task, 0, 0)));
+    CHECK(outcome(fs::sys_read(process.task, fd, {buffer, 8})) == "EINTR");
+    process.store<std::uint64_t>(buffer, 3);
+    CHECK(outcome(fs::sys_write(process.task, fd, {buffer, 8})) == "ok");
+    CHECK(outcome(fs::sys_read(process.task, fd, {buffer, 8})) == "ok");
+    CHECK(process.load(buffer) == 3);
+    process.task.exit();
+}
