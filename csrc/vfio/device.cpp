@@ -62,10 +62,10 @@ Result<bool> Device::begin_open(fs::Task& task) {
             }
             sleepers_.push_back(&sleeper);
         }
-        const bool ended = task.sleep(sleeper);
+        const bool interrupted = task.sleep(sleeper);
         const Lock lock(mutex_);
         std::erase(sleepers_, &sleeper);
-        if (ended) {
+        if (interrupted) {
             return refuse(EINTR, "interrupted while another call opens or closes the device",
                           kOpen);
         }
