@@ -8,6 +8,11 @@
 #include "machine/iommu_drivers.h"
 #include "pci/models.h"
 #include "vfio/external.h"
+#include "vfio/pci_device.h"
+#include "vfio/probe_device.h"
+#include "vfio/spapr/external.h"
+#include "vfio/tce_container.h"
+#include "vfio/type1.h"
 
 namespace kvmiommu::machine {
 
@@ -53,10 +58,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
                                                  description.memory_start));
     std::unique_ptr<System> system(new System(description, std::move(memory)));
     if (description.has_vfio) {
-        vfio::Options options = description.vfio;
-        options.eeh = std::any_of(description.iommus.begin(), description.iommus.end(),
-                                  [](const auto& each) { return each.instance.eeh; });
-        system->vfio_.emplace(system->kernel_, options);
+        system->load_vfio(description);
     }
     TRY(system->add_iommus(description.iommus, description.rules));
     TRY(system->add_functions(description.pci));
@@ -68,7 +70,10 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
         }
         group = std::make_unique<iommu::Group>(emulated.group);
         if (system->vfio_) {
-            system->vfio_->add_emulated(emulated.name, *group);
+            auto probe = std::make_unique<vfio::ProbeDevice>(system->kernel_);
+            vfio::ProbeDevice& driver = *probe;
+            driver.belong_to(system->vfio_->register_device(*group, vfio::GroupType::emulated,
+                                                            emulated.name, std::move(probe)));
         }
     }
     if (description.has_kvm) {
@@ -89,6 +94,19 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
                              kvm::Options{description.proposals, bare_metal});
     }
     return system;
+}
+
+// What a distribution's kernel has for its architecture.
+void System::load_vfio(const Description& description) {
+    vfio_.emplace(kernel_, description.vfio);
+    if (description.abi == uapi::Abi::power) {
+        const bool eeh = std::any_of(description.iommus.begin(), description.iommus.end(),
+                                     [](const auto& each) { return each.instance.eeh; });
+        vfio_->register_iommu_driver(std::make_unique<vfio::TceDriver>(kernel_, eeh));
+    } else {
+        vfio_->register_iommu_driver(
+            std::make_unique<vfio::Type1Driver>(kernel_, vfio_->options()));
+    }
 }
 
 Result<> System::add_iommus(const std::vector<IommuDescription>& iommus, iommu::Rules rules) {
@@ -208,7 +226,10 @@ Result<> System::bind_driver(pci::Function& function) {
         TRY(function.group->use_default_domain());
     }
     if (function.driver == "vfio-pci" && vfio_) {
-        vfio_->bind(function);
+        const auto type =
+            function.device != nullptr ? vfio::GroupType::iommu : vfio::GroupType::noiommu;
+        vfio_->register_device(*function.group, type, function.address,
+                               std::make_unique<vfio::PciDevice>(kernel_, function));
     }
     return {};
 }

@@ -58,6 +58,7 @@ class System {
 
   private:
     System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory);
+    void load_vfio(const Description& description);
     Result<> add_iommus(const std::vector<IommuDescription>& iommus, iommu::Rules rules);
     Result<> add_model(pci::Function& function, const PciDescription& description);
     void find_buses();

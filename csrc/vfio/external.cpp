@@ -3,13 +3,11 @@
 #include "vfio/external.h"
 
 #include "vfio/group.h"
-#include "vfio/tce_container.h"
 
 namespace kvmiommu::vfio {
 
 namespace {
 constexpr Source kGetUser{"drivers/vfio/vfio.c: vfio_group_get_external_user"};
-constexpr Source kTable{"kvmiommu: vfio/external.h"};
 }  // namespace
 
 // A device's descriptor counts as well as its group's, also one that came from the group.
@@ -45,15 +43,6 @@ Result<> group_get_external_user(fs::File& file) {
 
 void group_put_external_user(fs::File& file) {
     dynamic_cast<GroupFile&>(file).group().put_external_user();
-}
-
-Result<Ref<spapr::HardwareTable>> group_tce_table(fs::Task& task, fs::File& file) {
-    const Ref<IommuBackend> backend = dynamic_cast<GroupFile&>(file).group().backend();
-    auto* const container = dynamic_cast<TceContainer*>(backend.get());
-    if (container == nullptr) {
-        return refuse(ENODEV, "the group's container has no windows", kTable);
-    }
-    return container->default_table(task);
 }
 
 iommu::Group* file_iommu_group(fs::File& file) {

@@ -8,7 +8,6 @@
 
 #include "fs/file.h"
 #include "iommu/group.h"
-#include "spapr/hardware_table.h"
 
 namespace kvmiommu::vfio {
 
@@ -25,10 +24,6 @@ void file_set_kvm(fs::File& file, RefCounted* kvm);
 /// until it says put. (vfio_group_get_external_user, as it was from 3.12 to 5.18)
 Result<> group_get_external_user(fs::File& file);
 void group_put_external_user(fs::File& file);
-/// The table of a group's default window, where its pages are held entry by entry: ENODEV in a
-/// container of another kind, or the group has no windows.
-Result<Ref<spapr::HardwareTable>> group_tce_table(fs::Task& task, fs::File& file);
-
 /// The IOMMU group that it opens; null for everything but a group (vfio_file_iommu_group).
 iommu::Group* file_iommu_group(fs::File& file);
 

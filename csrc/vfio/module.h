@@ -10,19 +10,17 @@
 #include <vector>
 
 #include "fs/kernel.h"
-#include "pci/function.h"
 #include "vfio/group.h"
 #include "vfio/iommu_driver.h"
 
 namespace kvmiommu::vfio {
 
-/// Module parameters, by the kernel's names, and what the platform has.
+/// Module parameters, by the kernel's names.
 struct Options {
     std::uint32_t dma_entry_limit = 65535;    // vfio_iommu_type1: mappings of one container
     bool disable_hugepages = false;           // vfio_iommu_type1: map page by page
     bool allow_unsafe_interrupts = false;     // vfio_iommu_type1: without isolated interrupts
     bool enable_unsafe_noiommu_mode = false;  // vfio
-    bool eeh = false;                         // the platform handles errors of endpoints (EEH)
 };
 
 class Module {
@@ -34,16 +32,17 @@ class Module {
 
     fs::Kernel& kernel() { return kernel_; }
     const Options& options() const { return options_; }
-    /// The newest first, as SET_IOMMU asks them.
+    /// The one registered last comes first, as SET_IOMMU asks them.
     const std::vector<std::unique_ptr<IommuDriver>>& iommu_drivers() const { return drivers_; }
 
-    /// Binds a function to vfio-pci: it joins its group, whose /dev/vfio/N is made with the first.
-    /// One behind no IOMMU has a group of its own, /dev/vfio/noiommu-N. Only while the machine is
-    /// put together.
-    void bind(const pci::Function& function);
-    /// Adds an emulated device to a group of its own: /dev/vfio/N. Only while the machine is put
-    /// together.
-    void add_emulated(const std::string& name, iommu::Group& group);
+    // --- only while the machine is put together ---
+
+    /// vfio_register_iommu_driver().
+    void register_iommu_driver(std::unique_ptr<IommuDriver> driver);
+    /// vfio_register_group_dev(), vfio_register_emulated_iommu_dev(): a device that `driver` was
+    /// bound to. Its node /dev/vfio/N, or /dev/vfio/noiommu-N, is made with the group's first.
+    Device& register_device(iommu::Group& group, GroupType type, const std::string& name,
+                            std::unique_ptr<DeviceOps> driver);
 
   private:
     Group& group_of(iommu::Group& iommu_group, GroupType type);
