@@ -67,7 +67,7 @@ help:
 	@echo "make sanitize  the C++ tests under ASan+UBSan and TSan, hostile calls under ASan+UBSan"
 	@echo "make stress    threads run random programs, under ASan+UBSan, then under TSan: STRESS_ARGS"
 	@echo "make fuzz      libFuzzer runs programs of calls until it finds something: FUZZ_ARGS"
-	@echo "make stress-smoke fuzz-smoke  a bounded part of both, as CI runs it"
+	@echo "make stress-smoke fuzz-smoke  a bounded part of both"
 	@echo "make mutate FILES='csrc/…'  changes these files at random: is it noticed? MUTATE_ARGS"
 	@echo "make test-free-threaded  the Python suite on a Python without the GIL, which it builds"
 	@echo "make cross     the C++ tests on 64-bit Arm, built across and run under qemu"
