@@ -193,8 +193,6 @@ FIXED = ("spapr-failed-window-stays-charged",)
         ("q35-virtio", files, 0),
         ("q35-intel", kvm, 3),
         ("q35-amd", kvm, 3),
-        ("pseries", spapr_v1, 1),
-        ("pseries", spapr_v2, 5),
         ("powernv9", spapr_v1, 1),
         ("powernv9", spapr_v2, 5),
         ("powernv9-4k", spapr_v2, 5),
