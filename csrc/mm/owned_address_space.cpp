@@ -382,7 +382,7 @@ Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length,
     if (at != areas_.begin()) {
         --at;
     }
-    for (; next <= range->last && ended; ++at) {
+    while (next <= range->last && ended) {
         const auto part = at == areas_.end()
                               ? std::nullopt
                               : Range{at->first, at->second.last}.intersection(*range);
@@ -393,6 +393,7 @@ Result<> OwnedAddressSpace::protect(std::uint64_t address, std::uint64_t length,
             } else {
                 changes.push_back({*part, at->second.protection, protection});
                 next = part->last + 1;
+                ++at;
             }
         } else {
             ended = refuse(ENOMEM, "nothing is mapped at {:x}", kMprotect, next);

@@ -48,6 +48,16 @@ MapRequest over(std::uint64_t address, std::uint64_t length, int protection = kR
     return request;
 }
 
+TEST_CASE("mprotect behind the last mapping of a process ends with ENOMEM") {
+    Machine machine;
+    Process process(machine);
+    const std::uint64_t hole = process.border(4096);
+    CHECK(outcome(process.mm->protect(hole, 4096, PROT_READ)) == "ENOMEM");
+    CHECK(outcome(process.mm->protect(hole - 4096, 8192, PROT_READ)) == "ENOMEM");
+    value(process.mm->unmap(hole - 4096, 4096));
+    CHECK(outcome(process.mm->protect(hole, 4096, PROT_READ)) == "ENOMEM");
+}
+
 TEST_CASE("a user address is a real address") {
     Machine machine;
     Process process(machine);
