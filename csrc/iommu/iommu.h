@@ -43,5 +43,5 @@
 #include "iommu/map.h"
 #include "iommu/ops.h"
 #include "iommu/reserved_region.h"
-#include "iommu/semantics.h"
-#include "iommu/shared_domain.h"
+#include "iommu/semantics/semantics.h"
+#include "iommu/semantics/shared_domain.h"

@@ -2,7 +2,7 @@
 
 #include "iommu/ops.h"
 
-#include "iommu/shared_domain.h"
+#include "iommu/semantics/shared_domain.h"
 
 namespace kvmiommu::iommu {
 

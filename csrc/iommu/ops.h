@@ -11,7 +11,7 @@
 #include "iommu/device.h"
 #include "iommu/domain.h"
 #include "iommu/iotlb.h"
-#include "iommu/semantics.h"
+#include "iommu/semantics/semantics.h"
 
 namespace kvmiommu::iommu {
 

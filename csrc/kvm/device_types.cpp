@@ -4,9 +4,9 @@
 
 #include <cerrno>
 
-#include "kvm/spapr_tce_device.h"
-#include "kvm/spapr_tce_iommu.h"
-#include "kvm/spapr_tce_iommu_links.h"
+#include "kvm/proposals/spapr_tce_device.h"
+#include "kvm/proposals/spapr_tce_iommu.h"
+#include "kvm/proposals/spapr_tce_iommu_links.h"
 #include "kvm/vfio_device.h"
 
 namespace kvmiommu::kvm {
@@ -27,7 +27,7 @@ constexpr DeviceType kLink{uapi::KVM_DEV_TYPE_SPAPR_TCE_IOMMU, 0, kProposed,
 constexpr DeviceType kLinks{uapi::KVM_DEV_TYPE_SPAPR_TCE_IOMMU, EEXIST, kProposed,
                             &make_device<SpaprTceIommuLinks>};
 constexpr DeviceType kTable{uapi::KVM_DEV_TYPE_SPAPR_TCE, 0,
-                            Source{"kvmiommu: kvm/spapr_tce_device.h"},
+                            Source{"kvmiommu: kvm/proposals/spapr_tce_device.h"},
                             &make_device<SpaprTceDevice>};
 
 const DeviceType* type_of_2013(const Module& module, std::uint32_t number) {

@@ -14,7 +14,7 @@
 #include "fs/kernel_bugs.h"
 #include "fs/proposals.h"
 #include "iommu/device.h"
-#include "iommu/semantics.h"
+#include "iommu/semantics/semantics.h"
 #include "mm/physical_memory.h"
 #include "pci/device_model.h"
 #include "uapi/ioctl.h"

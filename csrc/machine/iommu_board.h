@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // IOMMUs, devices and domains without a machine around them, to try out what a domain may span
-// (iommu/semantics.h).
+// (iommu/semantics/semantics.h).
 
 #pragma once
 

@@ -8,11 +8,11 @@
 #include "machine/iommu_drivers.h"
 #include "pci/models.h"
 #include "vfio/external.h"
-#include "vfio/pci_device.h"
-#include "vfio/probe_device.h"
+#include "vfio/mdev/probe_device.h"
+#include "vfio/pci/pci_device.h"
 #include "vfio/spapr/external.h"
-#include "vfio/tce_container.h"
-#include "vfio/type1.h"
+#include "vfio/spapr/tce_container.h"
+#include "vfio/type1/type1.h"
 
 namespace kvmiommu::machine {
 

@@ -2,7 +2,7 @@
 //
 // mm_struct: the user addresses of a process, as the kernel's calls meet them. Two kinds: the
 // emulated process of the Python face owns its memory (owned_address_space.h); a process that
-// runs under the preload library has the host's. docs/explanation/host-address-space.md says what
+// a supervisor watches has the host's. docs/explanation/host-address-space.md says what
 // the second asks of this interface.
 
 #pragma once

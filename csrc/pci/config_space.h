@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Configuration space as the hardware has it: bytes, which of their bits can be written, and which
-// are cleared by writing 1. What VFIO shows of it is another matter (vfio/pci_config.h).
+// are cleared by writing 1. What VFIO shows of it is another matter (vfio/pci/pci_config.h).
 // Rules: PCI Local Bus Specification 3.0, chapter 6. As in QEMU, whose functions the transcripts'
 // machines have, bytes behind the header that no capability lies in can be written freely.
 

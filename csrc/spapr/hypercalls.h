@@ -13,7 +13,7 @@
 #include "base/base.h"
 #include "mm/mm.h"
 #include "spapr/guest_table.h"
-#include "spapr/linked_table.h"
+#include "spapr/proposals/linked_table.h"
 
 namespace kvmiommu::spapr {
 

@@ -8,6 +8,7 @@
 #include "fs/ioctl_table.h"
 #include "uapi/vfio.h"
 #include "vfio/group.h"
+#include "vfio/iommu_driver.h"
 #include "vfio/module.h"
 
 namespace kvmiommu::vfio {

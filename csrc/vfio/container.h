@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "fs/file.h"
-#include "vfio/iommu_driver.h"
+#include "vfio/iommu_backend.h"
 
 namespace kvmiommu::vfio {
 
 class Group;
+class IommuDriver;
 class Module;
 
 class Container final : public RefCounted {

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "fs/task.h"
+#include "vfio/dma_access.h"
+#include "vfio/dma_user.h"
 #include "vfio/group.h"
 
 namespace kvmiommu::vfio {
@@ -13,6 +15,8 @@ namespace {
 constexpr Source kOpen{"drivers/vfio/group.c: vfio_df_group_open"};
 constexpr Source kPin{"drivers/vfio/vfio_main.c: vfio_pin_pages"};
 constexpr Source kDmaRw{"drivers/vfio/vfio_main.c: vfio_dma_rw"};
+constexpr Source kContainerPin{"drivers/vfio/container.c: vfio_device_container_pin_pages"};
+constexpr Source kContainerDmaRw{"drivers/vfio/container.c: vfio_device_container_dma_rw"};
 
 // How many devices, of whatever machine, this thread opens or closes just now: a model that is
 // called meanwhile may come back for another.
@@ -84,9 +88,10 @@ Result<Ref<fs::File>> Device::open(fs::Task& task) {
     const bool turn = TRY(begin_open(task));
     const auto opened = group_.open_device(task, *this);
     if (opened && *opened) {
+        dma_access_ = group_.backend()->dma_access();
         driver_->open();
-        if (DmaUser* const user = driver_->dma_user()) {
-            group_.backend()->register_device(*user);
+        if (DmaUser* const user = driver_->dma_user(); user != nullptr && dma_access_ != nullptr) {
+            dma_access_->register_device(*user);
         }
     }
     if (turn) {
@@ -107,9 +112,10 @@ void Device::close() {
     begin_close();
     if (group_.last_open(*this)) {
         driver_->close();
-        if (DmaUser* const user = driver_->dma_user()) {
-            group_.backend()->unregister_device(*user);
+        if (DmaUser* const user = driver_->dma_user(); user != nullptr && dma_access_ != nullptr) {
+            dma_access_->unregister_device(*user);
         }
+        dma_access_ = nullptr;
     }
     group_.close_device(*this);
     end_turn();
@@ -117,25 +123,29 @@ void Device::close() {
 
 Result<> Device::pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
                            std::span<mm::PhysAddr> pages) {
-    const Ref<IommuBackend> backend = group_.backend();
-    if (pages.empty() || !backend) {
-        return refuse(EINVAL, "{} pages, container: {}", kPin, pages.size(), bool(backend));
+    if (pages.empty()) {
+        return refuse(EINVAL, "no page", kPin);
     }
-    return backend->pin_pages(task, iova, protection, pages);
+    if (dma_access_ == nullptr) {
+        return refuse(ENOTTY, "the container's IOMMU driver pins no pages", kContainerPin);
+    }
+    return dma_access_->pin_pages(task, iova, protection, pages);
 }
 
 void Device::unpin_pages(std::uint64_t iova, std::uint64_t count) {
-    if (const Ref<IommuBackend> backend = group_.backend()) {
-        backend->unpin_pages(iova, count);
+    if (dma_access_ != nullptr) {
+        dma_access_->unpin_pages(iova, count);
     }
 }
 
 Result<> Device::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write) {
-    const Ref<IommuBackend> backend = group_.backend();
-    if (data.empty() || !backend) {
-        return refuse(EINVAL, "{} bytes, container: {}", kDmaRw, data.size(), bool(backend));
+    if (data.empty()) {
+        return refuse(EINVAL, "no byte to move", kDmaRw);
     }
-    return backend->dma_rw(task, iova, data, write);
+    if (dma_access_ == nullptr) {
+        return refuse(ENOTTY, "the container's IOMMU driver moves no data", kContainerDmaRw);
+    }
+    return dma_access_->dma_rw(task, iova, data, write);
 }
 
 DeviceFile::DeviceFile(Device& device)

@@ -19,6 +19,7 @@
 
 namespace kvmiommu::vfio {
 
+class DmaAccess;
 class Group;
 
 class Device {
@@ -46,11 +47,15 @@ class Device {
     // --- for drivers that do without an IOMMU, while the device is open
     // (drivers/vfio/vfio_main.c: vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw) ---
 
-    /// As IommuBackend::pin_pages(); EINVAL no page, or no container.
+    /// EINVAL no page
+    /// ENOTTY the container's IOMMU driver pins no pages
+    /// and what DmaAccess::pin_pages() says
     Result<> pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
                        std::span<mm::PhysAddr> pages);
     void unpin_pages(std::uint64_t iova, std::uint64_t count);
-    /// As IommuBackend::dma_rw(); EINVAL nothing to move, or no container.
+    /// EINVAL nothing to move
+    /// ENOTTY the container's IOMMU driver moves no data
+    /// and what DmaAccess::dma_rw() says
     Result<> dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write);
 
   private:
@@ -74,6 +79,8 @@ class Device {
     Turn turn_ GUARDED_BY(mutex_) = Turn::nobody;
     std::thread::id owner_ GUARDED_BY(mutex_);
     std::vector<fs::Sleeper*> sleepers_ GUARDED_BY(mutex_);
+    // While a descriptor is open: the container's, which stays as long.
+    DmaAccess* dma_access_ = nullptr;
     // The group's lock guards these: while a descriptor is open the group's file stays open.
     std::uint32_t open_count_ = 0;
     Ref<fs::File> group_file_{"vfio_device.group file"};

@@ -8,9 +8,10 @@
 
 #include "base/base.h"
 #include "fs/file.h"
-#include "vfio/iommu_driver.h"
 
 namespace kvmiommu::vfio {
+
+class DmaUser;
 
 class DeviceOps {
   public:
@@ -35,7 +36,7 @@ class DeviceOps {
 
     /// Does an IOMMU promise that all its DMA can be made to snoop the caches?
     virtual bool enforced_coherent() const = 0;
-    /// Who is told of unmaps while the device is open; null: nobody.
+    /// What is called before an unmap while the device is open; null: the driver pins nothing.
     virtual DmaUser* dma_user() { return nullptr; }
 
   protected:

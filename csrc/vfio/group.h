@@ -15,7 +15,7 @@
 #include "uapi/vfio.h"
 #include "vfio/container.h"
 #include "vfio/device.h"
-#include "vfio/iommu_driver.h"
+#include "vfio/iommu_backend.h"
 
 namespace kvmiommu::vfio {
 

@@ -9,18 +9,18 @@
 //   Container      what groups share: an IOMMU driver and its mappings (vfio_container)
 //   Device         a device bound to a VFIO driver (vfio_device)
 //   DeviceOps      what a driver makes of its device (vfio_device_ops)
-//   ProbeDevice    an emulated device, which pins pages itself
-//   PciDevice      what vfio-pci makes of a function: its requests and regions
-//   PciConfig      configuration space as it is shown: part hardware, part kept here
-//   PciIrqs        eventfds in the place of interrupt handlers
-//   PciRegions     BARs read, written and mapped
+//   DmaUser        a device whose driver pins pages itself, and unpins them before an unmap
+//   DmaAccess      how it pins them and moves data: the container's, while the device is open
 //   Virqfd         something done at each signal of an eventfd
-//   IommuDriver    what SET_IOMMU chooses from: type1, noiommu (vfio_iommu_driver_ops)
+//   IommuDriver    what SET_IOMMU chooses from (vfio_iommu_driver_ops)
 //   IommuBackend   what a chosen driver keeps for one container (iommu_data)
-//   Type1          the backend of VFIO_TYPE1_IOMMU and VFIO_TYPE1v2_IOMMU (vfio_iommu)
-//   VfioDma        one of its mappings (vfio_dma), VfioPfn a page of it that drivers have pinned
-//   DmaBitmap      the dirty pages of one mapping
 //   external user  who holds a group besides its descriptors: KVM
+//
+// Rooms, which only the machine includes: it registers the drivers of each
+//   type1/   VFIO_TYPE1_IOMMU and VFIO_TYPE1v2_IOMMU: Type1 (vfio_iommu), VfioDma, DmaBitmap
+//   spapr/   VFIO_SPAPR_TCE_IOMMU and its version 2, EEH
+//   pci/     vfio-pci: PciDevice, PciConfig, PciRegions, PciIrqs
+//   mdev/    ProbeDevice, an emulated device that pins pages
 //
 // Owners
 //   The Module owns Groups and Devices as long as the machine lives. A container lives while its

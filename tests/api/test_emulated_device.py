@@ -31,7 +31,7 @@ IOVA = 0x100000
 
 
 class Probe:
-    """The registers of csrc/vfio/probe_device.h."""
+    """The registers of csrc/vfio/mdev/probe_device.h."""
 
     def __init__(self, device: Device) -> None:
         self.device = device

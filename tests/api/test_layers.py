@@ -21,7 +21,7 @@ HOUSE = {
     "pci": ("iommu",),
     "spapr": ("iommu",),
     "iommufd": ("pci",),
-    "vfio": ("iommufd", "spapr"),
+    "vfio": ("iommufd",),
     "kvm": ("spapr", "pci"),
     "ioasid": ("vfio",),
     "machine": (
@@ -38,12 +38,18 @@ HOUSE = {
         "ioasid",
     ),
     "bindings": ("machine",),
-    "preload": ("machine",),
+    "supervisor": ("machine",),
     "engine": ("iommu",),
 }
 
+# Rooms: folders of a folder that nobody but machine and the room itself may include, and what each
+# of them alone may include. So containers know neither PCI nor POWER, and no driver another one.
+ROOMS = {
+    "vfio": {"type1": (), "mdev": (), "pci": ("pci",), "spapr": ("spapr",)},
+}
+
 # Faces stand between the core and somebody else's world.
-FACES = ("bindings", "preload", "engine")
+FACES = ("bindings", "supervisor", "engine")
 
 # These two know no system, only the language.
 PURE = ("base", "uapi")
@@ -84,14 +90,26 @@ def allowed(folder: str) -> set[str]:
     return found
 
 
-def objection(folder: str, mark: str, name: str) -> str | None:
-    """What speaks against this include in a file of this folder."""
+def room_of(path: Path) -> str | None:
+    room = path.parts[1] if len(path.parts) > 2 else None
+    return room if room in ROOMS.get(path.parts[0], ()) else None
+
+
+def objection(where: Path, mark: str, name: str) -> str | None:
+    """What speaks against this include in this file of csrc."""
+    folder, room = where.parts[0], room_of(where)
     if mark == '"':
         target, slash, _ = name.partition("/")
         if not slash or target not in HOUSE:
             return f'"{name}" is not written as "folder/file"'
-        if target not in allowed(folder):
+        rooms = ROOMS.get(folder, {})
+        for_rooms = {below for folders in rooms.values() for below in folders}
+        for_this_room = rooms[room] if room is not None else ()
+        if target not in (allowed(folder) - for_rooms).union(for_this_room):
             return f"{folder} may not include {target}"
+        entered = room_of(Path(name))
+        if entered is not None and folder != "machine" and (folder, room) != (target, entered):
+            return f"nobody but machine may include {target}/{entered}"
         return None
     if folder in FACES:
         return None
@@ -117,7 +135,7 @@ def objections(csrc: Path) -> Iterator[str]:
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if found := INCLUDE.match(line):
-                text = objection(folder, found["mark"], found["name"])
+                text = objection(where, found["mark"], found["name"])
                 if text is not None:
                     yield f"{where}:{number}: {text}"
 
@@ -146,7 +164,7 @@ def test_nothing_points_back(folder: str) -> None:
         ("iommu/pgtable/a.h", '#include "mm/mm.h"', None),
         ("vfio/a.cpp", '#include "iommu/group.h"', None),
         ("bindings/a.cpp", "#include <pybind11/pybind11.h>", None),
-        ("preload/a.cpp", "#include <dlfcn.h>", None),
+        ("supervisor/a.cpp", "#include <dlfcn.h>", None),
         ("mm/a.cpp", "#include <sys/mman.h>", None),
         ("mm/a.cpp", '// #include "kvm/vm.h"', None),
         ("mm/a.h", '#include "fs/file.h"', "mm/a.h:2: mm may not include fs"),
@@ -159,6 +177,28 @@ def test_nothing_points_back(folder: str) -> None:
             "iommu/drivers/a.h:2: iommu may not include pci",
         ),
         ("fs/a.h", '#include "file.h"', 'fs/a.h:2: "file.h" is not written as "folder/file"'),
+        ("vfio/type1/a.h", '#include "vfio/iommu_driver.h"', None),
+        ("vfio/type1/a.h", '#include "vfio/type1/b.h"', None),
+        ("vfio/pci/a.h", '#include "pci/function.h"', None),
+        ("vfio/spapr/a.h", '#include "spapr/table_group.h"', None),
+        ("machine/a.h", '#include "vfio/type1/type1.h"', None),
+        ("vfio/a.h", '#include "spapr/table_group.h"', "vfio/a.h:2: vfio may not include spapr"),
+        ("vfio/a.h", '#include "pci/function.h"', "vfio/a.h:2: vfio may not include pci"),
+        (
+            "vfio/type1/a.h",
+            '#include "spapr/table_group.h"',
+            "vfio/type1/a.h:2: vfio may not include spapr",
+        ),
+        (
+            "vfio/a.h",
+            '#include "vfio/type1/type1.h"',
+            "vfio/a.h:2: nobody but machine may include vfio/type1",
+        ),
+        (
+            "vfio/pci/a.h",
+            '#include "vfio/mdev/b.h"',
+            "vfio/pci/a.h:2: nobody but machine may include vfio/mdev",
+        ),
         (
             "fs/a.h",
             '#include "../mm/mm.h"',

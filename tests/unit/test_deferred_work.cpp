@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "support.h"
-#include "vfio/eventfd_user.h"
+#include "vfio/virqfd.h"
 
 namespace kvmiommu::fs {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include "vfio/dma_bitmap.h"
+#include "vfio/type1/dma_bitmap.h"
 
 #include <set>
 #include <vector>

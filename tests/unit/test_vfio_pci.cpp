@@ -13,9 +13,9 @@
 #include "pci/registers.h"
 #include "support.h"
 #include "uapi/vfio.h"
-#include "vfio/pci_config.h"
-#include "vfio/pci_irqs.h"
-#include "vfio/pci_regions.h"
+#include "vfio/pci/pci_config.h"
+#include "vfio/pci/pci_irqs.h"
+#include "vfio/pci/pci_regions.h"
 
 namespace kvmiommu::vfio {
 namespace {

@@ -7,8 +7,9 @@
 #include "iommu/iommu.h"
 #include "support.h"
 #include "uapi/vfio.h"
+#include "vfio/dma_user.h"
 #include "vfio/module.h"
-#include "vfio/type1.h"
+#include "vfio/type1/type1.h"
 
 namespace kvmiommu::vfio {
 namespace {

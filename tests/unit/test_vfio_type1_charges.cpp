@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What is pinned and charged for a type1 container: after every call of a random program it is what
-// the states of the mappings say (vfio/type1.h).
+// the states of the mappings say (vfio/type1/type1.h).
 
 #include <algorithm>
 #include <map>

@@ -10,7 +10,7 @@
 #include "support.h"
 #include "uapi/vfio.h"
 #include "vfio/module.h"
-#include "vfio/type1.h"
+#include "vfio/type1/type1.h"
 
 namespace kvmiommu::vfio {
 namespace {

@@ -3,7 +3,7 @@
 #include "vfio/spapr/external.h"
 
 #include "vfio/group.h"
-#include "vfio/tce_container.h"
+#include "vfio/spapr/tce_container.h"
 
 namespace kvmiommu::vfio {
 

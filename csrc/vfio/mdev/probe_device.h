@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+//
+// An emulated device, as mediated devices are: no IOMMU stands before it, its driver pins the pages
+// that it uses and reads and writes the rest through the user's mappings. It does what its
+// registers ask for, so that those paths can be tried from user space.
+//
+// Its one region has 4 KiB; registers are 4 or 8 bytes, little-endian, aligned.
+//
+//   0x00  IDENT    0x0001d3ab, read only
+//   0x04  STATUS   errno of the last command, 0 when it was done; read only
+//   0x08  IOVA     8 bytes
+//   0x10  LENGTH   bytes; pages for PIN and UNPIN are those that it begins
+//   0x14  ACCESS   1 read, 2 write, 3 both: what PIN asks for
+//   0x18  COMMAND  written: 1 PIN, 2 UNPIN, 3 READ memory into the buffer, 4 WRITE the buffer to
+//                  memory (both through the mapping), 5 LOAD, 6 STORE (both in pinned pages)
+//   0x1c  PINNED   pages pinned now; read only
+//   0x20  UNMAPS   how often it was told of an unmap; read only
+//   0x800 BUFFER   2048 bytes
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "fs/ioctl.h"
+#include "uapi/vfio.h"
+#include "vfio/device_ops.h"
+#include "vfio/dma_user.h"
+
+namespace kvmiommu::vfio {
+
+class Device;
+
+class ProbeDevice final : public DeviceOps, public DmaUser {
+  public:
+    explicit ProbeDevice(fs::Kernel& kernel) : kernel_(kernel) {}
+
+    /// The device it belongs to, through which it reaches its container. Once, before anything.
+    void belong_to(Device& device) { device_ = &device; }
+
+    void open() override {}
+    void close() override EXCLUDES(pin_mutex_, mutex_);
+    Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
+                               std::uint64_t argument) override;
+    Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) override
+        EXCLUDES(mutex_);
+    Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from, std::uint64_t offset) override
+        EXCLUDES(mutex_);
+    Result<fs::FileMapping> map(fs::Task& task, Ref<fs::File> file,
+                                const fs::FileMapRequest& request) override;
+    // No IOMMU says that it can, whatever the driver does.
+    bool enforced_coherent() const override { return false; }
+    DmaUser* dma_user() override { return this; }
+    void dma_unmap(std::uint64_t iova, std::uint64_t size) override EXCLUDES(pin_mutex_, mutex_);
+
+    // --- requests ---
+
+    Result<std::int64_t> get_info(fs::Block<uapi::vfio_device_info> info);
+    /// EINVAL another region than 0.
+    Result<std::int64_t> get_region_info(fs::Block<uapi::vfio_region_info> info);
+    /// EINVAL: it has no interrupts.
+    Result<std::int64_t> get_irq_info(fs::Block<uapi::vfio_irq_info> info);
+    Result<std::int64_t> reset(fs::Task& task, std::uint64_t argument) EXCLUDES(pin_mutex_, mutex_);
+
+  private:
+    static constexpr std::uint64_t kBuffer = 0x800;
+    static constexpr std::uint64_t kRegion = 0x1000;
+
+    struct Registers {
+        std::uint32_t status = 0;
+        std::uint64_t iova = 0;
+        std::uint32_t length = 0;
+        std::uint32_t access = 0;
+        std::uint32_t unmaps = 0;
+        std::array<std::byte, kRegion - kBuffer> buffer{};
+    };
+    using Pinned = std::map<std::uint64_t, mm::PhysAddr>;  // by iova
+
+    static Result<std::uint64_t> check_range(std::uint64_t offset, std::uint64_t bytes);
+    std::uint64_t load(std::uint64_t offset) const REQUIRES(mutex_);
+    void store(std::uint64_t offset, std::uint64_t bytes, std::uint64_t value) REQUIRES(mutex_);
+    // Commands leave for the container, which may call back: the registers are not locked.
+    void run(fs::Task& task, std::uint32_t command) EXCLUDES(pin_mutex_, mutex_);
+    Result<> execute(fs::Task& task, std::uint32_t command, Registers& registers)
+        EXCLUDES(pin_mutex_, mutex_);
+    Result<> pin(fs::Task& task, const Registers& registers) EXCLUDES(pin_mutex_, mutex_);
+    Result<> pin_page(fs::Task& task, std::uint64_t iova, std::uint32_t access) REQUIRES(pin_mutex_)
+        EXCLUDES(mutex_);
+    void unpin(Range iovas) EXCLUDES(pin_mutex_, mutex_);
+    void unpin_all(const std::vector<std::uint64_t>& iovas) REQUIRES(pin_mutex_) EXCLUDES(mutex_);
+    Result<> move_pinned(Registers& registers, bool store) EXCLUDES(mutex_);
+
+    fs::Kernel& kernel_;
+    Device* device_ = nullptr;
+    // Who pins or unpins: between a page's pin and its entry no other command and no unmap looks
+    // for it. Held while the container is called, which calls back without a lock of its own.
+    Mutex pin_mutex_;
+    mutable Mutex mutex_;
+    Registers registers_ GUARDED_BY(mutex_);
+    Pinned pinned_ GUARDED_BY(mutex_);
+};
+
+}  // namespace kvmiommu::vfio
