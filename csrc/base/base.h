@@ -8,18 +8,20 @@
 //   Range             [start, last], both ends included (range.h)
 //   RangeCounts       how often each page of a space is counted, kept as ranges (range_counts.h)
 //   Mutex, Lock       a mutex that clang's thread-safety analysis can follow (mutex.h)
+//   LockRank          its place in the order in which mutexes are taken (lock_rank.h)
 //   RefCounted, Ref   objects counted as the kernel counts them (ref.h)
 //   Census            the objects of one system that are alive (ref.h)
 //   TraceRing         the last calls of a system (trace.h)
 //   FaultPoints       allocations that can be told to fail (fault.h)
 //   Undo              what is undone at the end of a block unless the block succeeds (undo.h)
 //
-// Lock order: every lock of this folder is a leaf. Nothing is called while one is held.
+// Locks: lock_order.h, as in every folder. Those of this one are leaves.
 
 #pragma once
 
 #include "base/bits.h"
 #include "base/fault.h"
+#include "base/lock_rank.h"
 #include "base/mutex.h"
 #include "base/range.h"
 #include "base/range_counts.h"

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/lock_order.h"
 #include "base/mutex.h"
 
 namespace kvmiommu {
@@ -43,7 +44,7 @@ class Census {
     void enroll(RefCounted& object) EXCLUDES(mutex_);
     void strike(RefCounted& object) EXCLUDES(mutex_);
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kCensus};
     RefCounted* first_ GUARDED_BY(mutex_) = nullptr;
     RefCounted* last_ GUARDED_BY(mutex_) = nullptr;
     std::uint64_t alive_ GUARDED_BY(mutex_) = 0;
@@ -90,7 +91,7 @@ class RefCounted {
 #if KVMIOMMU_NAMED_REFERENCES
     void held(const void* by, const char* name) const EXCLUDES(holders_mutex_);
     void let_go(const void* by) const EXCLUDES(holders_mutex_);
-    mutable Mutex holders_mutex_;
+    mutable Mutex holders_mutex_{lock_order::kHolders};
     mutable std::vector<std::pair<const void*, const char*>> holders_ GUARDED_BY(holders_mutex_);
 #endif
 

@@ -57,7 +57,7 @@ class Refusal {
 
     /// The errno, a positive number.
     int error() const { return error_; }
-    /// The same reason under another errno, for a caller that answers with one of its own.
+    /// The same reason under another errno, for a caller that returns one of its own.
     Refusal under(int error) const {
         Refusal other = *this;
         other.error_ = error;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/lock_order.h"
 #include "base/mutex.h"
 #include "base/result.h"
 
@@ -66,7 +67,7 @@ class TraceRing {
 
   private:
     std::atomic<bool> on_{false};
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kTrace};
     std::vector<TraceRecord> records_ GUARDED_BY(mutex_);
     std::size_t capacity_ GUARDED_BY(mutex_) = 0;
     std::uint64_t next_ GUARDED_BY(mutex_) = 0;

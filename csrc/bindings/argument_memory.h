@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/base.h"
+#include "bindings/lock_order.h"
 #include "mm/owned_address_space.h"
 
 namespace kvmiommu {
@@ -55,7 +56,7 @@ class ArgumentMemory {
     static constexpr std::uint64_t kKept = 64 << 10;
 
     mm::OwnedAddressSpace& mm_;
-    Mutex mutex_;
+    Mutex mutex_{bindings::lock_order::kArguments};
     std::vector<std::uint64_t> free_ GUARDED_BY(mutex_);
 };
 

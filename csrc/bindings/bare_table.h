@@ -40,7 +40,7 @@ struct BareTable {
     const mm::ForkGeneration& made() const { return memory->made(); }
 
     /// Runs `call` when nobody else changes anything in the range. One that wraps is the whole
-    /// space. The GIL is held, and let go of only for what takes a while: to get it back from a
+    /// space. The GIL is held, and released only for what takes a while: to get it back from a
     /// thread that is busy takes longer than to map a page.
     template <class Call>
     auto alone(std::uint64_t iova, std::uint64_t size, Call&& call) {

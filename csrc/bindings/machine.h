@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/lock_order.h"
 #include "machine/system.h"
 #include "mm/fork_generation.h"
 
@@ -65,7 +66,7 @@ class Machine : public std::enable_shared_from_this<Machine> {
     std::vector<PythonModel*> models_;  // the system's
     std::atomic<std::uint32_t> calls_{0};
     // Without a GIL several threads keep theirs at once.
-    mutable Mutex errors_mutex_;
+    mutable Mutex errors_mutex_{bindings::lock_order::kErrors};
     std::vector<pybind11::object> errors_;
 };
 

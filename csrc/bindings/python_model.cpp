@@ -197,6 +197,7 @@ void PythonModel::belong_to(const std::shared_ptr<Machine>& machine) {
 
 template <class Then, class... Arguments>
 void PythonModel::call_model(const char* method, Then&& then, Arguments... arguments) {
+    must_hold_no_lock("a model in Python is called");
     const WithGil gil;
     HostCall* const current = HostCall::current();
     if (current != nullptr && current->abandoned()) {

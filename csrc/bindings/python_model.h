@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/base.h"
+#include "bindings/lock_order.h"
 #include "bindings/machine.h"
 #include "mm/fork_generation.h"
 #include "pci/device_model.h"
@@ -40,7 +41,7 @@ class ModelFace {
 
     const mm::ForkGeneration made_;
     std::atomic<PythonModel*> hardware_{nullptr};
-    Mutex mutex_;
+    Mutex mutex_{bindings::lock_order::kModelFace};
     bool taken_ GUARDED_BY(mutex_) = false;
     std::weak_ptr<Machine> machine_ GUARDED_BY(mutex_);
 };

@@ -7,11 +7,12 @@
 #pragma once
 
 #include <algorithm>
-#include <condition_variable>
 #include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/range.h"
+#include "bindings/lock_order.h"
 
 namespace kvmiommu {
 
@@ -22,16 +23,18 @@ class RangeClaims {
       public:
         /// Made without the GIL: it may wait for another thread.
         Claim(RangeClaims& claims, Range range) : claims_(claims), range_(range), held_(true) {
-            std::unique_lock lock(claims_.mutex_);
+            const Lock lock(claims_.mutex_);
             ++claims_.waiting_;
-            claims_.left_.wait(lock, [&] { return claims_.is_free(range_); });
+            while (!claims_.is_free(range_)) {
+                claims_.left_.wait(claims_.mutex_);
+            }
             --claims_.waiting_;
             claims_.held_.push_back(range_);
         }
         /// Does not wait: it holds nothing if somebody else is at work there.
         Claim(RangeClaims& claims, Range range, std::try_to_lock_t)
             : claims_(claims), range_(range) {
-            const std::lock_guard lock(claims_.mutex_);
+            const Lock lock(claims_.mutex_);
             held_ = claims_.is_free(range_);
             if (held_) {
                 claims_.held_.push_back(range_);
@@ -42,7 +45,7 @@ class RangeClaims {
                 return;
             }
             {
-                const std::lock_guard lock(claims_.mutex_);
+                const Lock lock(claims_.mutex_);
                 claims_.held_.erase(std::ranges::find(claims_.held_, range_));
                 if (claims_.waiting_ == 0) {
                     return;
@@ -62,14 +65,14 @@ class RangeClaims {
     };
 
   private:
-    bool is_free(Range range) const {
+    bool is_free(Range range) const REQUIRES(mutex_) {
         return std::ranges::none_of(held_, [&](const Range& held) { return held.overlaps(range); });
     }
 
-    std::mutex mutex_;
-    std::condition_variable left_;
-    std::vector<Range> held_;
-    unsigned waiting_ = 0;
+    Mutex mutex_{bindings::lock_order::kRangeClaims};
+    Condition left_;
+    std::vector<Range> held_ GUARDED_BY(mutex_);
+    unsigned waiting_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace kvmiommu

@@ -111,7 +111,7 @@ void register_process(py::module_& core) {
         .def("memfd_create", &memfd_create, arg("name"), arg("flags") = 0, docs::kMemfdCreate)
         .def("ftruncate", &ftruncate, arg("fd"), arg("length"), docs::kFtruncate);
 
-    // what files answer
+    // what files return
     process
         .def("ioctl", &Process::ioctl, arg("fd"), arg("request"), arg("arg") = py::int_(0),
              docs::kIoctl)

@@ -7,12 +7,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bindings/class.h"
+#include "bindings/lock_order.h"
 #include "bindings/register.h"
 #include "machine/iommu_board.h"
 #include "mm/fork_generation.h"
@@ -34,7 +34,7 @@ struct Board {
 
     const mm::ForkGeneration made_;
     const std::unique_ptr<IommuBoard> board;
-    std::mutex mutex;
+    Mutex mutex{bindings::lock_order::kBoard};
 };
 
 struct BoardDevice {
@@ -54,7 +54,7 @@ struct BoardDomain {
 template <class Call>
 auto locked(const std::shared_ptr<Board>& board, Call&& call) {
     return without_gil([&] {
-        const std::lock_guard lock(board->mutex);
+        const Lock lock(board->mutex);
         return call(*board->board);
     });
 }

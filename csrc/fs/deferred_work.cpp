@@ -85,6 +85,7 @@ void DeferredWork::Call::run() {
         const Ref<Work> next = std::move(queue.waiting.front());
         queue.waiting.pop_front();
         ++queue.done;
+        must_hold_no_lock("deferred work begins");
         next->run();
     }
     queue.running = false;

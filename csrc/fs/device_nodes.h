@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/base.h"
+#include "fs/lock_order.h"
 
 namespace kvmiommu::fs {
 
@@ -43,7 +44,7 @@ class DeviceNodes {
     Result<Node> find(std::string_view path) EXCLUDES(mutex_);
     bool is_folder(const std::string& name) const REQUIRES(mutex_);
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kDeviceNodes};
     std::map<std::string, Node, std::less<>> nodes_ GUARDED_BY(mutex_);
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// eventfd(2): a counter to wait for, and how the kernel tells user space of an interrupt.
+// eventfd(2): a counter to wait for, and how the kernel reports an interrupt to user space.
 // Rules: fs/eventfd.c.
 
 #pragma once
@@ -10,6 +10,7 @@
 
 #include "fs/deferred_work.h"
 #include "fs/file.h"
+#include "fs/lock_order.h"
 #include "fs/sleeper.h"
 
 namespace kvmiommu::fs {
@@ -48,7 +49,7 @@ class EventFd final : public File {
 
     DeferredWork& deferred_work_;
     const bool semaphore_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kEventFd};
     std::uint64_t count_ GUARDED_BY(mutex_);
     std::vector<Sleeper*> sleepers_ GUARDED_BY(mutex_);
     Listeners listeners_ GUARDED_BY(mutex_);

@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "fs/file.h"
+#include "fs/lock_order.h"
 
 namespace kvmiommu::fs {
 
@@ -44,7 +45,7 @@ class FdTable {
         bool taken = false;
     };
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kFdTable};
     std::vector<Slot> slots_ GUARDED_BY(mutex_);
     bool closed_ GUARDED_BY(mutex_) = false;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// struct file and its operations. What a kind of file does not provide is answered as the VFS
-// answers it (fs/read_write.c, fs/ioctl.c, mm/mmap.c).
+// struct file and its operations. What a kind of file does not provide is refused as the VFS
+// refuses it (fs/read_write.c, fs/ioctl.c, mm/mmap.c).
 
 #pragma once
 

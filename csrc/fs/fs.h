@@ -10,7 +10,7 @@
 //   FdTable      descriptor numbers to Files (files_struct)
 //   UserAccount  what the tasks of one user have locked together (user_struct)
 //   DeviceNodes  the names under /dev and what opening them gives
-//   IoctlRow     one request that a kind of file answers: its number, its struct, its function
+//   IoctlRow     one request that a kind of file handles: its number, its struct, its function
 //   sys_*        the system calls, as the kernel's own functions are called
 //
 // Owners
@@ -21,8 +21,8 @@
 // An eventfd may be signalled, or listened to, with a lock of its user held: what that sets off is
 // Work. Nothing sleeps with a lock held.
 //
-// Lock order: a File's own locks, then FdTable, Task and DeviceNodes (leaves: nothing is called
-// with one held), then those of mm.
+// Locks: lock_order.h. Nothing is called with that of a FdTable, a Task or the DeviceNodes held,
+// and no call sleeps with any.
 
 #pragma once
 

@@ -19,7 +19,7 @@ enum class KernelBug : std::uint8_t {
     // VFIO_IOMMU_UNMAP_DMA of a range that ends with the last byte of the space unmaps nothing.
     type1_unmap_to_the_last_byte,
     // VFIO_IOMMU_MAP_DMA and UNMAP_DMA of a sPAPR container: an iova that is not aligned to the
-    // window's pages, or an unmap past its end, is answered with 1 instead of EINVAL.
+    // window's pages, or an unmap past its end, returns 1 instead of EINVAL.
     spapr_check_answers_one,
     // VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY of memory that entries lead to: 0 instead of EBUSY, and it
     // stays pinned and charged.
@@ -35,7 +35,7 @@ enum class KernelBug : std::uint8_t {
     // Until 6.12.117: of a range of TCEs only the first is held against the window. What is past
     // its end is not touched here, and was in the kernel.
     spapr_only_first_page_checked,
-    // Of a proposal of 2013: H_PUT_TCE in real mode answers H_SUCCESS where it finds no page, and
+    // Of a proposal of 2013: H_PUT_TCE in real mode returns H_SUCCESS where it finds no page, and
     // has put nothing.
     spapr_real_mode_forgets_pages,
     // Of a proposal of 2013: a page that a device may write is taken as one that it may read.

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "fs/file.h"
+#include "fs/lock_order.h"
 #include "mm/shmem.h"
 
 namespace kvmiommu::fs {
@@ -32,8 +33,8 @@ class MemFd final : public File {
     Ref<mm::Shmem> pages_{"memfd"};
     // Both are held over the copy from or to the process, as f_pos_lock and i_rwsem are; the second
     // keeps writes and cuts of the file apart. Order: position_mutex_, inode_mutex_, mm.
-    Mutex position_mutex_;
-    Mutex inode_mutex_;
+    Mutex position_mutex_{lock_order::kPosition};
+    Mutex inode_mutex_{lock_order::kInode};
     std::uint64_t position_ GUARDED_BY(position_mutex_) = 0;
 };
 

@@ -10,14 +10,26 @@ namespace kvmiommu::fs {
 
 namespace {
 constexpr Source kSource{"kernel/locking/mutex.c: mutex_lock_killable"};
+
+// Of whatever machine.
+constinit thread_local unsigned held_by_this_thread = 0;
+}  // namespace
+
+void SleepLock::take() {
+    owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    ++held_by_this_thread;
 }
 
 bool SleepLock::try_lock() {
+    if (mine()) {
+        ++depth_;
+        return true;
+    }
     State free = kFree;
     if (!state_.compare_exchange_strong(free, kHeld, std::memory_order_acquire)) {
         return false;
     }
-    owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    take();
     return true;
 }
 
@@ -25,7 +37,7 @@ bool SleepLock::want(Sleeper& sleeper) {
     const Lock lock(mutex_);
     // From here on, whoever unlocks it looks at the list.
     if (state_.exchange(kWanted, std::memory_order_acquire) == kFree) {
-        owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+        take();
         return false;
     }
     sleepers_.push_back(&sleeper);
@@ -37,20 +49,20 @@ void SleepLock::leave(Sleeper& sleeper) {
     std::erase(sleepers_, &sleeper);
 }
 
-Result<> SleepLock::lock(Task& task) {
+Result<> SleepLock::lock(Task& task, bool killable) {
     if (try_lock()) {
         return {};
     }
-    if (mine()) {
-        ++depth_;
-        return {};
+    if (held_by_this_thread != 0) {
+        return refuse(EDEADLK, "another call is under way, and this one is made within yet another",
+                      kSource);
     }
     for (;;) {
         Sleeper sleeper;
         if (!want(sleeper)) {
             return {};
         }
-        const bool ended = task.sleep_killable(sleeper);
+        const bool ended = killable ? task.sleep_killable(sleeper) : task.sleep(sleeper);
         leave(sleeper);
         if (ended) {
             return refuse(EINTR, "the sleep was ended while another call was under way", kSource);
@@ -58,19 +70,19 @@ Result<> SleepLock::lock(Task& task) {
     }
 }
 
-void SleepLock::lock() {
+bool SleepLock::lock() {
     if (try_lock()) {
-        return;
+        return true;
     }
-    if (mine()) {
-        ++depth_;
-        return;
+    if (held_by_this_thread != 0) {
+        return false;
     }
     for (;;) {
         Sleeper sleeper;
         if (!want(sleeper)) {
-            return;
+            return true;
         }
+        must_hold_no_lock("a call sleeps");
         sleeper.sleep();
         leave(sleeper);
     }
@@ -81,6 +93,7 @@ void SleepLock::unlock() {
         --depth_;
         return;
     }
+    --held_by_this_thread;
     owner_.store(std::thread::id(), std::memory_order_relaxed);
     if (state_.exchange(kFree, std::memory_order_release) == kWanted) {
         const Lock lock(mutex_);

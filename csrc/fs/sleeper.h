@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "fs/lock_order.h"
 
 namespace kvmiommu::fs {
 
@@ -38,7 +39,7 @@ class Sleeper {
     }
 
   private:
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kSleeper};
     Condition changed_;
     bool woken_ GUARDED_BY(mutex_) = false;
 };

@@ -34,7 +34,7 @@ constexpr int kOldMapFlags = MAP_SHARED_VALIDATE | MAP_FIXED | MAP_ANONYMOUS | M
 constexpr std::uint32_t kMfdNoexecSeal = 8;
 constexpr std::uint32_t kMfdExec = 16;
 
-// Requests that every file answers (include/uapi/asm-generic/ioctls.h; POWER's own ioctls.h).
+// Requests that every file handles (include/uapi/asm-generic/ioctls.h; POWER's own ioctls.h).
 struct CommonRequests {
     std::uint32_t fioclex;
     std::uint32_t fionclex;
@@ -77,7 +77,7 @@ std::uint64_t number(std::int64_t value) {
     return static_cast<std::uint64_t>(value);
 }
 
-// A call that answers 0 when it was not refused.
+// A call that returns 0 when it is not refused.
 Result<std::int64_t> nothing(const Result<>& result) {
     if (!result) {
         return std::unexpected(result.error());

@@ -29,11 +29,11 @@ Result<std::int64_t> sys_memfd_create(Task& task, std::string_view name, std::ui
 /// EINVAL a negative length or not a memfd, EBADF.
 Result<std::int64_t> sys_ftruncate(Task& task, int fd, std::int64_t length);
 
-/// EBADF; else what the file answers. FIOCLEX, FIONCLEX and FIONBIO are the VFS's own.
+/// EBADF; else what the file returns. FIOCLEX, FIONCLEX and FIONBIO are the VFS's own.
 Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument);
 
 /// Bytes moved. EBADF not open or not open for this, EFAULT memory past the end of user addresses;
-/// else what the file answers.
+/// else what the file returns.
 Result<std::int64_t> sys_read(Task& task, int fd, UserBuffer to);
 Result<std::int64_t> sys_write(Task& task, int fd, UserBuffer from);
 /// Also EINVAL for a negative offset or bytes past 2^63, ESPIPE for a file without positions.

@@ -86,6 +86,7 @@ void Task::interrupt() {
 }
 
 bool Task::sleep_as(Sleeper& sleeper, bool killable) {
+    must_hold_no_lock("a call sleeps");
     kernel_.deferred_work().flush();
     const auto signal_pending = [&] {
         mutex_.assert_held();

@@ -11,6 +11,7 @@
 #include "fs/credentials.h"
 #include "fs/fd_table.h"
 #include "fs/kernel.h"
+#include "fs/lock_order.h"
 #include "fs/sleeper.h"
 #include "mm/mm.h"
 
@@ -50,7 +51,7 @@ class Task {
     Result<> set_limit(std::uint32_t resource, ResourceLimit limit) EXCLUDES(mutex_);
 
     /// A signal without a handler's effect: the call that sleeps, or the next one that would, is
-    /// answered with EINTR.
+    /// refused with EINTR.
     void interrupt() EXCLUDES(mutex_);
     /// Sleeps until `sleeper` is woken: false; or the task is interrupted, exits, or its face ends
     /// the sleep: true.
@@ -68,7 +69,7 @@ class Task {
     Ref<mm::AddressSpace> mm_{"task.mm"};
     FdTable files_;
     FaultPoints faults_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kTask};
     Credentials credentials_ GUARDED_BY(mutex_);
     ResourceLimits limits_ GUARDED_BY(mutex_);
     bool interrupted_ GUARDED_BY(mutex_) = false;

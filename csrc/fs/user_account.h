@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/base.h"
+#include "fs/lock_order.h"
 #include "mm/locked_memory.h"
 
 namespace kvmiommu::fs {
@@ -47,7 +48,7 @@ class UserAccounts {
     void remove(const UserAccount& account) EXCLUDES(mutex_);
 
     Census& census_;
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kUserAccounts};
     std::map<std::uint32_t, UserAccount*> by_uid_ GUARDED_BY(mutex_);
 };
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/base.h"
+#include "iommu/lock_order.h"
 #include "mm/address_space.h"
 
 namespace kvmiommu::iommu {
@@ -49,7 +50,7 @@ class FaultLog {
     std::vector<DmaFault> faults() const EXCLUDES(mutex_);
 
   private:
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kFaults};
     std::deque<DmaFault> faults_ GUARDED_BY(mutex_);
     std::uint64_t next_ GUARDED_BY(mutex_) = 0;
 };

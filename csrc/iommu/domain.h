@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "iommu/dirty_bitmap.h"
 #include "iommu/iotlb.h"
+#include "iommu/lock_order.h"
 #include "iommu/translation.h"
 #include "iommu/walk.h"
 #include "mm/physical_memory.h"
@@ -136,7 +137,7 @@ class Domain {
     const Range aperture_;
     bool can_track_dirty_ = false;
     std::atomic<bool> dirty_tracking_{false};
-    Mutex iotlb_mutex_;
+    Mutex iotlb_mutex_{lock_order::kDomain};
     std::unique_ptr<Iotlb> iotlb_ GUARDED_BY(iotlb_mutex_);
     std::atomic<Iotlb*> iotlb_in_use_{nullptr};
 };

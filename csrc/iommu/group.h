@@ -15,6 +15,7 @@
 #include "iommu/device.h"
 #include "iommu/dma_fault.h"
 #include "iommu/domain.h"
+#include "iommu/lock_order.h"
 
 namespace kvmiommu::iommu {
 
@@ -131,7 +132,7 @@ class Group {
     const std::uint32_t id_;
     GroupData* iommudata_ = nullptr;
     std::vector<Device*> devices_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kGroup};
     Domain* domain_ GUARDED_BY(mutex_) = nullptr;
     const void* owner_ GUARDED_BY(mutex_) = nullptr;
     std::uint32_t owner_count_ GUARDED_BY(mutex_) = 0;

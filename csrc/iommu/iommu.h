@@ -28,9 +28,8 @@
 //   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates
 //   a Domain owns it, and detaches every group before it goes.
 //
-// Lock order: a Group's mutex is taken before any lock of a driver and before an Iotlb's, an
-// Iotlb's after the list of all of them and before their log. A FaultLog's is a leaf. Page tables
-// take no lock: callers own disjoint ranges.
+// Locks: lock_order.h. A Group's is held while a driver is called and while a device's access moves
+// its data. Page tables take no lock: callers own disjoint ranges.
 
 #pragma once
 

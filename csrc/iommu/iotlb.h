@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/base.h"
+#include "iommu/lock_order.h"
 #include "iommu/translation.h"
 #include "mm/address_space.h"
 
@@ -71,10 +72,10 @@ class IotlbControl {
 
     // An Iotlb's own mutex is taken after the first and before the second.
     const bool strict_;
-    mutable Mutex all_mutex_;
+    mutable Mutex all_mutex_{lock_order::kAllIotlbs};
     std::set<Iotlb*> all_ GUARDED_BY(all_mutex_);
     IotlbFigures gone_ GUARDED_BY(all_mutex_);  // of those that are no more
-    mutable Mutex log_mutex_;
+    mutable Mutex log_mutex_{lock_order::kStaleUses};
     std::deque<StaleUse> stale_ GUARDED_BY(log_mutex_);
     std::uint64_t next_ GUARDED_BY(log_mutex_) = 0;
     std::atomic<std::uint64_t> unmaps_{0};
@@ -156,7 +157,7 @@ class Iotlb {
     void drop(Range range) REQUIRES(mutex_);
 
     IotlbControl& control_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kIotlb};
     std::map<std::uint64_t, Entry> entries_ GUARDED_BY(mutex_);  // by page
     std::deque<std::uint64_t> order_ GUARDED_BY(mutex_);         // the oldest first; may be gone
     std::size_t queued_ GUARDED_BY(mutex_) = 0;

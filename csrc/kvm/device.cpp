@@ -63,7 +63,7 @@ DeviceFile::DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device)
 
 DeviceFile::~DeviceFile() {
     vm_->forget(*device_);
-    // The device lets go of what it holds while the Vm is still there.
+    // The device puts what it holds while the Vm still exists.
     device_.reset();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Which hypercalls KVM answers itself (arch/powerpc/kvm/book3s_hv.c: default_hcall_list,
+// Which hypercalls KVM handles itself (arch/powerpc/kvm/book3s_hv.c: default_hcall_list,
 // kvmppc_hcall_impl_hv). The numbers are LoPAR's.
 
 #pragma once

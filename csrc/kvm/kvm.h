@@ -16,8 +16,7 @@
 //   A Vm lives while its descriptor, one of its devices' descriptors or a VFIO device that serves
 //   it is open. A Device belongs to its descriptor. A VfioDevice holds the files it was given.
 //
-// Lock order: a Device's own lock, then Vm, then those of vfio. A File is never dropped with one
-// of them held.
+// Locks: lock_order.h. No reference to a File is put with one held.
 
 #pragma once
 

@@ -115,7 +115,7 @@ Result<std::int64_t> Vcpu::run(fs::Task& task, std::uint64_t argument) {
     if (argument != 0) {
         return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
     }
-    TRY(running_.lock(task));
+    TRY(running_.lock_killable(task));
     auto result = run_queue(task);
     running_.unlock();
     return result;

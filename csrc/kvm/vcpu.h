@@ -14,6 +14,7 @@
 #include "fs/file.h"
 #include "fs/ioctl.h"
 #include "fs/sleep_lock.h"
+#include "kvm/lock_order.h"
 #include "mm/kernel_pages.h"
 #include "uapi/kvm.h"
 
@@ -36,7 +37,7 @@ struct HypercallAnswer {
     std::uint64_t r4;
 };
 
-/// Who answered the hypercalls so far.
+/// Who has handled the hypercalls so far.
 struct HypercallFigures {
     std::uint64_t real_mode = 0;  // the kernel with the MMU off, as it was until 5.18
     std::uint64_t virtual_mode = 0;
@@ -83,7 +84,7 @@ class Vcpu final : public RefCounted {
     fs::SleepLock running_;
     bool waits_for_user_ = false;
 
-    mutable Mutex queue_mutex_;
+    mutable Mutex queue_mutex_{lock_order::kQueue};
     std::vector<Hypercall> calls_ GUARDED_BY(queue_mutex_);
     std::size_t next_call_ GUARDED_BY(queue_mutex_) = 0;  // of calls_: those before were made
     std::vector<HypercallAnswer> answers_ GUARDED_BY(queue_mutex_);

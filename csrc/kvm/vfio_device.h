@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kvm/device.h"
+#include "kvm/lock_order.h"
 #include "kvm/vfio_symbols.h"
 
 namespace kvmiommu::kvm {
@@ -43,7 +44,7 @@ class VfioDevice final : public Device {
     void update_coherency() REQUIRES(mutex_);
 
     Vm& vm_;
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kDevice};
     std::vector<Served> files_ GUARDED_BY(mutex_);
     bool noncoherent_ GUARDED_BY(mutex_) = false;
 };

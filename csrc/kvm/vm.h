@@ -13,6 +13,7 @@
 #include "fs/file.h"
 #include "fs/ioctl.h"
 #include "kvm/device.h"
+#include "kvm/lock_order.h"
 #include "kvm/memory_slots.h"
 #include "kvm/module.h"
 #include "kvm/vcpu.h"
@@ -52,7 +53,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     /// EINVAL an id that is too large, or there already; EMFILE.
     Result<std::int64_t> create_vcpu(fs::Task& task, std::uint64_t id) EXCLUDES(mutex_);
     /// KVM_CAP_PPC_ENABLE_HCALL. EINVAL flags, another capability, a hypercall that the kernel does
-    /// not answer, neither off nor on.
+    /// not handle, neither off nor on.
     Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap) EXCLUDES(mutex_);
     /// A descriptor of a new table. As GuestTable::create(); EBUSY a bus that has one; EMFILE.
     Result<std::int64_t> create_spapr_tce(fs::Block<uapi::kvm_create_spapr_tce> create)
@@ -109,7 +110,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     mm::AddressSpace& mm() override { return *mm_; }
 
   private:
-    // Only while a hypercall is answered, which holds the lock.
+    // Only while a hypercall is handled, with the lock held.
     std::optional<std::uint64_t> user_address(std::uint64_t guest) const override {
         mutex_.assert_held();
         return slots_.user_address(guest);
@@ -132,7 +133,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
 
     Module& module_;
     Ref<mm::AddressSpace> mm_{"kvm.mm"};
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kVm};
     MemorySlots slots_ GUARDED_BY(mutex_);
     spapr::GuestTables tables_ GUARDED_BY(mutex_);
     std::bitset<kHypercalls> enabled_hypercalls_ GUARDED_BY(mutex_);

@@ -70,10 +70,8 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
         }
         group = std::make_unique<iommu::Group>(emulated.group);
         if (system->vfio_) {
-            auto probe = std::make_unique<vfio::ProbeDevice>(system->kernel_);
-            vfio::ProbeDevice& driver = *probe;
-            driver.belong_to(system->vfio_->register_device(*group, vfio::GroupType::emulated,
-                                                            emulated.name, std::move(probe)));
+            system->vfio_->register_device(*group, vfio::GroupType::emulated, emulated.name,
+                                           std::make_unique<vfio::ProbeDevice>(system->kernel_));
         }
     }
     if (description.has_kvm) {
@@ -228,8 +226,10 @@ Result<> System::bind_driver(pci::Function& function) {
     if (function.driver == "vfio-pci" && vfio_) {
         const auto type =
             function.device != nullptr ? vfio::GroupType::iommu : vfio::GroupType::noiommu;
+        // What a reset of the bus takes along; nothing resets the root bus.
+        const void* const set_id = function.on_root_bus() ? nullptr : function.bus.front();
         vfio_->register_device(*function.group, type, function.address,
-                               std::make_unique<vfio::PciDevice>(kernel_, function));
+                               std::make_unique<vfio::PciDevice>(kernel_, function), set_id);
     }
     return {};
 }

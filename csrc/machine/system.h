@@ -15,6 +15,7 @@
 #include "iommu/iommu.h"
 #include "kvm/module.h"
 #include "machine/description.h"
+#include "machine/lock_order.h"
 #include "machine/process.h"
 #include "mm/fork_generation.h"
 #include "pci/function.h"
@@ -52,7 +53,7 @@ class System {
     /// A new process of user 0. EBADF after close().
     Result<std::shared_ptr<Process>> create_process() EXCLUDES(mutex_);
 
-    /// Every process exits; answers what is still referenced, a line an object. Nothing, unless
+    /// Every process exits; returns what is still referenced, a line an object. Nothing, unless
     /// there is a leak.
     std::vector<std::string> close() EXCLUDES(mutex_);
 
@@ -83,7 +84,7 @@ class System {
     std::optional<vfio::Module> vfio_;
     std::optional<kvm::Module> kvm_;
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kProcesses};
     std::vector<std::weak_ptr<Process>> processes_ GUARDED_BY(mutex_);
     bool closed_ GUARDED_BY(mutex_) = false;
 };

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/base.h"
+#include "mm/lock_order.h"
 #include "mm/locked_memory.h"
 #include "mm/physical_memory.h"
 
@@ -44,12 +45,12 @@ class AddressSpace : public RefCounted {
     virtual Result<> copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) = 0;
 
     /// Pins the pages of [address, address + bytes), page aligned and not empty, as far as they
-    /// are physically contiguous, and answers that run. EFAULT when the first page cannot be
+    /// are physically contiguous, and returns that run. EFAULT when the first page cannot be
     /// pinned for this access (mm/gup.c: pin_user_pages_remote). The pin holds the pages until
     /// memory().unpin(), whatever becomes of the mapping and of the process.
     virtual Result<PhysicalRun> pin(std::uint64_t address, std::uint64_t bytes, Access access) = 0;
 
-    /// The last task has left: everything is unmapped, copies and pins answer EFAULT.
+    /// The last task has left: everything is unmapped, copies and pins return EFAULT.
     virtual void exit() = 0;
     /// Has the last task left?
     virtual bool exited() const = 0;
@@ -89,7 +90,7 @@ class AddressSpace : public RefCounted {
     const std::uint64_t page_size_;
     LockedMemory locked_vm_;
     LockedMemory pinned_vm_;
-    Mutex context_mutex_;
+    Mutex context_mutex_{lock_order::kContext};
     std::unique_ptr<MmContext> context_ GUARDED_BY(context_mutex_);
     const void* context_kind_ GUARDED_BY(context_mutex_) = nullptr;
 };

@@ -28,7 +28,7 @@ class Backing : public RefCounted {
 
     /// Has the page at this offset registers, where frames() has nothing to show? Loads and stores
     /// of the process then come to the two below, without a lock; the bytes lie in one page. False:
-    /// nothing answers, SIGBUS.
+    /// there is nothing, SIGBUS.
     virtual bool trapped(std::uint64_t) const { return false; }
     virtual bool load(std::uint64_t, std::span<std::byte>) { return false; }
     virtual bool store(std::uint64_t, std::span<const std::byte>) { return false; }

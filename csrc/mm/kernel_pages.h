@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "mm/backing.h"
+#include "mm/lock_order.h"
 
 namespace kvmiommu::mm {
 
@@ -36,7 +37,7 @@ class KernelPages : public Backing {
     PhysicalMemory& memory_;
     const std::uint64_t page_size_;
     const std::uint64_t count_;
-    Mutex mutex_;                                          // for making pages
+    Mutex mutex_{lock_order::kBacking};                    // for making pages
     std::unique_ptr<std::atomic<std::uint64_t>[]> slots_;  // each one more than the slot; 0: none
 };
 

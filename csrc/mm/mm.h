@@ -27,8 +27,7 @@
 //   else: it outlives the mapping, the file and the process. A Charge does not keep its account:
 //   who owns the one keeps the other. PhysicalMemory belongs to the system and outlives all.
 //
-// Lock order: AddressSpace, then Backing, then PhysicalMemory. No call leaves this folder with
-// one of them held.
+// Locks: lock_order.h. No call leaves this folder with one held.
 
 #pragma once
 

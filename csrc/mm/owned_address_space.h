@@ -20,6 +20,7 @@
 #include "mm/address_space.h"
 #include "mm/backing.h"
 #include "mm/host_mappings.h"
+#include "mm/lock_order.h"
 #include "mm/shown_frames.h"
 
 namespace kvmiommu::mm {
@@ -165,7 +166,7 @@ class OwnedAddressSpace final : public AddressSpace {
     Reach walk(By by, std::uint64_t address, std::uint64_t bytes, Access access, Visit&& visit)
         REQUIRES(mutex_);
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kAddressSpace};
     Areas areas_ GUARDED_BY(mutex_);
     ShownFrames shown_ GUARDED_BY(mutex_);
     std::map<std::uint64_t, Reservation> reservations_ GUARDED_BY(mutex_);

@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "mm/frame_pool.h"
 #include "mm/host_mappings.h"
+#include "mm/lock_order.h"
 
 namespace kvmiommu::mm {
 
@@ -232,7 +233,7 @@ class PhysicalMemory {
     std::uint64_t inverse_stride_ = 1;
     std::uint64_t inverse_shift_ = 0;
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kPhysicalMemory};
     std::map<std::uint64_t, std::uint64_t> free_ GUARDED_BY(mutex_);  // slot to count
     RangeCounts references_ GUARDED_BY(mutex_);
     RangeCounts pins_ GUARDED_BY(mutex_);

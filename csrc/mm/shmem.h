@@ -9,6 +9,7 @@
 #include <map>
 
 #include "mm/backing.h"
+#include "mm/lock_order.h"
 
 namespace kvmiommu::mm {
 
@@ -35,7 +36,7 @@ class Shmem final : public Backing {
 
     PhysicalMemory& memory_;
     const std::uint64_t page_size_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kBacking};
     std::uint64_t size_ GUARDED_BY(mutex_);
     std::map<std::uint64_t, HeldFrames> pages_ GUARDED_BY(mutex_);  // by offset in frames
 };

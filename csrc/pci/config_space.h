@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/base.h"
+#include "pci/lock_order.h"
 #include "pci/registers.h"
 
 namespace kvmiommu::pci {
@@ -64,7 +65,7 @@ class ConfigSpace {
                std::uint32_t value) REQUIRES(mutex_);
 
     const std::uint32_t bytes_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kConfigSpace};
     std::vector<std::uint8_t> values_ GUARDED_BY(mutex_);
     std::vector<std::uint8_t> writable_ GUARDED_BY(mutex_);
     std::vector<std::uint8_t> write_clears_ GUARDED_BY(mutex_);

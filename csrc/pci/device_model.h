@@ -36,7 +36,7 @@ class DeviceModel {
     virtual std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) = 0;
     virtual void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) = 0;
 
-    /// Everything but configuration space becomes as at power-on; the line is let go first.
+    /// Everything but configuration space becomes as at power-on; the line is deasserted first.
     void reset();
 
     /// Connects it to its machine. Once, before anything else. ENOMEM: the machine has less RAM

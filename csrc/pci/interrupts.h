@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "pci/config_space.h"
+#include "pci/lock_order.h"
 
 namespace kvmiommu::pci {
 
@@ -56,7 +57,7 @@ class Interrupts {
   private:
     ConfigSpace& config_;
     InterruptSink* sink_ = nullptr;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kInterrupts};
     // By vector: which message it was that made it pending.
     std::map<std::uint32_t, std::uint64_t> pending_ GUARDED_BY(mutex_);
     std::uint64_t messages_ GUARDED_BY(mutex_) = 0;

@@ -14,8 +14,8 @@
 // Owners: the machine owns its functions for as long as it lives; a function owns its model and its
 // DMA port.
 //
-// Lock order: a ConfigSpace's mutex and that of Interrupts are leaves. A model is called without a
-// lock, and calls its function's interrupts and DMA without its own.
+// Locks: lock_order.h. A model is called without a lock, and calls its function's interrupts and
+// DMA without its own.
 
 #pragma once
 

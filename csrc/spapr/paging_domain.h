@@ -12,6 +12,7 @@
 
 #include "iommu/domain.h"
 #include "spapr/hardware_table.h"
+#include "spapr/lock_order.h"
 #include "spapr/table_group.h"
 
 namespace kvmiommu::spapr {
@@ -49,7 +50,7 @@ class PagingDomain final : public iommu::Domain {
     Census& census_;
     mm::PhysicalMemory& memory_;
     const bool write_implies_read_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kPagingDomain};
     std::vector<Ref<HardwareTable>> windows_ GUARDED_BY(mutex_);
 };
 

@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "fs/task.h"
 #include "mm/mm.h"
+#include "spapr/lock_order.h"
 
 namespace kvmiommu::spapr {
 
@@ -132,7 +133,7 @@ class RegisteredMemory final : public mm::MmContext {
         return nullptr;
     }
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kRegisteredMemory};
     std::vector<Ref<MemoryRegion>> regions_ GUARDED_BY(mutex_);
 };
 

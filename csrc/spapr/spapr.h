@@ -25,8 +25,8 @@
 //   is mapped from it. The regions of a process belong to its address space.
 //   A GuestTable is held by its descriptor and by the mappings of it.
 //
-// Lock order: TableGroup; RegisteredMemory. GuestTables has none of its own: the virtual machine's
-// guards it. TCEs are exchanged without a lock.
+// Locks: lock_order.h. GuestTables has none of its own: the virtual machine's guards it. TCEs are
+// exchanged without a lock.
 
 #pragma once
 

@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "iommu/iommu.h"
 #include "spapr/hardware_table.h"
+#include "spapr/lock_order.h"
 
 namespace kvmiommu::spapr {
 
@@ -65,7 +66,7 @@ class TableGroup : public iommu::GroupData {
     mm::PhysicalMemory& memory_;
     const std::uint64_t page_size_;  // of the kernel
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kTableGroup};
     std::array<Ref<HardwareTable>, kMostWindows> tables_ GUARDED_BY(mutex_);
 
   private:

@@ -71,7 +71,7 @@ static_assert(sizeof(iommu_iova_range) == 16 && offsetof(iommu_iova_range, last)
 struct iommu_ioas_iova_ranges {
     std::uint32_t size;
     std::uint32_t ioas_id;
-    std::uint32_t num_iovas;  // room given, number answered
+    std::uint32_t num_iovas;  // room given; written back: how many there are
     std::uint32_t __reserved;
     std::uint64_t allowed_iovas;  // address of iommu_iova_range[num_iovas]
     std::uint64_t out_iova_alignment;
@@ -100,7 +100,7 @@ static_assert(sizeof(iommu_ioas_allow_iovas) == 24 &&
 
 inline constexpr Request IOMMU_IOAS_ALLOW_IOVAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOW_IOVAS);
 
-// The caller chooses iova; otherwise it is answered.
+// The caller chooses iova; otherwise it is written back.
 inline constexpr std::uint32_t IOMMU_IOAS_MAP_FIXED_IOVA = 1U << 0;
 inline constexpr std::uint32_t IOMMU_IOAS_MAP_WRITEABLE = 1U << 1;
 inline constexpr std::uint32_t IOMMU_IOAS_MAP_READABLE = 1U << 2;
@@ -145,7 +145,7 @@ struct iommu_ioas_unmap {
     std::uint32_t size;
     std::uint32_t ioas_id;
     std::uint64_t iova;
-    std::uint64_t length;  // answers the bytes that were unmapped
+    std::uint64_t length;  // written back: the bytes that were unmapped
 };
 static_assert(sizeof(iommu_ioas_unmap) == 24 && offsetof(iommu_ioas_unmap, ioas_id) == 4 &&
               offsetof(iommu_ioas_unmap, iova) == 8 && offsetof(iommu_ioas_unmap, length) == 16);
@@ -244,7 +244,7 @@ inline constexpr Request IOMMU_HWPT_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_AL
 
 inline constexpr std::uint32_t IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1U << 0;
 
-// What IOMMU_GET_HW_INFO tells of VT-d: the two capability registers.
+// What IOMMU_GET_HW_INFO returns for VT-d: the two capability registers.
 struct iommu_hw_info_vtd {
     std::uint32_t flags;
     std::uint32_t __reserved;

@@ -172,7 +172,7 @@ inline constexpr std::uint64_t MOCK_APERTURE_LAST = (1ULL << 31) - 1;
 inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_SELFTEST = 0xfeedbeef;
 inline constexpr std::uint32_t IOMMU_HW_INFO_SELFTEST_REGVAL = 0xdeadbeef;
 
-// What IOMMU_GET_HW_INFO tells of a mock device.
+// What IOMMU_GET_HW_INFO returns for a mock device.
 struct iommu_test_hw_info {
     std::uint32_t flags;
     std::uint32_t test_reg;  // IOMMU_HW_INFO_SELFTEST_REGVAL

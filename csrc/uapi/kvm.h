@@ -26,7 +26,7 @@ inline constexpr std::uint32_t KVM_API_VERSION = 12;
 inline constexpr std::uint32_t KVMIO = 0xae;
 
 inline constexpr Request KVM_GET_API_VERSION = io(KVMIO, 0x00);
-// The argument is the machine's kind, the answer a descriptor.
+// The argument is the machine's kind; returns a descriptor.
 inline constexpr Request KVM_CREATE_VM = io(KVMIO, 0x01);
 inline constexpr Request KVM_CHECK_EXTENSION = io(KVMIO, 0x03);  // a KVM_CAP_*; also asked of a VM
 inline constexpr Request KVM_GET_VCPU_MMAP_SIZE = io(KVMIO, 0x04);
@@ -443,7 +443,7 @@ inline constexpr std::uint32_t KVM_CAP_X86_GUEST_MODE = 238;
 // Argument of KVM_CREATE_DEVICE.
 struct kvm_create_device {
     std::uint32_t type;   // KVM_DEV_TYPE_*
-    std::uint32_t fd;     // answered
+    std::uint32_t fd;     // written back
     std::uint32_t flags;  // KVM_CREATE_DEVICE_TEST
 };
 static_assert(sizeof(kvm_create_device) == 12 && offsetof(kvm_create_device, fd) == 4 &&
@@ -553,7 +553,7 @@ inline constexpr Request KVM_PPC_SVM_OFF = io(KVMIO, 0xb3);
 struct kvm_irq_level {
     union {
         std::uint32_t irq;
-        std::int32_t status;  // answered by KVM_IRQ_LINE_STATUS
+        std::int32_t status;  // written back by KVM_IRQ_LINE_STATUS
     };
     std::uint32_t level;
 };

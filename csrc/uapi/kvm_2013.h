@@ -20,7 +20,7 @@ namespace kvmiommu::uapi {
 
 inline constexpr std::uint32_t KVM_CAP_SPAPR_TCE_IOMMU = 95;  // KVM_CAP_EXT_EMUL_CPUID today
 
-// Argument of KVM_CREATE_SPAPR_TCE_IOMMU, which answers a descriptor.
+// Argument of KVM_CREATE_SPAPR_TCE_IOMMU, which returns a descriptor.
 struct kvm_create_spapr_tce_iommu {
     std::uint64_t liobn;
     std::uint32_t fd;     // of a VFIO group

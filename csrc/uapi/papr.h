@@ -2,7 +2,7 @@
 //
 // The hypercalls of a POWER guest that concern TCE tables, and their return codes.
 //
-// Source: the PAPR specification (LoPAR, "TCE hypervisor calls"), as Linux 6.12 answers it. These
+// Source: the PAPR specification (LoPAR, "TCE hypervisor calls"), as Linux 6.12 handles them. These
 // names are not part of Linux's user interface; programs that use them bring their own.
 
 #pragma once

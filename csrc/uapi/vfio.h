@@ -20,9 +20,9 @@
 
 namespace kvmiommu::uapi {
 
-// ---- Requests and answers
+// ---- Requests and what they return
 
-// Every request is _IO(';', 100 + n): it has neither direction nor size. A struct tells its own
+// Every request is _IO(';', 100 + n): it has neither direction nor size. A struct has its own
 // length in argsz, the first field; the kernel copies the part it needs and refuses less. The same
 // n means different things on a container, a group and a device.
 
@@ -30,7 +30,7 @@ inline constexpr std::uint32_t VFIO_API_VERSION = 0;
 inline constexpr std::uint32_t VFIO_TYPE = 0x3b;  // ';', which iommufd shares
 inline constexpr std::uint32_t VFIO_BASE = 100;
 
-// Begins each entry of a chain of capabilities; next counts from the start of the answer, 0 ends.
+// Begins each entry of a chain of capabilities; next counts from the start of the block, 0 ends.
 struct vfio_info_cap_header {
     std::uint16_t id;
     std::uint16_t version;
@@ -609,7 +609,7 @@ static_assert(sizeof(vfio_device_bind_iommufd) == 16 &&
 
 inline constexpr Request VFIO_DEVICE_BIND_IOMMUFD = io(VFIO_TYPE, VFIO_BASE + 18);
 
-// Argument of VFIO_DEVICE_ATTACH_IOMMUFD_PT: pt_id is an IOAS or a page table, and is answered.
+// Argument of VFIO_DEVICE_ATTACH_IOMMUFD_PT: pt_id is an IOAS or a page table, and is written back.
 struct vfio_device_attach_iommufd_pt {
     std::uint32_t argsz;
     std::uint32_t flags;
@@ -726,7 +726,7 @@ struct vfio_iommu_type1_dma_unmap {
     std::uint32_t argsz;
     std::uint32_t flags;  // VFIO_DMA_UNMAP_FLAG_*
     std::uint64_t iova;
-    std::uint64_t size;  // answers the bytes that were unmapped
+    std::uint64_t size;  // written back: the bytes that were unmapped
 };
 static_assert(sizeof(vfio_iommu_type1_dma_unmap) == 24 &&
               offsetof(vfio_iommu_type1_dma_unmap, flags) == 4 &&
@@ -809,7 +809,7 @@ static_assert(sizeof(vfio_iommu_spapr_register_memory) == 24 &&
 inline constexpr Request VFIO_IOMMU_SPAPR_REGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 17);
 inline constexpr Request VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 18);
 
-// Argument of VFIO_IOMMU_SPAPR_TCE_CREATE; start_addr is answered.
+// Argument of VFIO_IOMMU_SPAPR_TCE_CREATE; start_addr is written back.
 struct vfio_iommu_spapr_tce_create {
     std::uint32_t argsz;
     std::uint32_t flags;

@@ -65,7 +65,7 @@ Result<std::int64_t> Container::check_extension(fs::Task&, std::uint64_t extensi
 }
 
 Result<std::int64_t> Container::set_iommu(fs::Task& task, std::uint64_t type) {
-    // Backends that could not be used are let go after the lock.
+    // Backends that could not be used are put after the lock.
     std::vector<Ref<IommuBackend>> unused;
     const Lock lock(mutex_);
     if (groups_.empty() || backend_) {

@@ -10,6 +10,7 @@
 
 #include "fs/file.h"
 #include "vfio/iommu_backend.h"
+#include "vfio/lock_order.h"
 
 namespace kvmiommu::vfio {
 
@@ -21,7 +22,7 @@ class Container final : public RefCounted {
   public:
     explicit Container(Module& module);
 
-    /// VFIO_CHECK_EXTENSION: what the driver that is set says, else the first positive answer of
+    /// VFIO_CHECK_EXTENSION: what the driver that is set says, else the first positive value of
     /// those that could be set.
     Result<std::int64_t> check_extension(fs::Task& task, std::uint64_t extension) EXCLUDES(mutex_);
     /// VFIO_SET_IOMMU: EINVAL no group or a driver is set, ENODEV no driver claims the type, else
@@ -36,7 +37,7 @@ class Container final : public RefCounted {
     /// Takes a group in: EPERM without CAP_SYS_RAWIO for one without an IOMMU, or when it and
     /// others would mix; the errno of claiming its DMA or of the driver.
     Result<> attach_group(fs::Task& task, Group& group) EXCLUDES(mutex_);
-    /// With the last group the driver and all mappings go; they are answered, to be dropped
+    /// With the last group the driver and all mappings go; they are returned, to be put
     /// without a lock.
     Ref<IommuBackend> detach_group(Group& group) EXCLUDES(mutex_);
 
@@ -45,7 +46,7 @@ class Container final : public RefCounted {
     Result<> attach_all(fs::Task& task, IommuBackend& backend) REQUIRES(mutex_);
 
     Module& module_;
-    Mutex mutex_;                                    // group_lock
+    Mutex mutex_{lock_order::kContainer};            // group_lock
     std::vector<Group*> groups_ GUARDED_BY(mutex_);  // the newest first
     Ref<IommuBackend> backend_ GUARDED_BY(mutex_){"vfio_container.iommu_data"};
     bool noiommu_ GUARDED_BY(mutex_) = false;

@@ -11,6 +11,7 @@
 
 namespace kvmiommu::vfio {
 
+class Device;
 class DmaUser;
 
 class DeviceOps {
@@ -41,6 +42,12 @@ class DeviceOps {
 
   protected:
     DeviceOps() = default;
+    /// What it was bound to. Not while the object is made.
+    Device& device() const { return *device_; }
+
+  private:
+    friend class Device;
+    Device* device_ = nullptr;
 };
 
 }  // namespace kvmiommu::vfio

@@ -2,6 +2,7 @@
 
 #include "vfio/external.h"
 
+#include "vfio/device_file.h"
 #include "vfio/group.h"
 
 namespace kvmiommu::vfio {
@@ -26,7 +27,7 @@ bool file_enforced_coherent(fs::File& file) {
     return true;
 }
 
-// A device that was opened through its group was told of the virtual machine then.
+// A device that was opened through its group got the virtual machine then.
 void file_set_kvm(fs::File& file, RefCounted* kvm) {
     if (auto* const group = dynamic_cast<GroupFile*>(&file)) {
         group->group().set_kvm(kvm);

@@ -2,7 +2,7 @@
 //
 // What others may ask of a VFIO file without knowing VFIO (drivers/vfio/vfio_main.c:
 // vfio_file_is_valid, vfio_file_enforced_coherent, vfio_file_set_kvm, vfio_file_iommu_group). Any
-// file may be asked; one that is not VFIO's gets the neutral answer.
+// file may be asked; for one that is not VFIO's the neutral value is returned.
 
 #pragma once
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "fs/ioctl_table.h"
+#include "vfio/device_file.h"
 
 namespace kvmiommu::vfio {
 
@@ -53,9 +54,8 @@ Result<std::string> user_string(fs::Task& task, std::uint64_t address) {
 Group::Group(fs::Kernel& kernel, iommu::Group& iommu_group, GroupType type)
     : kernel_(kernel), iommu_group_(iommu_group), type_(type) {}
 
-Device& Group::add_device(std::string name, std::unique_ptr<DeviceOps> driver) {
-    devices_.push_back(std::make_unique<Device>(*this, std::move(name), std::move(driver)));
-    return *devices_.back();
+void Group::add_device(DeviceSet& set, std::string name, std::unique_ptr<DeviceOps> driver) {
+    devices_.push_back(std::make_unique<Device>(*this, set, std::move(name), std::move(driver)));
 }
 
 Result<Ref<fs::File>> Group::open(fs::Task& task, int flags) {
@@ -140,7 +140,7 @@ Result<std::int64_t> Group::get_device_fd(fs::Task& task, std::uint64_t argument
                       iommu_group_.id());
     }
     const int fd = TRY(task.files().get_unused_fd(task.limit(fs::Resource::nofile)));
-    auto file = (*found)->open(task);
+    auto file = DeviceFile::open(task, **found);
     if (!file) {
         task.files().put_unused_fd(fd);
         return std::unexpected(file.error());

@@ -16,6 +16,7 @@
 #include "vfio/container.h"
 #include "vfio/device.h"
 #include "vfio/iommu_backend.h"
+#include "vfio/lock_order.h"
 
 namespace kvmiommu::vfio {
 
@@ -31,7 +32,7 @@ class Group {
     iommu::Group& iommu_group() { return iommu_group_; }
     GroupType type() const { return type_; }
     /// Only while the machine is put together.
-    Device& add_device(std::string name, std::unique_ptr<DeviceOps> driver);
+    void add_device(DeviceSet& set, std::string name, std::unique_ptr<DeviceOps> driver);
 
     /// open() of /dev/vfio/N: EPERM a group without an IOMMU, without CAP_SYS_RAWIO; EBUSY open
     /// already. (vfio_group_fops_open)
@@ -65,7 +66,7 @@ class Group {
     /// Can every DMA of the group be made to snoop the caches? Asked of the IOMMU, not of what is
     /// attached now. (vfio_group_enforced_coherent)
     bool enforced_coherent() const;
-    /// The virtual machine that the group's devices are to serve, or null. It is told to the next
+    /// The virtual machine that the group's devices are to serve, or null: passed to the next
     /// device that is opened.
     void set_kvm(RefCounted* kvm) EXCLUDES(mutex_);
     /// Keeps the group in its container until put: EPERM without an IOMMU; EINVAL in no container,
@@ -83,7 +84,7 @@ class Group {
     const GroupType type_;
     std::vector<std::unique_ptr<Device>> devices_;  // as the machine was put together
 
-    Mutex mutex_;  // group_lock
+    Mutex mutex_{lock_order::kGroup};  // group_lock
     GroupFile* opened_file_ GUARDED_BY(mutex_) = nullptr;
     Ref<Container> container_ GUARDED_BY(mutex_){"vfio_group.container"};
     std::uint32_t container_users_ GUARDED_BY(mutex_) = 0;

@@ -38,9 +38,13 @@ void Module::register_iommu_driver(std::unique_ptr<IommuDriver> driver) {
     drivers_.insert(drivers_.begin(), std::move(driver));
 }
 
-Device& Module::register_device(iommu::Group& group, GroupType type, const std::string& name,
-                                std::unique_ptr<DeviceOps> driver) {
-    return group_of(group, type).add_device(name, std::move(driver));
+void Module::register_device(iommu::Group& group, GroupType type, const std::string& name,
+                             std::unique_ptr<DeviceOps> driver, const void* set_id) {
+    std::unique_ptr<DeviceSet>& set = device_sets_[set_id != nullptr ? set_id : driver.get()];
+    if (!set) {
+        set = std::make_unique<DeviceSet>();
+    }
+    group_of(group, type).add_device(*set, name, std::move(driver));
 }
 
 }  // namespace kvmiommu::vfio

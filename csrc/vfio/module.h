@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,8 +42,9 @@ class Module {
     void register_iommu_driver(std::unique_ptr<IommuDriver> driver);
     /// vfio_register_group_dev(), vfio_register_emulated_iommu_dev(): a device that `driver` was
     /// bound to. Its node /dev/vfio/N, or /dev/vfio/noiommu-N, is made with the group's first.
-    Device& register_device(iommu::Group& group, GroupType type, const std::string& name,
-                            std::unique_ptr<DeviceOps> driver);
+    /// Devices of one `set_id` are one set (vfio_assign_device_set); null: a set of its own.
+    void register_device(iommu::Group& group, GroupType type, const std::string& name,
+                         std::unique_ptr<DeviceOps> driver, const void* set_id = nullptr);
 
   private:
     Group& group_of(iommu::Group& iommu_group, GroupType type);
@@ -50,6 +52,7 @@ class Module {
     fs::Kernel& kernel_;
     const Options options_;
     std::vector<std::unique_ptr<IommuDriver>> drivers_;
+    std::map<const void*, std::unique_ptr<DeviceSet>> device_sets_;  // outlive the devices
     std::vector<std::unique_ptr<Group>> groups_;
 };
 

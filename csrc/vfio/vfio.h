@@ -8,6 +8,8 @@
 //   GroupFile      the one open /dev/vfio/N of a group
 //   Container      what groups share: an IOMMU driver and its mappings (vfio_container)
 //   Device         a device bound to a VFIO driver (vfio_device)
+//   DeviceFile     one open of it (vfio_device_file)
+//   DeviceSet      devices that are opened, closed and reset one at a time (vfio_device_set)
 //   DeviceOps      what a driver makes of its device (vfio_device_ops)
 //   DmaUser        a device whose driver pins pages itself, and unpins them before an unmap
 //   DmaAccess      how it pins them and moves data: the container's, while the device is open
@@ -28,16 +30,15 @@
 //   device holds the group's file and counts as a user of the container, so the group stays where
 //   it is; a close of the group's descriptor then closes nothing.
 //
-// Lock order: Group, Container, a backend's own lock, then those of iommu and mm. Of a ProbeDevice:
-// who pins or unpins holds its first lock, in front of all these, while the container is called;
-// its second one, for its registers, is never held then. Of a PCI device: PciDevice, PciConfig,
-// PciIrqs, then those of pci. A File is never dropped with one of them held, and a device's model
-// never called.
+// Locks: lock_order.h. No reference to a File is put, and no model of a device is called, with one
+// held.
 
 #pragma once
 
 #include "vfio/container.h"
 #include "vfio/device.h"
+#include "vfio/device_file.h"
+#include "vfio/device_set.h"
 #include "vfio/group.h"
 #include "vfio/iommu_driver.h"
 #include "vfio/module.h"

@@ -11,6 +11,7 @@
 
 #include "fs/eventfd.h"
 #include "fs/task.h"
+#include "vfio/lock_order.h"
 
 namespace kvmiommu::vfio {
 
@@ -37,7 +38,7 @@ class Virqfd final : public fs::Work {
 
   private:
     const std::function<void()> action_;
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kVirqfd};
     Ref<fs::EventFd> eventfd_ GUARDED_BY(mutex_){"virqfd.eventfd"};
 };
 

@@ -312,6 +312,152 @@ def test_an_open_waits_for_another_and_can_be_interrupted(setup: Setup) -> None:
     assert len(opened) == 1
 
 
+# --- sets of devices: what one reset takes along ---
+
+BUS_OF_ONE, BUS_OF_TWO = "0000:01:00.0", ("0000:02:01.0", "0000:02:02.0")
+
+
+class TwoBuses:
+    """Two functions behind a bridge in group 3, one behind another in group 8."""
+
+    def __init__(self, system: System) -> None:
+        self.process: Process = system.process()
+        self.container = Container(self.process)
+        self.groups = {number: Group(self.process, number) for number in (3, 8)}
+        for group in self.groups.values():
+            group.set_container(self.container)
+        self.container.set_iommu()
+        self.system = system
+
+    def model(self, address: str) -> Model:
+        model = self.system.models[address]
+        assert isinstance(model, Model)
+        return model
+
+    def open(self, address: str) -> Device:
+        return self.groups[8 if address == BUS_OF_ONE else 3].get_device(address)
+
+    def hot_reset(self, device: Device, group: int) -> None:
+        block = struct.pack("<IIIi", 16, 0, 1, self.groups[group].fd)
+        device.ioctl(v.VFIO_DEVICE_PCI_HOT_RESET, bytearray(block))
+
+
+@pytest.fixture
+def buses() -> Iterator[TwoBuses]:
+    models = dict.fromkeys((BUS_OF_ONE, *BUS_OF_TWO), Model)
+    with System("q35-intel", models=models) as system:
+        yield TwoBuses(system)
+
+
+class Held:
+    """A reset of a model that ends when the test says."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        model.at_reset = self
+
+    def __call__(self) -> None:
+        self.model.at_reset = lambda: None
+        self.begun.set()
+        assert self.go_on.wait(60)
+
+
+def test_a_device_is_not_opened_while_a_hot_reset_of_its_bus_is_under_way(buses: TwoBuses) -> None:
+    first = buses.open(BUS_OF_TWO[0])
+    resets: list[str] = []
+    held = Held(buses.model(BUS_OF_TWO[0]))
+    buses.model(BUS_OF_TWO[1]).at_reset = lambda: resets.append("second")
+    reset = threading.Thread(target=buses.hot_reset, args=(first, 3))
+    reset.start()
+    assert held.begun.wait(60)
+    opened: list[Device] = []
+    opening = threading.Thread(target=lambda: opened.append(buses.open(BUS_OF_TWO[1])))
+    opening.start()
+    # Another bus is another set.
+    buses.open(BUS_OF_ONE).close()
+    assert (opened, resets) == ([], [])
+    held.go_on.set()
+    reset.join()
+    opening.join()
+    # By the reset of the bus, and by the open.
+    assert len(opened) == 1
+    assert resets == ["second", "second"]
+
+
+def test_a_model_may_open_and_close_the_devices_of_a_bus_that_is_being_reset(
+    buses: TwoBuses,
+) -> None:
+    first = buses.open(BUS_OF_TWO[0])
+    model = buses.model(BUS_OF_TWO[1])
+    opened: list[int] = []
+
+    def open_and_close() -> None:
+        model.at_reset = lambda: None
+        for address in BUS_OF_TWO:
+            device = buses.open(address)
+            opened.append(device.fd)
+            device.close()
+
+    model.at_reset = open_and_close
+    buses.hot_reset(first, 3)
+    assert len(opened) == 2
+
+
+def test_a_model_does_not_wait_for_another_set_and_leaves_a_close_to_it(buses: TwoBuses) -> None:
+    other = buses.open(BUS_OF_TWO[0])
+    closed_by: list[str] = []
+    held = Held(buses.model(BUS_OF_TWO[0]))
+    resetting = threading.Thread(target=buses.hot_reset, args=(other, 3), name="resetting")
+    resetting.start()
+    assert held.begun.wait(60)
+    refused: list[int | None] = []
+
+    def meddle() -> None:
+        buses.model(BUS_OF_ONE).at_reset = lambda: None
+        buses.model(BUS_OF_TWO[0]).at_reset = lambda: closed_by.append(
+            threading.current_thread().name
+        )
+        try:
+            buses.open(BUS_OF_TWO[1])
+        except OSError as error:
+            refused.append(error.errno)
+        other.close()
+
+    buses.model(BUS_OF_ONE).at_reset = meddle
+    buses.open(BUS_OF_ONE)
+    # The call that resets holds the file of the device, so its close comes with the call's end.
+    assert refused == [errno.EDEADLK]
+    assert closed_by == []
+    held.go_on.set()
+    resetting.join()
+    assert closed_by == ["resetting"]
+
+
+def test_a_close_that_is_left_to_another_thread_is_done(buses: TwoBuses) -> None:
+    kept, other = buses.open(BUS_OF_TWO[0]), buses.open(BUS_OF_TWO[1])
+    closed_by: list[str] = []
+    held = Held(buses.model(BUS_OF_TWO[0]))
+    resetting = threading.Thread(target=buses.hot_reset, args=(kept, 3), name="resetting")
+    resetting.start()
+    assert held.begun.wait(60)
+
+    def close() -> None:
+        buses.model(BUS_OF_ONE).at_reset = lambda: None
+        other.close()
+
+    buses.model(BUS_OF_TWO[1]).at_reset = lambda: closed_by.append(threading.current_thread().name)
+    buses.model(BUS_OF_ONE).at_reset = close
+    buses.open(BUS_OF_ONE)
+    assert closed_by == []
+    held.go_on.set()
+    resetting.join()
+    # By the reset of the bus, and by the close.
+    assert closed_by == ["resetting", "resetting"]
+    buses.open(BUS_OF_TWO[1])
+    assert len(closed_by) == 3
+
+
 # --- features ---
 
 

@@ -259,7 +259,8 @@ TEST_CASE("an eventfd that its own action signals is no recursion") {
 
 TEST_CASE("an eventfd may be listened to with the lock held that the action takes") {
     Bench bench;
-    Mutex mutex;
+    constexpr LockRank kCallers{Layer::face, 0, "the caller's"};
+    Mutex mutex(kCallers);
     const Ref<EventFd> eventfd = make<EventFd>(bench.machine.kernel, 1, 0);
     unsigned runs = 0;
     Ref<vfio::Virqfd> virqfd;

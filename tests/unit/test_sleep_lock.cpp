@@ -44,7 +44,7 @@ TEST_CASE("a lock that a call sleeps for is held by one thread at a time") {
                 if (thread % 2 == 0) {
                     lock.lock();
                 } else {
-                    CHECK(outcome(lock.lock(process.task)) == "ok");
+                    CHECK(outcome(lock.lock_killable(process.task)) == "ok");
                 }
                 ++counter;
                 lock.unlock();
@@ -61,8 +61,8 @@ TEST_CASE("a thread does not wait for a lock that it holds itself") {
     Machine machine;
     Process process(machine);
     fs::SleepLock lock;
-    CHECK(outcome(lock.lock(process.task)) == "ok");
-    CHECK(outcome(lock.lock(process.task)) == "ok");
+    CHECK(outcome(lock.lock_killable(process.task)) == "ok");
+    CHECK(outcome(lock.lock_killable(process.task)) == "ok");
     lock.lock();
     lock.unlock();
     lock.unlock();
@@ -86,7 +86,7 @@ TEST_CASE("the face and the end of the process end the sleep for a lock, a signa
     fs::SleepLock lock;
     lock.lock();
     std::string said;
-    const auto sleep = [&] { said = outcome(lock.lock(process.task)); };
+    const auto sleep = [&] { said = outcome(lock.lock_killable(process.task)); };
 
     policy.end = true;
     std::thread(sleep).join();

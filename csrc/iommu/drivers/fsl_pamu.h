@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/base.h"
+#include "iommu/lock_order.h"
 #include "iommu/translation.h"
 #include "mm/physical_memory.h"
 
@@ -50,7 +51,7 @@ class PamuDomain {
     const Window* window_of(std::uint64_t iova) const REQUIRES(mutex_);
     std::uint64_t window_size() const REQUIRES(mutex_) { return size_ / windows_.size(); }
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kDriverDomain};
     std::uint64_t start_ GUARDED_BY(mutex_) = 0;
     std::uint64_t size_ GUARDED_BY(mutex_) = 0;  // 0: not set yet
     std::vector<Window> windows_ GUARDED_BY(mutex_);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include "iommu/drivers/virtio.h"
+#include "iommu/lock_order.h"
 
 #include <iterator>
 #include <map>
@@ -118,7 +119,7 @@ class VirtioDomain final : public Domain {
 
     const Instance& instance_;
     const std::uint64_t page_size_;
-    mutable Mutex mutex_;  // mappings_lock
+    mutable Mutex mutex_{lock_order::kDriverDomain};  // mappings_lock
     Mappings mappings_ GUARDED_BY(mutex_);
 };
 

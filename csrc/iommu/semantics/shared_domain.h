@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "iommu/device.h"
 #include "iommu/domain.h"
+#include "iommu/lock_order.h"
 #include "iommu/ops.h"
 #include "iommu/semantics/semantics.h"
 
@@ -84,7 +85,7 @@ class SharedDomain final : public Domain {
 
     const Rules rules_;
     const std::uint64_t driver_sizes_;
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kSharedDomain};
     Tables tables_ GUARDED_BY(mutex_);
     std::map<std::uint64_t, Mapping> mappings_ GUARDED_BY(mutex_);  // by iova
     mutable FaultPoints no_faults_;  // tables are made in attach, which has none to fail

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "kvm/device.h"
+#include "kvm/lock_order.h"
 #include "spapr/guest_table.h"
 #include "uapi/kvm_2013.h"
 
@@ -39,7 +40,7 @@ class SpaprTceDevice final : public Device {
 
   private:
     Vm& vm_;
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kDevice};
     Ref<spapr::GuestTable> table_ GUARDED_BY(mutex_){"kvm-spapr-tce"};
     uapi::kvm_create_spapr_tce window_ GUARDED_BY(mutex_){};
 };

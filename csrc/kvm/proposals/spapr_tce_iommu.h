@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "kvm/device.h"
+#include "kvm/lock_order.h"
 #include "kvm/proposals/tce_link.h"
 #include "uapi/kvm_2013.h"
 
@@ -36,7 +37,7 @@ class SpaprTceIommu final : public Device {
 
   private:
     Vm& vm_;
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kDevice};
     std::unique_ptr<TceLink> link_ GUARDED_BY(mutex_);
     uapi::kvm_create_spapr_tce_iommu_linkage linkage_ GUARDED_BY(mutex_){};
 };

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "kvm/device.h"
+#include "kvm/lock_order.h"
 #include "kvm/proposals/tce_link.h"
 #include "uapi/kvm_2013.h"
 
@@ -37,7 +38,7 @@ class SpaprTceIommuLinks final : public Device {
     Result<std::unique_ptr<TceLink>> unlink(std::uint64_t liobn) EXCLUDES(mutex_);
 
     Vm& vm_;
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kDevice};
     std::vector<std::unique_ptr<TceLink>> links_ GUARDED_BY(mutex_);
 };
 

@@ -66,7 +66,7 @@ Edu::Edu() : DeviceModel(kConfigBytes) {
 }
 
 std::uint64_t Edu::read(unsigned, std::uint64_t offset, unsigned bytes) {
-    // Nothing answers narrow accesses; wide ones of 32-bit registers are refused with all ones.
+    // Narrow accesses read as 0, wide ones of 32-bit registers as all ones.
     if (bytes < 4) {
         return 0;
     }

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "pci/device_model.h"
+#include "pci/lock_order.h"
 
 namespace kvmiommu::pci {
 
@@ -40,7 +41,7 @@ class Edu final : public DeviceModel {
     void raise(std::uint32_t causes) EXCLUDES(mutex_);
     void acknowledge(std::uint32_t causes) EXCLUDES(mutex_);
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kModel};
     std::uint32_t liveness_ GUARDED_BY(mutex_) = 0;
     std::uint32_t factorial_ GUARDED_BY(mutex_) = 0;
     std::uint32_t status_ GUARDED_BY(mutex_) = 0;

@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "pci/interrupts.h"
+#include "pci/lock_order.h"
 #include "pci/registers.h"
 
 namespace kvmiommu::pci {
@@ -57,7 +58,7 @@ class MsixTable {
   private:
     static constexpr std::size_t kWords = kMsixEntryBytes / 4;
 
-    mutable Mutex mutex_;
+    mutable Mutex mutex_{lock_order::kMsixTable};
     std::vector<std::uint32_t> words_;
 };
 

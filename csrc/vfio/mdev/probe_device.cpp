@@ -219,9 +219,9 @@ Result<> ProbeDevice::execute(fs::Task& task, std::uint32_t command, Registers& 
             unpin(*iovas);
             return {};
         case kReadMemory:
-            return device_->dma_rw(task, registers.iova, data, false);
+            return device().dma_rw(task, registers.iova, data, false);
         case kWriteMemory:
-            return device_->dma_rw(task, registers.iova, data, true);
+            return device().dma_rw(task, registers.iova, data, true);
         case kLoad:
         case kStore:
             return move_pinned(registers, command == kStore);
@@ -257,7 +257,7 @@ Result<> ProbeDevice::pin(fs::Task& task, const Registers& registers) {
 
 Result<> ProbeDevice::pin_page(fs::Task& task, std::uint64_t iova, std::uint32_t access) {
     mm::PhysAddr page = 0;
-    TRY(device_->pin_pages(task, iova, access, {&page, 1}));
+    TRY(device().pin_pages(task, iova, access, {&page, 1}));
     const Lock lock(mutex_);
     pinned_.emplace(iova, page);
     return {};
@@ -284,7 +284,7 @@ void ProbeDevice::unpin_all(const std::vector<std::uint64_t>& iovas) {
             const Lock lock(mutex_);
             pinned_.erase(iova);
         }
-        device_->unpin_pages(iova, 1);
+        device().unpin_pages(iova, 1);
     }
 }
 

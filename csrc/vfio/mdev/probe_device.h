@@ -14,7 +14,7 @@
 //   0x18  COMMAND  written: 1 PIN, 2 UNPIN, 3 READ memory into the buffer, 4 WRITE the buffer to
 //                  memory (both through the mapping), 5 LOAD, 6 STORE (both in pinned pages)
 //   0x1c  PINNED   pages pinned now; read only
-//   0x20  UNMAPS   how often it was told of an unmap; read only
+//   0x20  UNMAPS   how often dma_unmap was called; read only
 //   0x800 BUFFER   2048 bytes
 
 #pragma once
@@ -29,17 +29,13 @@
 #include "uapi/vfio.h"
 #include "vfio/device_ops.h"
 #include "vfio/dma_user.h"
+#include "vfio/lock_order.h"
 
 namespace kvmiommu::vfio {
-
-class Device;
 
 class ProbeDevice final : public DeviceOps, public DmaUser {
   public:
     explicit ProbeDevice(fs::Kernel& kernel) : kernel_(kernel) {}
-
-    /// The device it belongs to, through which it reaches its container. Once, before anything.
-    void belong_to(Device& device) { device_ = &device; }
 
     void open() override {}
     void close() override EXCLUDES(pin_mutex_, mutex_);
@@ -94,11 +90,10 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     Result<> move_pinned(Registers& registers, bool store) EXCLUDES(mutex_);
 
     fs::Kernel& kernel_;
-    Device* device_ = nullptr;
     // Who pins or unpins: between a page's pin and its entry no other command and no unmap looks
     // for it. Held while the container is called, which calls back without a lock of its own.
-    Mutex pin_mutex_;
-    mutable Mutex mutex_;
+    Mutex pin_mutex_{lock_order::kProbePins};
+    mutable Mutex mutex_{lock_order::kProbeDevice};
     Registers registers_ GUARDED_BY(mutex_);
     Pinned pinned_ GUARDED_BY(mutex_);
 };

@@ -145,7 +145,7 @@ void PciConfig::open_capabilities() {
         allow(at + kCapNext, 1, kAll, 0);
         switch (id) {
             case kCapPm:
-                // Nobody tells a guest of power management events, so it sees none.
+                // Power management events are not passed to a guest, so it sees none.
                 allow(at + kPmCapabilities, 2, kPmPmeMask, 0);
                 allow(at + kPmControl, 4, kPmPmeEnable | kPmPmeStatus,
                       ~(kPmPmeEnable | kPmPmeStatus | kPmStateMask));

@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "fs/file.h"
 #include "pci/function.h"
+#include "vfio/lock_order.h"
 #include "vfio/pci/pci_irqs.h"
 
 namespace kvmiommu::vfio {
@@ -69,7 +70,7 @@ class PciConfig {
 
     const pci::Function& function_;
     PciIrqs& irqs_;
-    mutable Mutex mutex_;                                  // memory_lock
+    mutable Mutex mutex_{lock_order::kPciConfig};          // memory_lock
     std::vector<std::uint8_t> values_ GUARDED_BY(mutex_);  // vconfig
     std::vector<std::uint8_t> virtual_ GUARDED_BY(mutex_);
     std::vector<std::uint8_t> writable_ GUARDED_BY(mutex_);

@@ -14,6 +14,7 @@
 #include "pci/function.h"
 #include "uapi/vfio.h"
 #include "vfio/device_ops.h"
+#include "vfio/lock_order.h"
 #include "vfio/pci/pci_config.h"
 #include "vfio/pci/pci_irqs.h"
 #include "vfio/pci/pci_regions.h"
@@ -49,7 +50,8 @@ class PciDevice final : public DeviceOps {
     /// EPERM one of them has no group.
     Result<std::int64_t> get_hot_reset_info(fs::Block<uapi::vfio_pci_hot_reset_info> info);
     /// EINVAL flags, no descriptors or more than functions, one that is no group, or a function
-    /// that is not in these groups or not bound to vfio-pci; ENODEV as above; EBADF, EFAULT.
+    /// that is not in these groups or not bound to vfio-pci; ENODEV as above; EBADF, EFAULT;
+    /// DeviceSet::begin().
     Result<std::int64_t> hot_reset(fs::Block<uapi::vfio_pci_hot_reset> request);
     /// EINVAL flags, no BAR, past its end or in the MSI-X table; EEXIST; ENODEV nothing to take
     /// away; ENOSPC; EBADF or EINVAL no eventfd.
@@ -77,7 +79,7 @@ class PciDevice final : public DeviceOps {
     PciRegions regions_{kernel_, function_, config_};
     std::vector<std::byte> saved_;  // configuration space at the first open
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kPciDevice};
     std::vector<IoEventfd> ioeventfds_ GUARDED_BY(mutex_);
     bool low_power_ GUARDED_BY(mutex_) = false;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fs/task.h"
+#include "vfio/device.h"
 #include "vfio/group.h"
 #include "vfio/pci/pci_device.h"
 
@@ -82,6 +83,8 @@ Result<std::int64_t> PciDevice::hot_reset(fs::Block<vfio_pci_hot_reset> request)
         }
         groups.push_back(&file->group().iommu_group());
     }
+    // No device of the bus is opened or closed meanwhile.
+    const DeviceSet::Turn turn = TRY(device().device_set().begin(request.task()));
     for (const pci::Function* const function : function_.bus) {
         if (function->driver != "vfio-pci") {
             return refuse(EINVAL, "a function on the bus is not bound to vfio-pci", kOwned);

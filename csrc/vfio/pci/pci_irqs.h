@@ -15,6 +15,7 @@
 #include "fs/eventfd.h"
 #include "fs/kernel.h"
 #include "pci/function.h"
+#include "vfio/lock_order.h"
 #include "vfio/virqfd.h"
 
 namespace kvmiommu::vfio {
@@ -124,7 +125,7 @@ class PciIrqs final : public pci::InterruptSink {
     const pci::Function& function_;
     const bool dynamic_msix_;
 
-    mutable Mutex mutex_;  // igate
+    mutable Mutex mutex_{lock_order::kPciIrqs};  // igate
     Type type_ GUARDED_BY(mutex_) = Type::none;
     std::map<std::uint32_t, Ref<fs::EventFd>> vectors_ GUARDED_BY(mutex_);
     Ref<fs::EventFd> intx_trigger_ GUARDED_BY(mutex_){"vfio_pci.intx trigger"};

@@ -65,7 +65,7 @@ Result<std::uint64_t> PciRegions::within(std::uint32_t index, std::uint64_t posi
     return std::min(bytes, size - position);
 }
 
-// Ports that are not decoded answer nobody: all ones.
+// Ports that are not decoded read as all ones.
 Result<> PciRegions::check_decoding(std::uint32_t index, bool& silent) const {
     if (function_.hardware->bars()[index].kind == Bar::Kind::io) {
         silent = (function_.hardware->config().read(kCommand, 2) & kCommandIo) == 0;

@@ -18,6 +18,7 @@
 #include "spapr/spapr.h"
 #include "uapi/vfio.h"
 #include "vfio/iommu_driver.h"
+#include "vfio/lock_order.h"
 
 namespace kvmiommu::vfio {
 
@@ -111,7 +112,7 @@ class TceContainer final : public IommuBackend {
     const TceDriver& driver_;
     const bool v2_;
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kBackend};
     // Whose memory it maps: from the first call on that needs to know.
     Ref<mm::AddressSpace> mm_ GUARDED_BY(mutex_){"tce_container.mm"};
     bool enabled_ GUARDED_BY(mutex_) = false;

@@ -46,6 +46,7 @@
 #include "uapi/vfio.h"
 #include "vfio/dma_access.h"
 #include "vfio/iommu_driver.h"
+#include "vfio/lock_order.h"
 #include "vfio/module.h"
 #include "vfio/type1/iova_ranges.h"
 #include "vfio/type1/vfio_dma.h"
@@ -278,7 +279,7 @@ class Type1 final : public IommuBackend, public DmaAccess {
     const bool v2_;
     const bool nesting_;
 
-    Mutex mutex_;
+    Mutex mutex_{lock_order::kBackend};
     DmaList dma_list_ GUARDED_BY(mutex_);
     std::vector<std::unique_ptr<VfioDomain>> domain_list_ GUARDED_BY(mutex_);  // newest first
     std::vector<const iommu::Group*> emulated_iommu_groups_ GUARDED_BY(mutex_);

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+//
+// The order in which this folder's locks are taken, the first one first (base/lock_rank.h).
+
+#pragma once
+
+#include "base/lock_rank.h"
+
+namespace kvmiommu::bindings::lock_order {
+
+inline constexpr LockRank kBoard{Layer::face, 2, "a board"};
+inline constexpr LockRank kModelFace{Layer::face, 1, "a model of Python"};
+inline constexpr LockRank kArguments{Layer::face, 0, "argument memory"};
+inline constexpr LockRank kErrors{Layer::face, 0, "errors of models"};
+inline constexpr LockRank kRangeClaims{Layer::face, 0, "who is at work in a table"};
+
+}  // namespace kvmiommu::bindings::lock_order
