@@ -23,6 +23,7 @@ class PinnedRun {
   private:
     friend class Pin;
     friend class Pins;
+    PinnedRun() = default;
     explicit PinnedRun(PhysicalRun frames) : frames_(frames) {}
     // As a machine counts its pins, any part of a run can be unpinned.
     PinnedRun part(std::uint64_t offset, std::uint64_t bytes) const {

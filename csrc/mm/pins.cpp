@@ -2,6 +2,8 @@
 
 #include "mm/pins.h"
 
+#include <vector>
+
 #include "base/bits.h"
 
 namespace kvmiommu::mm {
@@ -11,7 +13,7 @@ Pins& Pins::operator=(Pins&& other) noexcept {
         clear();
         memory_ = other.memory_;
         charge_ = std::move(other.charge_);
-        runs_ = std::exchange(other.runs_, {});
+        runs_ = std::move(other.runs_);
     }
     return *this;
 }
@@ -30,12 +32,12 @@ PinnedRun Pins::extend(std::uint64_t index, Pin pin) {
 }
 
 std::uint64_t Pins::drop(Range range) {
-    const auto first = std::lower_bound(
+    auto* const first = std::lower_bound(
         runs_.begin(), runs_.end(), range.start,
         [](const Entry& entry, std::uint64_t index) { return entry.last < index; });
     std::uint64_t bytes = 0;
     std::vector<Entry> kept;  // what the first and the last run have outside of the range
-    auto end = first;
+    auto* end = first;
     for (; end != runs_.end() && end->start() <= range.last; ++end) {
         const std::uint64_t start = end->start();
         const Range gone{std::max(start, range.start), std::min(end->last, range.last)};
@@ -49,7 +51,7 @@ std::uint64_t Pins::drop(Range range) {
             kept.push_back({end->last, end->run.part(end->run.bytes() - left, left)});
         }
     }
-    runs_.insert(runs_.erase(first, end), kept.begin(), kept.end());
+    runs_.replace(first, end, kept);
     return bytes;
 }
 

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <optional>
 #include <utility>
-#include <vector>
 
+#include "base/inline_vector.h"
 #include "base/range.h"
 #include "mm/charge.h"
 #include "mm/pin.h"
@@ -28,7 +28,7 @@ class Pins {
     Pins(Pins&& other) noexcept
         : memory_(other.memory_),
           charge_(std::move(other.charge_)),
-          runs_(std::exchange(other.runs_, {})) {}
+          runs_(std::move(other.runs_)) {}
     Pins& operator=(Pins&& other) noexcept;
     ~Pins() { clear(); }
 
@@ -53,7 +53,7 @@ class Pins {
 
     /// Where the byte at an index is for a device; nothing: it is not pinned.
     std::optional<PhysAddr> find(std::uint64_t index) const {
-        const auto run = std::lower_bound(
+        const auto* const run = std::lower_bound(
             runs_.begin(), runs_.end(), index,
             [](const Entry& entry, std::uint64_t wanted) { return entry.last < wanted; });
         if (run == runs_.end()) {
@@ -85,7 +85,7 @@ class Pins {
 
     PhysicalMemory* memory_ = nullptr;
     Charge charge_;
-    std::vector<Entry> runs_;  // ascending, disjoint
+    InlineVector<Entry, 1> runs_;  // ascending, disjoint; mostly one
 };
 
 }  // namespace kvmiommu::mm

@@ -54,7 +54,9 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
         return refuse(EINVAL, "{:x} bytes from iova {:x} or from vaddr {:x} wrap", kDoMap,
                       map->size, map->iova, map->vaddr);
     }
-    const auto found = dma_list_.overlapping(*iovas);
+    const auto next = dma_list_.first_behind(iovas->start);
+    const auto found =
+        next != dma_list_.end() && next->first <= iovas->last ? next : dma_list_.end();
     if (set_vaddr) {
         TRY(change_vaddr(task, found, *map, unused));
         return 0;
@@ -73,7 +75,7 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
     if (task.faults().fails()) {
         return refuse(ENOMEM, "told to fail", kDoMap);
     }
-    const auto made = dma_list_.insert(map->iova);
+    const auto made = dma_list_.insert(map->iova, next);
     VfioDma& dma = made->second;
     --dma_avail_;
     dma.vaddr = map->vaddr;

@@ -71,7 +71,8 @@ class DmaList {
     iterator begin() { return by_iova_.begin(); }
     iterator end() { return by_iova_.end(); }
     bool empty() const { return by_iova_.empty(); }
-    iterator insert(std::uint64_t iova) { return by_iova_.try_emplace(iova).first; }
+    /// `next`: the first mapping that ends behind `iova`.
+    iterator insert(std::uint64_t iova, iterator next) { return by_iova_.try_emplace(next, iova); }
     iterator remove(iterator dma, Removed& gone) {
         const auto next = std::next(dma);
         gone.add(by_iova_.extract(dma));
