@@ -98,6 +98,12 @@ class Process {
         return ioctl_block(fd, request, argument);
     }
 
+    std::int64_t ioctl_until(int fd, std::uint32_t request, const py::object& argument,
+                             std::optional<double> timeout) {
+        set_timeout(timeout);
+        return ioctl(fd, request, argument);
+    }
+
     py::bytes read(int fd, std::uint64_t bytes, std::optional<double> timeout) {
         set_timeout(timeout);
         return read_with(bytes, [&](fs::UserBuffer to) { return fs::sys_read(task(), fd, to); });

@@ -79,7 +79,7 @@ Raises OSError: EINVAL a negative length, or not a memfd; EBADF not open.
 
 Source: fs/open.c, do_sys_ftruncate.)";
 
-inline constexpr char kIoctl[] = R"(ioctl(self, fd, request, arg=0)
+inline constexpr char kIoctl[] = R"(ioctl(self, fd, request, arg=0, *, timeout=None)
 --
 
 Makes a request of a file and returns its answer, which is never negative.
@@ -94,6 +94,10 @@ Makes a request of a file and returns its answer, which is never negative.
   4096 zero bytes behind it, and copied back when the call has returned, also when it was refused,
   for some calls say what they wanted. A buffer that cannot be written to is copied in only.
   Pointers inside it are addresses in the process's own memory.
+
+Few requests sleep: KVM_RUN and VFIO_GROUP_GET_DEVICE_FD while another thread runs the vcpu, or opens,
+closes or resets the device. Signals end it as in `read`; TimeoutError once it has slept `timeout`
+seconds.
 
 Raises OSError: EBADF not open; ENOTTY the file does not know the request; EFAULT the argument is
 not memory of the process; else what the request says. `reason` and `source` of the error say

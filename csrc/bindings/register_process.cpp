@@ -115,6 +115,9 @@ void register_process(py::module_& core) {
     process
         .def("ioctl", &Process::ioctl, arg("fd"), arg("request"), arg("arg") = py::int_(0),
              docs::kIoctl)
+        // Apart, for most calls take no timeout and are not to pay for it.
+        .def("ioctl", &Process::ioctl_until, arg("fd"), arg("request"), arg("arg") = py::int_(0),
+             py::kw_only(), arg("timeout"))
         .def("read", &Process::read, arg("fd"), arg("length"), py::kw_only(),
              arg("timeout") = py::none(), docs::kRead)
         .def("write", &Process::write, arg("fd"), arg("data"), py::kw_only(),

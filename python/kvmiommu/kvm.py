@@ -280,10 +280,15 @@ class Vcpu(Descriptor):
         """The guest makes these next: each a number and up to nine arguments."""
         self.process._queue_hypercalls(self.fd, [list(call) for call in calls])
 
-    def run(self) -> _k.kvm_run | None:
-        """KVM_RUN: what user space is to answer, or None when the guest has nothing left to do."""
+    def run(self, *, timeout: float | None = None) -> _k.kvm_run | None:
+        """KVM_RUN: what user space is to answer, or None when the guest has nothing left to do.
+
+        While another thread runs the vcpu this one sleeps: TimeoutError once it has slept
+        `timeout` seconds.
+        """
         try:
-            self.ioctl(_k.KVM_RUN)
+            request = _k.KVM_RUN.number(self.process.abi)
+            self.process.ioctl(self.fd, request, timeout=timeout)
         except InterruptedError:
             return None
         return self.shared()

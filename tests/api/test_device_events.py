@@ -312,6 +312,35 @@ def test_an_open_waits_for_another_and_can_be_interrupted(setup: Setup) -> None:
     assert len(opened) == 1
 
 
+def test_an_open_that_waits_for_another_takes_a_timeout(setup: Setup) -> None:
+    at_reset, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        setup.model.at_reset = lambda: None
+        at_reset.set()
+        assert go_on.wait(60)
+
+    setup.model.at_reset = wait
+    thread = threading.Thread(target=setup.open)
+    thread.start()
+    assert at_reset.wait(60)
+    name = bytearray(ADDRESS.encode() + b"\0")
+    request = v.VFIO_GROUP_GET_DEVICE_FD.number("x86")
+    for timeout in (0, 0.01):
+        with pytest.raises(TimeoutError) as refused:
+            setup.process.ioctl(setup.group.fd, request, name, timeout=timeout)
+        assert refused.value.errno == errno.ETIMEDOUT
+    go_on.set()
+    thread.join()
+    assert setup.process.ioctl(setup.group.fd, request, name, timeout=0) >= 0
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan")])
+def test_a_timeout_of_an_ioctl_is_a_number_of_seconds(setup: Setup, timeout: float) -> None:
+    with pytest.raises(ValueError, match="a number of seconds"):
+        setup.process.ioctl(setup.group.fd, 0, timeout=timeout)
+
+
 # --- sets of devices: what one reset takes along ---
 
 BUS_OF_ONE, BUS_OF_TWO = "0000:01:00.0", ("0000:02:01.0", "0000:02:02.0")
