@@ -38,13 +38,16 @@ template <class Move>
 Result<> DmaPort::transfer(std::uint64_t iova, std::size_t bytes, mm::Access access, Move&& move) {
     for (std::size_t done = 0; done < bytes;) {
         const std::uint64_t at = iova + done;
-        const std::size_t step = std::min<std::size_t>(
-            bytes - done, mm::kFrameSize - static_cast<std::size_t>(at % mm::kFrameSize));
-        const auto move_step = [&](const DmaTarget& target) { return move(target, done, step); };
+        std::size_t step = 0;
+        const auto move_step = [&](const DmaTarget& target) {
+            step = std::min<std::uint64_t>(
+                {bytes - done, target.bytes, mm::kFrameSize - target.address % mm::kFrameSize});
+            return move(target, done, step);
+        };
         std::optional<FaultCause> cause;
         if (group_ != nullptr) {
             cause = group_->dma(device_, at, access, move_step);
-        } else if (!move_step({at})) {
+        } else if (!move_step({.address = at, .bytes = mm::kFrameSize})) {
             cause = FaultCause::no_memory;
         }
         if (cause) {
@@ -66,8 +69,8 @@ Result<> DmaPort::write(std::uint64_t iova, std::span<const std::byte> from) {
     return transfer(iova, from.size(), mm::Access::write,
                     [&](const DmaTarget& to, std::size_t at, std::size_t step) {
                         const auto bytes = from.subspan(at, step);
-                        // What a stale translation leads to may be free by now, and free memory is
-                        // kept zeroed: a write there is lost, as nobody could see it.
+                        // What a stale translation leads to may be free by now, and free memory
+                        // stays zero: a write there is lost, as nobody could read it.
                         return to.stale ? memory_.write_if_in_use(to.address, bytes)
                                         : memory_.write(to.address, bytes);
                     });

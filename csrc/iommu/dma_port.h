@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a device does DMA through. Each 4 KiB of an access is translated by the domain that the
-// device's group is in at that moment, with its rights; what does not get through is a fault that
-// is recorded and answered.
+// What a device does DMA through. An access is cut where translations and frames end; each piece is
+// translated by the domain that the device's group is in at that moment, with its rights. What does
+// not get through is a fault, which is recorded and returned.
 
 #pragma once
 
@@ -28,15 +28,17 @@ class DmaPort {
     DmaPort(const DmaPort&) = delete;
     DmaPort& operator=(const DmaPort&) = delete;
 
-    /// The device reads or writes memory. EFAULT, recorded, at the first byte that it cannot reach;
-    /// what lies before it has been moved.
+    /// The device reads or writes memory. A fault is recorded for the first byte that cannot be
+    /// reached; what lies before it has been moved.
+    /// EFAULT a fault
     Result<> read(std::uint64_t iova, std::span<std::byte> to);
     Result<> write(std::uint64_t iova, std::span<const std::byte> from);
 
-    /// Records and answers a fault of this device.
+    /// Records a fault of this device and returns it.
     std::unexpected<Refusal> fault(std::uint64_t iova, mm::Access access, FaultCause cause);
 
   private:
+    // move(target, done, step) moves `step` bytes of the access, from its byte `done` on.
     template <class Move>
     Result<> transfer(std::uint64_t iova, std::size_t bytes, mm::Access access, Move&& move);
 

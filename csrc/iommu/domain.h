@@ -22,11 +22,12 @@ namespace kvmiommu::iommu {
 
 class Device;
 class Ops;
+struct UserDataArray;
 
 /// `platform`: the windows that the platform's own code keeps (IOMMU_DOMAIN_PLATFORM).
 enum class DomainType : std::uint8_t { blocked, identity, unmanaged, platform };
 
-/// How far map_pages() came, and why no further.
+/// What map_pages() did: `bytes` are mapped; a refusal says why not all of them.
 struct Mapped {
     std::uint64_t bytes = 0;
     std::optional<Refusal> refusal;
@@ -40,75 +41,75 @@ class Domain {
 
     DomainType type() const { return type_; }
     bool paging() const { return type_ == DomainType::unmanaged; }
-    /// The driver that made it; only devices of that driver can be attached.
+    /// The driver that allocated it (iommu_domain.owner). Only devices of that driver can be
+    /// attached, unless the domain spans drivers.
     const Ops& ops() const { return ops_; }
-    /// Page sizes that can be mapped, a bit each; 0 for a domain without a table.
+    /// Page sizes that can be mapped, a bit each; 0 for a domain without a page table.
     std::uint64_t pgsize_bitmap() const { return pgsize_bitmap_.load(std::memory_order_relaxed); }
-    /// iovas that can be translated.
+    /// The iovas that can be translated (iommu_domain_geometry).
     Range aperture() const { return aperture_; }
 
-    /// Puts one device into this domain. EINVAL: this domain cannot serve this device, another
-    /// one may.
+    /// Moves one device into this domain, from whichever it is in; refused, the device stays there.
+    /// The group tells the domain that it leaves by detach_device(). (attach_dev)
+    /// EINVAL this domain cannot serve this device, another one may
+    /// any other: no domain could
     virtual Result<> attach_device(Device& device) = 0;
-    /// A device that was attached has left.
+    /// A device that was attached is in another domain now.
     virtual void detach_device(Device&) {}
     /// Can devices of other drivers be attached?
     virtual bool spans_drivers() const { return false; }
 
-    /// One page, as most calls map it: true when it was a matter of one store. False: it was not,
-    /// and nothing was done; map_pages() does it or says what is wrong.
+    /// Maps one page if one store does it. False: nothing was done; call map_pages().
     virtual bool map_page(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                           std::uint32_t protection);
-    /// As map_page().
+    /// Unmaps one page if one store does it. False: nothing was done; call unmap_pages().
     virtual bool unmap_page(std::uint64_t iova, std::uint64_t page_size);
-    /// As map_page(), for several pages whose entries stand in a row.
+    /// Maps `count` pages if all their entries stand in one table and are empty. False: nothing was
+    /// done; call map_pages().
     virtual bool map_row(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                          std::uint64_t count, std::uint32_t protection);
     /// Maps `count` pages of `page_size` bytes, a size of the bitmap, from `iova` to `address`,
-    /// both aligned to it. What is answered as mapped stays mapped. `faults` are the allocations
-    /// that may be told to fail.
+    /// both aligned to it. The pages that the result counts stay mapped, also when it is a refusal.
+    /// `faults` says which allocations fail. (map_pages)
     virtual Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                              std::uint64_t count, std::uint32_t protection,
                              FaultPoints& faults) = 0;
-    /// Unmaps up to `count` pages of `page_size` bytes. Answers the bytes that went: fewer where
-    /// it met a hole, more where a larger leaf had to go whole.
+    /// Unmaps up to `count` pages of `page_size` bytes. Returns the bytes that are unmapped now:
+    /// fewer than asked for up to a hole, more where a larger leaf went whole. (unmap_pages)
     virtual std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
                                       std::uint64_t count) = 0;
-    /// Where an iova leads; 0: nowhere.
+    /// The physical address behind an iova; 0: none.
     virtual PhysAddr iova_to_phys(std::uint64_t iova) const = 0;
-    /// How the hardware answers a device; nothing: a fault. Good up to the next multiple of 4 KiB.
-    /// Domains whose entries keep rights say them; any other grants both.
-    virtual std::optional<Translation> translate(std::uint64_t iova) const {
-        const PhysAddr address = iova_to_phys(iova);
-        if (address == 0) {
-            return std::nullopt;
-        }
-        return Translation{address, kRead | kWrite};
-    }
+    /// The translation that the hardware finds for a device; none: a fault. A domain that does not
+    /// override it grants both rights, and has leaves of its smallest page.
+    virtual std::optional<Translation> translate(std::uint64_t iova) const;
 
-    /// The entries that the hardware meets on its way to an iova, from the root on; none where
+    /// The entries that the hardware reads on its way to an iova, from the root on; none where
     /// there is no table.
     virtual std::vector<WalkStep> walk(std::uint64_t) const { return {}; }
 
-    /// Can the IOMMU mark pages that devices write to?
+    /// Was it allocated to track the pages that devices write to (iommu_domain.dirty_ops)?
     bool can_track_dirty() const { return can_track_dirty_; }
     bool dirty_tracking() const { return dirty_tracking_.load(std::memory_order_relaxed); }
-    /// Makes the IOMMU mark them, or no longer. EOPNOTSUPP: it cannot.
+    /// Starts or stops tracking. (set_dirty_tracking)
+    /// EOPNOTSUPP the domain was not allocated for it
     Result<> set_dirty_tracking(bool on);
-    /// Records the pages of a range that were written to and, if asked to, marks them clean.
-    /// Without a bitmap it only marks them clean, also while nothing is tracked. EOPNOTSUPP as
-    /// above; EINVAL with a bitmap while nothing is tracked.
+    /// Records the dirty leaves of a range and, if asked to, makes them clean. Without a bitmap it
+    /// only makes them clean, also while nothing is tracked. (read_and_clear_dirty)
+    /// EOPNOTSUPP the domain was not allocated for it
+    /// EINVAL a bitmap, while nothing is tracked
     Result<> read_dirty(Range range, bool make_clean, DirtyBitmap* bitmap);
-    /// A device wrote: marks the page, if pages are tracked.
+    /// A device wrote: makes the leaf of `iova` dirty, if leaves are tracked.
     void note_write(std::uint64_t iova) {
         if (dirty_tracking()) [[unlikely]] {
             mark_dirty(iova);
         }
     }
 
-    /// What the IOMMU keeps of this domain; null as long as no device was ever in it.
+    /// The translations that IOMMUs keep of this domain; null before the first device is attached.
     Iotlb* iotlb() const { return iotlb_in_use_.load(std::memory_order_acquire); }
-    /// A device comes in: from now on translations are kept.
+    /// Before the first device is attached, and while nobody unmaps: from now on translations are
+    /// kept.
     void keep_translations(IotlbControl& control) EXCLUDES(iotlb_mutex_);
 
     /// Bytes of page-table memory in use.
@@ -118,6 +119,12 @@ class Domain {
     /// asks for. False: not every IOMMU behind the domain can.
     virtual bool enforce_cache_coherency() { return false; }
 
+    /// Invalidates what the IOMMU keeps of a table that user space wrote, entry by entry;
+    /// `array.entry_num` is the number of entries done, also when it is refused.
+    /// (cache_invalidate_user)
+    /// EOPNOTSUPP the domain has no such table
+    virtual Result<> cache_invalidate_user(UserDataArray& array);
+
   protected:
     Domain(const Ops& ops, DomainType type, std::uint64_t pgsize_bitmap, Range aperture)
         : ops_(ops), type_(type), pgsize_bitmap_(pgsize_bitmap), aperture_(aperture) {}
@@ -125,7 +132,7 @@ class Domain {
     void set_pgsize_bitmap(std::uint64_t sizes) {
         pgsize_bitmap_.store(sizes, std::memory_order_relaxed);
     }
-    /// Of a driver that overrides the two below, when its hardware can.
+    /// Of a driver that overrides the two below, for a domain allocated to track.
     void allow_dirty_tracking() { can_track_dirty_ = true; }
     virtual void mark_dirty(std::uint64_t) {}
     virtual void each_dirty(Range, bool, DirtyBitmap*) {}

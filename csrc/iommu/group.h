@@ -22,7 +22,8 @@ namespace kvmiommu::iommu {
 /// Where an access leads.
 struct DmaTarget {
     PhysAddr address;
-    bool stale = false;  // by a translation that is unmapped already
+    std::uint64_t bytes;  // that the same translation is good for, from there on
+    bool stale = false;   // the translation is unmapped already
 };
 
 /// What a platform's driver keeps with a group (iommu_group_set_iommudata).
@@ -102,7 +103,8 @@ class Group {
         const auto use = [&](const Iotlb::Found& found) {
             if ((found.translation.protection & (write ? kWrite : kRead)) == 0) {
                 fault = FaultCause::not_permitted;
-            } else if (!move(DmaTarget{found.translation.address, found.stale})) {
+            } else if (!move(DmaTarget{found.translation.address,
+                                       found.translation.bytes_from(iova), found.stale})) {
                 fault = FaultCause::no_memory;
             }
         };

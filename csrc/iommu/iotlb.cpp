@@ -2,11 +2,13 @@
 
 #include "iommu/iotlb.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace kvmiommu::iommu {
 
-// --- what all of a machine have in common ---
+// --- what all of a machine share ---
 
 void IotlbControl::add(Iotlb& iotlb) {
     const Lock lock(all_mutex_);
@@ -70,26 +72,37 @@ Iotlb::~Iotlb() {
     control_.remove(*this);
 }
 
-Iotlb::Entry* Iotlb::find(std::uint64_t iova) {
-    const auto found = entries_.find(iova & ~kOffset);
-    if (found == entries_.end()) {
+Iotlb::Entries::iterator Iotlb::find(std::uint64_t iova) {
+    const auto behind = entries_.upper_bound(iova);
+    if (behind == entries_.begin() || std::prev(behind)->second.last < iova) {
         ++figures_.misses;
-        return nullptr;
+        return entries_.end();
     }
     ++figures_.hits;
-    return &found->second;
+    return std::prev(behind);
 }
 
-Iotlb::Entry& Iotlb::insert(std::uint64_t iova, const Translation& found) {
+Iotlb::Entries::iterator Iotlb::insert(std::uint64_t iova, const Translation& found) {
     while (entries_.size() >= kEntries && !order_.empty()) {
         entries_.erase(order_.front());
         order_.pop_front();
     }
-    const std::uint64_t page = iova & ~kOffset;
-    order_.push_back(page);
-    return entries_
-        .insert_or_assign(page, Entry{found.address & ~kOffset, found.protection, false, 0, {}})
-        .first->second;
+    // Stale entries stay beside it, be they of a smaller leaf that was in the same place.
+    std::uint64_t start = std::max(found.leaf.start, iova & ~kOffset);
+    std::uint64_t last = std::min(found.leaf.last, iova | kOffset);
+    const auto behind = entries_.upper_bound(iova);
+    if (behind != entries_.end()) {
+        last = std::min(last, behind->first - 1);
+    }
+    if (behind != entries_.begin()) {
+        start = std::max(start, std::prev(behind)->second.last + 1);
+    }
+    order_.push_back(start);
+    return entries_.emplace_hint(behind, start,
+                                 Entry{.last = last,
+                                       .address = found.address - (iova - start),
+                                       .protection = found.protection,
+                                       .leaf = found.leaf});
 }
 
 void Iotlb::record(const std::string& device, std::uint64_t iova, mm::Access access,
@@ -100,8 +113,11 @@ void Iotlb::record(const std::string& device, std::uint64_t iova, mm::Access acc
 
 void Iotlb::mark(Range range) {
     const std::uint64_t number = control_.unmaps_.fetch_add(1, std::memory_order_relaxed) + 1;
-    for (auto at = entries_.lower_bound(range.start & ~kOffset);
-         at != entries_.end() && at->first <= range.last; ++at) {
+    auto at = entries_.lower_bound(range.start);
+    if (at != entries_.begin() && std::prev(at)->second.last >= range.start) {
+        --at;
+    }
+    for (; at != entries_.end() && at->first <= range.last; ++at) {
         if (at->second.unmap == 0) {
             at->second.unmap = number;
             at->second.unmapped = range;
@@ -110,13 +126,26 @@ void Iotlb::mark(Range range) {
 }
 
 void Iotlb::drop(Range range) {
-    entries_.erase(entries_.lower_bound(range.start & ~kOffset), entries_.upper_bound(range.last));
     ++figures_.invalidations;
-    // The names of what is gone must not pile up.
+    if (entries_.empty()) {
+        order_.clear();
+        return;
+    }
+    auto from = entries_.lower_bound(range.start);
+    auto to = entries_.upper_bound(range.last);
+    // As hardware does: whatever part of a leaf is invalidated, all of it is.
+    while (from != entries_.begin() && std::prev(from)->second.leaf.last >= range.start) {
+        --from;
+    }
+    while (to != entries_.end() && to->second.leaf.start <= range.last) {
+        ++to;
+    }
+    entries_.erase(from, to);
+    // What is gone must not pile up there.
     if (entries_.empty() || order_.size() > 2 * kEntries) {
-        std::erase_if(order_, [this](std::uint64_t page) {
+        std::erase_if(order_, [this](std::uint64_t start) {
             mutex_.assert_held();
-            return !entries_.contains(page);
+            return !entries_.contains(start);
         });
     }
 }
@@ -127,7 +156,7 @@ void Iotlb::unmapped(Range range) {
         drop(range);
         return;
     }
-    // A full queue is worked off first, and the new one waits in it alone.
+    // A full queue is flushed first.
     if (queued_ == kQueue) {
         drop({0, ~std::uint64_t{0}});
         queued_ = 0;

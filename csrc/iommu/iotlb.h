@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Translations that the IOMMU keeps. They stay until they are invalidated: a device that comes back
-// after an unmap and before its invalidation gets through, as on hardware, and that is told of.
+// Translations that the IOMMU keeps until they are invalidated. An access between an unmap and its
+// invalidation gets through, as on hardware, and is reported.
 //
 // When invalidations happen is the kernel's choice
 // (Documentation/admin-guide/kernel-parameters.txt: iommu.strict): with every unmap, or some time
 // later for many of them at once, from a flush queue (drivers/iommu/dma-iommu.c: fq_flush_iotlb).
-// Nothing here reads a clock: a queue is flushed when it is full, or when somebody says that the
-// time has come.
+// Nothing here reads a clock: a queue is flushed when it is full, or by IotlbControl::flush().
 
 #pragma once
 
@@ -35,8 +34,8 @@ struct StaleUse {
     std::string device;
     std::uint64_t iova;
     mm::Access access;
-    std::uint64_t unmap;  // which unmap it was, counted from 1
-    Range unmapped;       // what that one took
+    std::uint64_t unmap;  // the number of the unmap, from 1
+    Range unmapped;       // what it unmapped
 };
 
 struct IotlbFigures {
@@ -47,21 +46,21 @@ struct IotlbFigures {
     std::uint64_t queued = 0;         // unmaps that wait for one now
 };
 
-/// What the IOTLBs of a machine have in common: their mode, their figures, their records.
+/// What the IOTLBs of a machine share: the mode, figures, records.
 class IotlbControl {
   public:
     static constexpr std::size_t kMostKept = 1024;
 
-    /// Strict: an unmap ends with its invalidation. Else it waits in a queue.
+    /// Strict: an unmap returns when it is invalidated. Else it waits in a queue.
     explicit IotlbControl(bool strict) : strict_(strict) {}
     IotlbControl(const IotlbControl&) = delete;
     IotlbControl& operator=(const IotlbControl&) = delete;
 
     bool strict() const { return strict_; }
-    /// The flush queues' time has come: all of them are worked off.
+    /// Flushes all queues, as the kernel's timer does.
     void flush() EXCLUDES(all_mutex_);
     IotlbFigures figures() const EXCLUDES(all_mutex_);
-    /// The last ones, the oldest first.
+    /// The last kMostKept, the oldest first.
     std::vector<StaleUse> stale_uses() const EXCLUDES(log_mutex_);
 
   private:
@@ -81,8 +80,8 @@ class IotlbControl {
     std::atomic<std::uint64_t> unmaps_{0};
 };
 
-/// The entries of one domain, for 4 KiB each: whatever the size of a page, parts of it come and go
-/// alone.
+/// The entries of one domain. An entry is the part of a leaf that lies in one block of 4 KiB: large
+/// leaves are kept piece by piece, as devices use them, and invalidated whole.
 class Iotlb {
   public:
     static constexpr std::size_t kEntries = 4096;
@@ -98,38 +97,41 @@ class Iotlb {
         Translation translation;
         bool stale = false;
     };
-    /// Uses the translation of an iova, kept or walked for. `walk` returns what the table says now,
-    /// `note_write` marks the page as written to, `use` moves the data. All three are called under
-    /// this object's mutex, the window of the access: an unmap that comes while it is open is
-    /// invalidated, and returns, once it is closed. False: there is no translation.
+    /// Uses the translation of an iova: an entry, or what `walk` finds in the table. `note_write`
+    /// makes its leaf dirty, `use` moves the data. All three are called with this object's mutex
+    /// held, so that an unmap that comes meanwhile is invalidated, and returns, after the access.
+    /// False: there is no translation.
     template <class Walk, class NoteWrite, class Use>
     bool access(const std::string& device, std::uint64_t iova, mm::Access access, Walk&& walk,
                 NoteWrite&& note_write, Use&& use) EXCLUDES(mutex_) {
         const Lock lock(mutex_);
-        Entry* entry = find(iova);
-        if (entry == nullptr) {
+        auto found = find(iova);
+        if (found == entries_.end()) {
             const std::optional<Translation> walked = walk();
             if (!walked) {
                 return false;
             }
-            entry = &insert(iova, *walked);
+            found = insert(iova, *walked);
         }
-        if (access == mm::Access::write && !entry->written && permits(*entry, access)) {
+        auto& [start, entry] = *found;
+        if (access == mm::Access::write && !entry.written && permits(entry, access)) {
             note_write();
-            entry->written = true;
+            entry.written = true;
         }
-        const bool stale = entry->unmap != 0;
-        if (stale && permits(*entry, access)) {
-            record(device, iova, access, *entry);
+        const bool stale = entry.unmap != 0;
+        if (stale && permits(entry, access)) {
+            record(device, iova, access, entry);
         }
-        use(Found{{entry->frame + (iova & kOffset), entry->protection}, stale});
+        use(Found{{entry.address + (iova - start), entry.protection, Range{start, entry.last}},
+                  stale});
         return true;
     }
 
-    /// What was unmapped is invalidated, or waits for it.
+    /// A range was unmapped: invalidates it, or queues it.
     void unmapped(Range range) EXCLUDES(mutex_);
-    /// It was unmapped, and its invalidation is somebody else's matter.
+    /// A range was unmapped, and the caller invalidates it later.
     void mark_unmapped(Range range) EXCLUDES(mutex_);
+    /// Drops the entries of all leaves that meet a range.
     void invalidate(Range range) EXCLUDES(mutex_);
     void invalidate_all() EXCLUDES(mutex_);
     IotlbFigures figures() const EXCLUDES(mutex_);
@@ -139,18 +141,21 @@ class Iotlb {
     static constexpr std::uint64_t kOffset = 0xfff;
 
     struct Entry {
-        PhysAddr frame;
+        std::uint64_t last;  // of its iovas
+        PhysAddr address;    // of the first one
         std::uint32_t protection;
-        bool written = false;     // the table knows that the page was written to
-        std::uint64_t unmap = 0;  // which one took it, when it is there no more
+        Range leaf;
+        bool written = false;     // the leaf is dirty already
+        std::uint64_t unmap = 0;  // the number of the unmap that makes it stale; 0: none
         Range unmapped{};
     };
+    using Entries = std::map<std::uint64_t, Entry>;  // by the first iova; they do not overlap
 
     static bool permits(const Entry& entry, mm::Access access) {
         return (entry.protection & (access == mm::Access::write ? kWrite : kRead)) != 0;
     }
-    Entry* find(std::uint64_t iova) REQUIRES(mutex_);
-    Entry& insert(std::uint64_t iova, const Translation& found) REQUIRES(mutex_);
+    Entries::iterator find(std::uint64_t iova) REQUIRES(mutex_);
+    Entries::iterator insert(std::uint64_t iova, const Translation& found) REQUIRES(mutex_);
     void record(const std::string& device, std::uint64_t iova, mm::Access access,
                 const Entry& entry) REQUIRES(mutex_);
     void mark(Range range) REQUIRES(mutex_);
@@ -158,8 +163,8 @@ class Iotlb {
 
     IotlbControl& control_;
     mutable Mutex mutex_{lock_order::kIotlb};
-    std::map<std::uint64_t, Entry> entries_ GUARDED_BY(mutex_);  // by page
-    std::deque<std::uint64_t> order_ GUARDED_BY(mutex_);         // the oldest first; may be gone
+    Entries entries_ GUARDED_BY(mutex_);
+    std::deque<std::uint64_t> order_ GUARDED_BY(mutex_);  // the oldest first; some are gone
     std::size_t queued_ GUARDED_BY(mutex_) = 0;
     IotlbFigures figures_ GUARDED_BY(mutex_);
 };

@@ -60,8 +60,14 @@ Tce HardwareTable::get(std::uint64_t page) const {
 }
 
 std::optional<iommu::Translation> HardwareTable::translate(std::uint64_t iova) const {
-    const std::uint64_t page = iova >> shape_.page_shift;
-    return holds(page) ? tces_.translate(iova - start()) : std::nullopt;
+    if (!holds(iova >> shape_.page_shift)) {
+        return std::nullopt;
+    }
+    auto found = tces_.translate(iova - start());
+    if (found) {
+        found->leaf = {found->leaf.start + start(), found->leaf.last + start()};
+    }
+    return found;
 }
 
 std::uint64_t HardwareTable::pages_without_table(std::uint64_t page) const {

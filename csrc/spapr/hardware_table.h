@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The TCEs of one window, which a host bridge walks, and beside each the user address that it was
-// made from (arch/powerpc/include/asm/iommu.h: struct iommu_table; arch/powerpc/platforms/powernv/
+// The TCEs of one window, which a host bridge walks, and the user address that each was made from
+// (arch/powerpc/include/asm/iommu.h: struct iommu_table; arch/powerpc/platforms/powernv/
 // pci-ioda-tce.c).
 
 #pragma once
@@ -19,7 +19,7 @@
 
 namespace kvmiommu::spapr {
 
-/// What an entry says. Without rights it leads nowhere.
+/// An entry. Without rights it maps nothing.
 struct Tce {
     mm::PhysAddr address = 0;
     std::uint64_t rights = 0;  // TCE_PCI_READ | TCE_PCI_WRITE
@@ -29,7 +29,7 @@ struct Tce {
     constexpr std::uint64_t entry() const { return address | rights; }
 };
 
-/// Lets the page go, of `page_size` bytes, that an entry with rights holds (tce_iommu_unuse_page).
+/// Unpins the page, of `page_size` bytes, that an entry with rights holds. (tce_iommu_unuse_page)
 inline void unuse_page(mm::PhysicalMemory& memory, std::uint64_t page_size, Tce entry) {
     memory.unpin({align_down(entry.address, page_size), page_size});
 }
@@ -41,14 +41,14 @@ class HardwareTable final : public RefCounted {
         std::uint64_t offset;     // of its first page, in pages
         std::uint64_t size;       // pages
         std::uint64_t allocated;  // bytes that are charged for it
-        unsigned levels;          // as the hardware walks them
-        unsigned tree_levels;     // as they are kept here
-        unsigned index_bits;      // of each of these
-        std::uint64_t reach;      // pages that the tables have entries for; `size` at least
-        bool write_implies_read;  // in the entries
+        unsigned levels;          // of the hardware's table
+        unsigned tree_levels;     // of the tree that stands for it
+        unsigned index_bits;      // of a level of that tree
+        std::uint64_t reach;      // pages that the table has entries for; `size` at least
+        bool write_implies_read;  // in an entry
         int beyond;               // errno for a page beyond reach
     };
-    /// ENOMEM.
+    /// ENOMEM
     static Result<Ref<HardwareTable>> create(Census& census, mm::PhysicalMemory& memory,
                                              const Shape& shape, FaultPoints& faults);
 
@@ -62,55 +62,55 @@ class HardwareTable final : public RefCounted {
     std::uint64_t allocated() const { return shape_.allocated; }
     unsigned levels() const { return shape_.levels; }
     bool holds(std::uint64_t page) const { return page - shape_.offset < shape_.size; }
-    /// Is there no entry for a page, nor can there be? Beyond reach, or in a table that is retired.
+    /// Can there be no entry for a page? It is beyond reach, or the table is retired.
     bool refuses(std::uint64_t page) const {
         return !reaches(page) || retired_.load(std::memory_order_relaxed);
     }
-    /// The window is gone, by the hypervisor or removed; who still holds the table finds no
-    /// entries.
+    /// The window was removed, or taken by the hypervisor: users of the table find no entries.
     void retire() { retired_.store(true, std::memory_order_relaxed); }
     bool retired() const { return retired_.load(std::memory_order_relaxed); }
 
-    /// Each entry holds the page behind it, as version 1 of the container has it: who takes one out
-    /// lets the page go, and nobody takes it for a count of a registered region.
+    /// Each entry holds a pin of its page, as in a container of version 1, not a count of a
+    /// registered region: whoever clears the entry unpins the page.
     void hold_pages() { holds_pages_.store(true, std::memory_order_relaxed); }
     bool holds_pages() const { return holds_pages_.load(std::memory_order_relaxed); }
 
-    /// Puts a TCE in the place of a page's, and answers that (iommu_tce_xchg_no_kill). What the
-    /// platform says beyond reach; ENOMEM.
+    /// Stores the TCE of a page and returns the one before. (iommu_tce_xchg_no_kill)
+    /// Shape::beyond the table refuses the page
+    /// ENOMEM
     Result<Tce> exchange(std::uint64_t page, Tce tce, FaultPoints& faults);
-    /// The same where there is a table for the page, and it does not refuse; else nothing, and
-    /// nothing was done.
+    /// The same if there is a table for the page, which does not refuse it; none: nothing was done.
     std::optional<Tce> exchange_there(std::uint64_t page, Tce tce) {
         const auto cell = refuses(page) ? Tree::Cell(nullptr) : tces_.cell(place(page));
         return cell ? std::optional(Tce::of(cell.exchange(entry_of(tce)))) : std::nullopt;
     }
-    /// Takes a page's TCE out, also of a table that is retired.
+    /// Clears the TCE of a page, also in a table that is retired, and returns it.
     Tce take(std::uint64_t page) {
         const auto cell = reaches(page) ? tces_.cell(place(page)) : Tree::Cell(nullptr);
         return cell ? Tce::of(cell.exchange(0)) : Tce{};
     }
-    /// Puts a TCE where there is none with rights. EBUSY there is one; else as exchange().
+    /// Stores the TCE of a page unless there is one with rights.
+    /// EBUSY there is one
+    /// or as exchange()
     Result<> put_if_free(std::uint64_t page, Tce tce, FaultPoints& faults);
     /// As the hardware reads it.
     Tce get(std::uint64_t page) const;
-    /// How a device's access ends; nothing: a fault.
+    /// The translation that a device meets; none: a fault.
     std::optional<iommu::Translation> translate(std::uint64_t iova) const;
-    /// Pages from this one on that no table of TCEs stands for.
+    /// The number of pages from this one on that there is no table for.
     std::uint64_t pages_without_table(std::uint64_t page) const;
 
     // --- user addresses (it_userspace) ---
 
     using Tree = iommu::pgtable::RadixTable<iommu::pgtable::Tce>;
-    /// Where the user address stands that a page's TCE was made from; none where there is no room
-    /// for one.
+    /// The user address that a page's TCE was made from; none where there is no table for it.
     Tree::Cell user_address(std::uint64_t page) const {
         return reaches(page) ? users_.cell(place(page)) : Tree::Cell(nullptr);
     }
-    /// The same, with room made; none: no memory, or beyond reach.
+    /// The same, with a table allocated; none: no memory, or beyond reach.
     Tree::Cell make_user_address(std::uint64_t page, FaultPoints& faults);
 
-    /// create() is what makes one.
+    /// For create().
     HardwareTable(Census& census, const Shape& shape, Tree tces, Tree users)
         : RefCounted(census, "iommu_table"),
           shape_(shape),
@@ -118,7 +118,7 @@ class HardwareTable final : public RefCounted {
           users_(std::move(users)) {}
 
   private:
-    // Where the trees have a page.
+    // The iova of a page in the trees.
     std::uint64_t place(std::uint64_t page) const {
         return (page - shape_.offset) << shape_.page_shift;
     }

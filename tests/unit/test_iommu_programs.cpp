@@ -196,6 +196,7 @@ class Program {
         const PhysAddr address = mapping->second.address + (iova - mapping->first);
         return page && found && found->address == address &&
                domain_->iova_to_phys(iova) == address &&
+               found->leaf == Range{iova & -page->size, iova | (page->size - 1)} &&
                same(mapping, align_down(iova, page->size), *page) &&
                found->protection ==
                    ((page->readable ? +kRead : 0) | (page->writable ? +kWrite : 0));

@@ -115,7 +115,9 @@ std::optional<Translation> PamuDomain::translate(std::uint64_t iova) const {
     if (!dma_on_ || window == nullptr) {
         return std::nullopt;
     }
-    return Translation{window->address + (iova & (window->size - 1)), window->protection};
+    const std::uint64_t offset = window->size - 1;
+    return Translation{
+        window->address + (iova & offset), window->protection, {iova & ~offset, iova | offset}};
 }
 
 }  // namespace kvmiommu::iommu

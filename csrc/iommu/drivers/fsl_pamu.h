@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The PAMU of Freescale's embedded POWER processors, which has no page tables: a domain is one
-// aperture, cut into up to 256 windows of one size, each of which leads to one piece of memory
-// (drivers/iommu/fsl_pamu_domain.c, and as it was until 5.12, when windows could be set one by one;
-// QorIQ P4080 Reference Manual, chapter "Peripheral Access Management Unit").
+// aperture of up to 256 windows of one size, each of which maps one contiguous piece of memory
+// (drivers/iommu/fsl_pamu_domain.c, until 5.12, when windows could be enabled one by one; QorIQ
+// P4080 Reference Manual, chapter "Peripheral Access Management Unit").
 
 #pragma once
 
@@ -20,24 +20,34 @@ namespace kvmiommu::iommu {
 
 class PamuDomain {
   public:
-    /// The aperture [start, start + size). EBUSY DMA is on; EINVAL size is no power of two from
-    /// 4 KiB on, or start is not a multiple of it. What windows there were are gone.
+    /// Sets the aperture to [start, start + size), without windows. (configure_domain_geometry)
+    /// EBUSY DMA is enabled
+    /// EINVAL size is no power of two from 4 KiB on, or start is not a multiple of it
     Result<> set_geometry(std::uint64_t start, std::uint64_t size) EXCLUDES(mutex_);
-    /// Cuts the aperture. EBUSY DMA is on; EINVAL no aperture yet, no power of two, more than 256.
+    /// Divides the aperture into windows that map nothing. (fsl_pamu_set_windows)
+    /// EBUSY DMA is enabled
+    /// EINVAL there is no aperture
+    /// EINVAL no power of two, more than 256, or windows below 4 KiB
     Result<> set_windows(std::uint32_t count) EXCLUDES(mutex_);
-    /// Maps window `number` to `size` bytes at `address`. ENODEV it was not cut yet; EINVAL no such
-    /// window, more than it holds, no power of two, an address that is no multiple of size; EBUSY
-    /// it is mapped, or it is the only one and DMA is on.
+    /// Maps window `number` to `size` bytes at `address`. (fsl_pamu_window_enable)
+    /// ENODEV there are no windows
+    /// EINVAL there is no window of that number
+    /// EINVAL size is larger than a window or no power of two, or address is not a multiple of it
+    /// EBUSY it is the only window, and DMA is enabled
+    /// EBUSY it maps something
     Result<> enable_window(std::uint32_t number, mm::PhysAddr address, std::uint64_t size,
                            std::uint32_t protection) EXCLUDES(mutex_);
-    /// ENODEV, EINVAL as above; one that is not mapped is no error.
+    /// Makes window `number` map nothing. (fsl_pamu_window_disable)
+    /// ENODEV there are no windows
+    /// EINVAL there is no window of that number
     Result<> disable_window(std::uint32_t number) EXCLUDES(mutex_);
-    /// Lets devices through, or no longer. ENODEV nothing is mapped.
+    /// Enables or disables DMA. (configure_domain_dma_state)
+    /// ENODEV no window maps anything
     Result<> enable_dma(bool on) EXCLUDES(mutex_);
 
-    /// Where an iova leads; 0: nowhere.
+    /// The physical address behind an iova; 0: none.
     mm::PhysAddr iova_to_phys(std::uint64_t iova) const EXCLUDES(mutex_);
-    /// What a device would reach; nothing: a fault.
+    /// The translation that a device meets; none: a fault.
     std::optional<Translation> translate(std::uint64_t iova) const EXCLUDES(mutex_);
 
   private:

@@ -16,8 +16,8 @@ constexpr Source kFinalise{"drivers/iommu/virtio-iommu.c: viommu_domain_finalise
 constexpr Source kAddMapping{"drivers/iommu/virtio-iommu.c: viommu_add_mapping"};
 constexpr Source kMapRequest{"VIRTIO 1.3, section 5.13.6.5.2: MAP request, device requirements"};
 
-// Every map_pages() is one MAP request and one mapping, whatever the number of its pages: what was
-// mapped in one goes in one.
+// Every map_pages() is one MAP request and one mapping, whatever the number of its pages, and a
+// mapping is unmapped whole.
 class VirtioDomain final : public Domain {
   public:
     VirtioDomain(const Ops& ops, const Instance& instance, std::uint64_t page_size)
@@ -26,7 +26,7 @@ class VirtioDomain final : public Domain {
           instance_(instance),
           page_size_(page_size) {}
 
-    // A domain is a number of one device's.
+    // A domain is a number that one virtio-iommu knows.
     Result<> attach_device(Device& device) override {
         if (&device.instance() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another virtio-iommu", kAttach);
@@ -41,19 +41,21 @@ class VirtioDomain final : public Domain {
     Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                      std::uint64_t count, std::uint32_t protection, FaultPoints& faults) override {
         Mapped mapped;
-        if (const auto added = add(iova, page_size * count, {address, protection}, faults);
+        const std::uint64_t bytes = page_size * count;
+        if (const auto added = add({address, protection, {iova, iova + (bytes - 1)}}, faults);
             !added) {
             mapped.refusal = added.error();
         } else {
-            mapped.bytes = page_size * count;
+            mapped.bytes = bytes;
         }
         return mapped;
     }
 
     // The device refuses to split a mapping (VIRTIO 1.3, section 5.13.6.6: VIRTIO_IOMMU_S_RANGE),
-    // and the driver does not ask it to: one that the range begins in the middle of stays, one that
-    // it ends in the middle of goes whole. Where less is mapped than was asked for, the driver
-    // forgets what there is and answers 0 (drivers/iommu/virtio-iommu.c: viommu_unmap_pages).
+    // and the driver does not ask it to: a mapping that the range begins in the middle of stays,
+    // one that it ends in the middle of goes whole. Where less is mapped than was asked for, the
+    // driver removes it from its list and returns 0 (drivers/iommu/virtio-iommu.c:
+    // viommu_unmap_pages).
     std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
                               std::uint64_t count) override {
         const std::uint64_t bytes = page_size * count;
@@ -65,7 +67,7 @@ class VirtioDomain final : public Domain {
         std::uint64_t gone = 0;
         auto at = mappings_.lower_bound(iova);
         while (at != mappings_.end() && at->first <= last) {
-            gone += at->second.last - at->first + 1;
+            gone += at->second.leaf.last - at->first + 1;
             at = mappings_.erase(at);
         }
         return gone < bytes ? 0 : gone;
@@ -81,31 +83,26 @@ class VirtioDomain final : public Domain {
         if (found == mappings_.end()) {
             return std::nullopt;
         }
-        const Translation& first = found->second.first;
-        return Translation{first.address + (iova - found->first), first.protection};
+        const Translation& first = found->second;
+        return Translation{first.address + (iova - found->first), first.protection, first.leaf};
     }
 
   private:
-    struct Mapping {
-        std::uint64_t last;
-        Translation first;  // of its first iova
-    };
-    using Mappings = std::map<std::uint64_t, Mapping>;  // by the first iova
+    using Mappings = std::map<std::uint64_t, Translation>;  // by, and of, the first iova
 
     Mappings::const_iterator containing(std::uint64_t iova) const REQUIRES(mutex_) {
         const auto behind = mappings_.upper_bound(iova);
-        if (behind == mappings_.begin() || std::prev(behind)->second.last < iova) {
+        if (behind == mappings_.begin() || std::prev(behind)->second.leaf.last < iova) {
             return mappings_.end();
         }
         return std::prev(behind);
     }
 
-    Result<> add(std::uint64_t iova, std::uint64_t bytes, Translation first, FaultPoints& faults)
-        EXCLUDES(mutex_) {
+    Result<> add(const Translation& first, FaultPoints& faults) EXCLUDES(mutex_) {
         if (faults.fails()) {
             return refuse(ENOMEM, "a mapping could not be allocated: told to fail", kAddMapping);
         }
-        const std::uint64_t last = iova + (bytes - 1);
+        const auto [iova, last] = first.leaf;
         const Lock lock(mutex_);
         const auto behind = mappings_.lower_bound(iova);
         if (containing(iova) != mappings_.end() ||
@@ -113,7 +110,7 @@ class VirtioDomain final : public Domain {
             return refuse(EINVAL, "{:x} to {:x} are in part mapped already", kMapRequest, iova,
                           last);
         }
-        mappings_.emplace_hint(behind, iova, Mapping{last, first});
+        mappings_.emplace_hint(behind, iova, first);
         return {};
     }
 

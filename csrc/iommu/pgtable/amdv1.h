@@ -4,9 +4,9 @@
 // Bits: AMD I/O Virtualization Technology (IOMMU) Specification, publication 48882, revision 3.10,
 // section 2.2.3 "I/O Page Tables for Host Translations".
 //
-// An entry says itself what it is: its NextLevel is the level of the table that it names, counted
-// from 1; 0 stands for a page of the size that is natural at its level, 7 for one of another size,
-// which the lowest address bits tell.
+// The NextLevel of an entry is the level of the table at its address, counted from 1; or 0 for a
+// leaf of the span of its level, or 7 for a leaf of another size, which the lowest address bits
+// encode.
 
 #pragma once
 
@@ -19,14 +19,14 @@
 
 namespace kvmiommu::iommu::pgtable {
 
-/// Pages start at 2^kSmallest bytes: 12 on hardware.
+/// The smallest page has 2^kSmallest bytes: 12 on hardware.
 template <unsigned kSmallest>
 struct AmdV1Of {
     using Entry = std::uint64_t;
     struct Attributes {};
 
-    // --- geometry: 512 entries of 8 bytes a table; 6 levels for all 64 bits, of which the top one
-    // has 128 entries in use ---
+    // --- geometry: 512 entries of 8 bytes a table; 6 levels for all 64 bits, where the root uses
+    // 128 entries ---
     static constexpr unsigned kPageShift = kSmallest;
     static constexpr unsigned kIndexBits = 9;
     using Geometry = SameTables<kPageShift, kIndexBits, 64>;
@@ -41,7 +41,7 @@ struct AmdV1Of {
     static constexpr Entry kForceCoherent = Entry{1} << 60;                    // FC, in leaves
     static constexpr Entry kReadable = Entry{1} << 61;                         // IR
     static constexpr Entry kWritable = Entry{1} << 62;                         // IW
-    // The address counts smallest pages from bit 12 on.
+    // Bit 12 stands for one smallest page.
     static constexpr unsigned kAddressShift = 12 - kSmallest;
     static constexpr unsigned kOutputBits = 52 - kAddressShift;
 
@@ -57,7 +57,7 @@ struct AmdV1Of {
         if ((entry & kNextLevel) == 0) {
             return std::uint64_t{1} << Geometry::shift_of(level);
         }
-        // The lowest address bit that is clear stands for half of the page.
+        // The lowest address bit that is clear is half of the size.
         return std::uint64_t{2} << std::countr_one(address(entry, level) | low_mask(kPageShift));
     }
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
@@ -70,7 +70,7 @@ struct AmdV1Of {
     static constexpr bool dirty(Entry entry) { return (entry & kDirty) != 0; }
 
     // --- entries made ---
-    // What a device may do is a matter of the leaves: tables let everything through.
+    // Rights are restricted by leaves alone.
     static constexpr Entry make_table(mm::PhysAddr table, unsigned level) {
         return table << kAddressShift | kPresent | Entry{level + 1} << kNextLevelShift | kReadable |
                kWritable;

@@ -23,8 +23,8 @@ struct ArmV7s {
     using Entry = std::uint32_t;
     struct Attributes {};
 
-    // --- geometry: 4096 entries of 1 MiB, 256 of 4 KiB. A table of the second kind takes a frame,
-    // of which it fills a quarter. ---
+    // --- geometry: a root of 4096 entries of 1 MiB, tables of 256 entries of 4 KiB. The latter
+    // fill a quarter of the frame that each takes. ---
     struct Geometry {
         static constexpr unsigned kMostLevels = 2;
         static constexpr unsigned shift_of(unsigned level) {
@@ -58,8 +58,8 @@ struct ArmV7s {
 
     static constexpr Entry kBufferable = Entry{1} << 2;  // B
     static constexpr Entry kCacheable = Entry{1} << 3;   // C
-    // Where AP[0] is: bit 4 in pages, bit 10 in sections; the others follow from there, but for
-    // TEX, which large pages have where sections have it.
+    // AP[0] is bit 4 in pages and bit 10 in sections; the others follow from there, except TEX,
+    // which is in large pages where it is in sections.
     static constexpr unsigned permissions_at(unsigned level) { return level == 0 ? 4 : 10; }
     static constexpr Entry kAccessed = Entry{1} << 0;      // AP[0], the access flag
     static constexpr Entry kUnprivileged = Entry{1} << 1;  // AP[1]
@@ -83,7 +83,7 @@ struct ArmV7s {
         }
         return (entry & kKind) == kLarge ? kLargeSize : kSmallSize;
     }
-    // Whatever is there can be read.
+    // Every leaf can be read.
     static constexpr std::uint32_t protection(Entry entry, unsigned level) {
         return kRead | ((entry >> permissions_at(level) & kReadOnly) == 0 ? +kWrite : 0);
     }

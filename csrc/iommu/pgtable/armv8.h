@@ -17,8 +17,8 @@
 
 namespace kvmiommu::iommu::pgtable {
 
-/// What both stages have in common. A granule, the size of a page and of a table, is 4, 16 or
-/// 64 KiB: 2^12, 2^14 or 2^16 bytes.
+/// What both stages share. A granule, the size of a page and of a table, is 4, 16 or 64 KiB: 2^12,
+/// 2^14 or 2^16 bytes.
 template <unsigned kGranuleShift>
 struct ArmV8 {
     using Entry = std::uint64_t;
@@ -30,13 +30,14 @@ struct ArmV8 {
     using Geometry = SameTables<kPageShift, kIndexBits, kHas52Bits ? 52 : 48>;
     static constexpr auto kByteOrder = std::endian::little;
     static constexpr Entry kValid = Entry{1} << 0;
-    // Bit 1: a table above the leaf level, a page in it; a block has it clear.
+    // Bit 1: the address of a table above level 0, a leaf in it; a leaf above level 0, a block, has
+    // it clear.
     static constexpr Entry kTable = Entry{1} << 1;
     static constexpr Entry kOuterShareable = Entry{2} << 8;  // SH, bits 9:8
     static constexpr Entry kInnerShareable = Entry{3} << 8;
     static constexpr Entry kAccessed = Entry{1} << 10;  // AF
-    // Address bits 47 down to the granule. With 64 KiB there are four more, 51:48, which stand
-    // where smaller granules have address bits 15:12.
+    // Address bits 47 down to the granule. With 64 KiB there are four more, 51:48, in the place of
+    // the address bits 15:12 of smaller granules.
     static constexpr Entry kAddress = low_mask(48) & ~low_mask(kGranuleShift);
     static constexpr Entry kHighAddress = kHas52Bits ? Entry{0xf} << 12 : 0;
     static constexpr unsigned kHighShift = 48 - 12;
@@ -100,7 +101,7 @@ struct ArmV8Stage1Of : ArmV8<kGranuleShift> {
     static constexpr Entry kDirtyModifier = Entry{1} << 51;  // DBM
 
     // --- entries read ---
-    // Whatever is valid can be read. With DBM a page that is read-only may become writable.
+    // Every leaf can be read. With DBM one that is read-only becomes writable by a write.
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return kRead | ((entry & kReadOnly) == 0 || (entry & kDirtyModifier) != 0 ? +kWrite : 0);
     }
@@ -125,7 +126,7 @@ struct ArmV8Stage1Of : ArmV8<kGranuleShift> {
     }
 };
 
-/// A tree behind TTBR1: for iovas whose high bits are all ones.
+/// A tree behind TTBR1, for iovas whose high bits are all ones.
 template <unsigned kGranuleShift>
 struct ArmV8UpperOf : ArmV8Stage1Of<kGranuleShift> {
     static constexpr bool kUpperHalf = true;

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// What a page-table format says of its bits. A format is a class of constants and small static
-// functions; the walker (pgtable/radix_tree.h, radix.h) is a template over it, so that each format
-// compiles to straight code.
+// A page-table format: a class of constants and small static functions, over which the walker
+// (pgtable/radix_tree.h, radix.h) is a template, so that each format compiles to straight code.
 //
-// Every format's header has the same sections in the same order: where the bits are written down;
+// Every format's header has the same sections in the same order: the specification of the bits;
 // geometry; entries read; entries made.
 //
-// Levels count from the leaves: level 0 maps the smallest pages, and the entries of level n + 1
-// name tables of level n. A page has the size that one entry of its level stands for, its span;
-// where a format has runs it may be a power of two more, and then the entry is there once for each
-// span of the page, every time the same.
+// Level 0 has the leaves of the smallest pages; an entry of level n + 1 is a leaf or the address of
+// a table of level n. One entry maps the span of its level. Where a format has runs, a leaf may map
+// a power of two times as much: then it fills a run of entries, all of the same value.
 
 #pragma once
 
@@ -29,12 +27,12 @@ template <unsigned kPageShift, unsigned kIndexBits, unsigned kIovaBits>
 struct SameTables {
     static constexpr unsigned kBits = kIndexBits;
     static constexpr unsigned kMostLevels = (kIovaBits - kPageShift + kIndexBits - 1) / kIndexBits;
-    /// Bits of an offset into what one entry of a level stands for.
+    /// The span of a level is 2^shift_of(level).
     static constexpr unsigned shift_of(unsigned level) { return kPageShift + level * kIndexBits; }
     /// Bits of an index into a table of a level.
     static constexpr unsigned index_bits(unsigned) { return kIndexBits; }
     static constexpr std::uint64_t index_mask(unsigned) { return low_mask(kIndexBits); }
-    /// The level whose entries make up pages of 2^`shift` bytes.
+    /// The level that the leaves of pages of 2^`shift` bytes are in.
     static constexpr unsigned level_of(unsigned shift) { return (shift - kPageShift) / kIndexBits; }
 };
 
@@ -42,48 +40,49 @@ template <class F>
 concept Format = requires(typename F::Entry entry, unsigned level, mm::PhysAddr address,
                           std::uint64_t size, std::uint32_t protection,
                           typename F::Attributes attributes, const typename F::Geometry& geometry) {
-    // What an entry reads as; it lies in memory as kByteOrder says.
+    // The value of an entry; its byte order in memory is kByteOrder.
     requires std::unsigned_integral<typename F::Entry>;
     { F::kByteOrder } -> std::convertible_to<std::endian>;
     { F::Geometry::kMostLevels } -> std::convertible_to<unsigned>;
     { geometry.shift_of(level) } -> std::same_as<unsigned>;
     { geometry.index_bits(level) } -> std::same_as<unsigned>;
     { geometry.level_of(level) } -> std::same_as<unsigned>;
-    // Bits of an address that a leaf can lead to.
+    // Bits of a physical address in a leaf.
     { F::kOutputBits } -> std::convertible_to<unsigned>;
 
     { F::present(entry) } -> std::same_as<bool>;
-    // Of any entry of a table above level 0: does it name a table?
+    // Of any entry above level 0: is it the address of a table?
     { F::names_table(entry, level) } -> std::same_as<bool>;
-    // Where that table is; of a leaf, an address within the page.
+    // The address of that table; of a leaf, an address within the page.
     { F::address(entry, level) } -> std::same_as<mm::PhysAddr>;
     // Is it a leaf that fills one entry?
     { F::plain_leaf(entry, level) } -> std::same_as<bool>;
-    // Of such a leaf, the bits that make any other entry of its table one that has the same there.
+    // The bits of such a leaf that tell it from every entry that is none: an entry with the same
+    // bits is a leaf that fills one entry, too.
     { F::kind_bits(entry, level) } -> std::same_as<typename F::Entry>;
-    // Of a leaf: what it lets a device do.
+    // The rights of a leaf.
     { F::protection(entry, level) } -> std::same_as<std::uint32_t>;
 
-    // `level` is that of the table which the entry names, `size` that of the page.
+    // `level` is that of the table at `address`, `size` that of the page.
     { F::make_table(address, level) } -> std::same_as<typename F::Entry>;
     { F::make_leaf(address, size, protection, attributes) } -> std::same_as<typename F::Entry>;
-    // What a leaf grows by from page to page of a size.
+    // The difference between the leaves of consecutive pages of a size.
     { F::leaf_step(size) } -> std::same_as<typename F::Entry>;
 };
 
 // --- what only some formats have ---
 
-/// Pages that fill several entries; each entry tells the size of its page.
+/// Leaves that fill runs; each entry of a run has the size of the page.
 template <class F>
 concept HasRuns = requires(typename F::Entry entry, unsigned level) {
     { F::leaf_size(entry, level) } -> std::same_as<std::uint64_t>;
 };
 
-/// A tree that gets a new root when it must reach further.
+/// A tree that gets a new root above the old one when it must reach further.
 template <class F>
 concept Grows = requires { requires F::kGrows; };
 
-/// Up to 2^kMostMoreBits tables next to each other in the place of the root.
+/// A root of up to 2^kMostMoreBits tables next to each other.
 template <class F>
 concept Concatenates = requires { F::kMostMoreBits; };
 
@@ -91,24 +90,24 @@ concept Concatenates = requires { F::kMostMoreBits; };
 template <class F>
 concept UpperHalf = requires { requires F::kUpperHalf; };
 
-/// A tree for the iovas whose high bits are all as the highest that is looked up.
+/// A tree for the iovas whose high bits are copies of the highest bit that is looked up.
 template <class F>
 concept SignExtends = requires { requires F::kSignExtends; };
 
-/// Leaves grow by the same number only within 2^kLinearBits bytes.
+/// leaf_step() is right only within 2^kLinearBits bytes.
 template <class F>
 concept HasBorders = requires { requires F::kLinearBits < F::kOutputBits; };
 
-/// Leaves that say whether the page has been written to.
+/// Leaves with a dirty bit.
 template <class F>
 concept HasDirty = requires(typename F::Entry entry) {
     { F::dirty(entry) } -> std::same_as<bool>;
     { F::make_clean(entry) } -> std::same_as<typename F::Entry>;
-    // As the hardware does, in a leaf that may be written to.
+    // As the hardware does to a leaf with the right to write.
     { F::make_dirty(entry) } -> std::same_as<typename F::Entry>;
 };
 
-/// Leaves that can be made of a larger page's: the same rights, another size and address.
+/// Leaves of which smaller ones can be made: the same rights, another size and address.
 template <class F>
 concept Splits = requires(typename F::Entry entry, mm::PhysAddr address, std::uint64_t size) {
     { F::smaller_leaf(entry, size, address, size) } -> std::same_as<typename F::Entry>;

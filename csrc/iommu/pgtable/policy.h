@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Where drivers of the kernel differ in what map and unmap do, though their tables do not.
+// What map and unmap do differently from driver to driver, with the same tables.
 
 #pragma once
 
@@ -9,23 +9,23 @@
 
 namespace kvmiommu::iommu::pgtable {
 
-/// What becomes of a page that an unmap begins or ends in.
+/// What an unmap does with a leaf that it covers a part of.
 enum class PartialUnmap : std::uint8_t {
-    /// It goes, and its full size is counted (drivers/iommu/intel/iommu.c, amd/io_pgtable.c).
+    /// Unmaps it, and counts its full size (drivers/iommu/intel/iommu.c, amd/io_pgtable.c).
     whole,
-    /// It goes if the unmap begins at its start; else the unmap ends before it
-    /// (drivers/iommu/generic_pt/iommu_pt.h).
+    /// Unmaps it if the unmap begins at its start; else the unmap ends before it (drivers/iommu/
+    /// generic_pt/iommu_pt.h).
     whole_from_start,
-    /// What remains of it is mapped with smaller pages
-    /// (drivers/iommu/io-pgtable-arm.c: arm_lpae_split_blk_unmap, until 6.13).
+    /// Replaces it by smaller leaves first (drivers/iommu/io-pgtable-arm.c:
+    /// arm_lpae_split_blk_unmap, until 6.13).
     split,
-    /// The unmap ends before it (drivers/iommu/io-pgtable-arm.c: __arm_lpae_unmap, since 6.14).
+    /// Ends before it (drivers/iommu/io-pgtable-arm.c: __arm_lpae_unmap, since 6.14).
     refuse,
 };
 
 struct TablePolicy {
     PartialUnmap partial_unmap = PartialUnmap::whole;
-    /// What a map over a mapping is answered: EEXIST, or EADDRINUSE in generic_pt.
+    /// The errno of a map over a mapping: EEXIST, or EADDRINUSE in generic_pt.
     int overlap = EEXIST;
 };
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// The walker of every page-table format: how pages are put into a tree of tables and taken out.
+// The walker of every page-table format: mapping and unmapping. A row is several entries next to
+// each other in a table.
 //
-// No lock is taken. A table is put in by compare-and-swap, a leaf is a plain store of a whole
+// No lock is taken. A table is installed by compare-and-swap, a leaf is a plain store of a whole
 // entry: callers own the ranges that they map and unmap. A table is freed only by an unmap or a
-// larger page that covers all of its span, so nobody else can be inside it. A tree that grows gets
-// a new root above the old one, which stays where it is: who is on the way down need not care.
+// larger leaf that covers all of its span, so that no other caller can be inside it. A tree that
+// grows gets a new root above the old one, which stays where it is, and a walk that began at the
+// old one is right.
 
 #pragma once
 
@@ -34,7 +36,8 @@ class RadixTable : public RadixTree<F> {
     using Attributes = typename F::Attributes;
     using Shape = pgtable::Shape<F>;
 
-    /// An empty tree. ENOMEM.
+    /// An empty tree.
+    /// ENOMEM
     static Result<RadixTable> create(mm::PhysicalMemory& memory, const Shape& shape,
                                      FaultPoints& faults) {
         assert(0 < shape.levels && shape.levels <= shape.most_levels);
@@ -63,9 +66,8 @@ class RadixTable : public RadixTree<F> {
         memory_.free_frames(held.root, root_order(level));
     }
 
-    /// What most calls are: one page that fills one entry of a table that is there, in RAM without
-    /// fragments. False: it is not so, and nothing was done; ask map_pages(). Inline, as the next
-    /// two, or a domain's would be a jump to that of its table.
+    /// Domain::map_page(): a leaf of one entry, in a table that exists, in RAM without fragments.
+    /// Inline, as the next two, or a domain's would be a jump to its table's.
     [[gnu::always_inline]] bool map_page(std::uint64_t iova, PhysAddr address,
                                          std::uint64_t page_size, std::uint32_t protection,
                                          Attributes attributes) {
@@ -82,7 +84,7 @@ class RadixTable : public RadixTree<F> {
         });
     }
 
-    /// As map_page(), for pages whose entries stand in a row of one table.
+    /// Domain::map_row(), as map_page().
     [[gnu::always_inline]] bool map_row(std::uint64_t iova, PhysAddr address,
                                         std::uint64_t page_size, std::uint64_t count,
                                         std::uint32_t protection, Attributes attributes) {
@@ -107,9 +109,11 @@ class RadixTable : public RadixTree<F> {
         });
     }
 
-    /// Domain::map_pages(). EINVAL for neither reading nor writing, ERANGE beyond what the levels
-    /// translate or an entry can lead to, what the policy says where something is mapped already,
-    /// ENOMEM.
+    /// Domain::map_pages().
+    /// EINVAL neither the right to read nor to write
+    /// ERANGE beyond the iovas of the tree, or the addresses of a leaf
+    /// TablePolicy::overlap something is mapped already
+    /// ENOMEM
     Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
                      std::uint64_t count, std::uint32_t protection, Attributes attributes,
                      FaultPoints& faults) {
@@ -127,7 +131,7 @@ class RadixTable : public RadixTree<F> {
                 return mapped;
             }
         }
-        const std::uint64_t filled = this->entries_of(page_size, level);
+        const std::uint64_t run = this->run_of(page_size, level);
         const std::uint64_t end = this->entries_in(level);
         const FrameMap map = map_;
         do {
@@ -137,29 +141,29 @@ class RadixTable : public RadixTree<F> {
             if (row == nullptr) [[unlikely]] {
                 break;
             }
-            // As many as this table has room for; page by page where something is in the way.
+            // As many as this table has room for; if there are entries in the way, one.
             const std::uint64_t index = this->index_of(at, level);
-            std::uint64_t run = std::min(count, (end - index) >> std::countr_zero(filled));
+            std::uint64_t pages = std::min(count, (end - index) >> std::countr_zero(run));
             if constexpr (HasBorders<F>) {
                 const PhysAddr border = (to | low_mask(F::kLinearBits)) + 1;
-                run = std::min(run, (border - to) >> std::countr_zero(page_size));
+                pages = std::min(pages, (border - to) >> std::countr_zero(page_size));
             }
             const Entry leaf = F::make_leaf(to, page_size, protection, attributes);
-            run = fill_pages(row + index, run, filled, leaf, F::leaf_step(page_size));
-            if (run == 0) [[unlikely]] {
-                mapped.refusal = make_way(map, row, index, filled, level, at);
+            pages = fill_runs(row + index, pages, run, leaf, F::leaf_step(page_size));
+            if (pages == 0) [[unlikely]] {
+                mapped.refusal = make_way(map, row, index, run, level, at);
                 if (mapped.refusal) {
                     break;
                 }
-                run = fill_pages(row + index, 1, filled, leaf, 0);
+                pages = fill_runs(row + index, 1, run, leaf, 0);
             }
-            mapped.bytes += run * page_size;
-            count -= run;
+            mapped.bytes += pages * page_size;
+            count -= pages;
         } while (count != 0);
         return mapped;
     }
 
-    /// As map_page().
+    /// Domain::unmap_page(), as map_page(). A table goes with all below it.
     [[gnu::always_inline]] bool unmap_page(std::uint64_t iova, std::uint64_t page_size) {
         return at_level_of(page_size, [&] [[gnu::always_inline]] (std::uint64_t, auto level) {
             Entry* const entry = find(iova, level);
@@ -175,20 +179,20 @@ class RadixTable : public RadixTree<F> {
         });
     }
 
-    /// An entry of the smallest pages, for a driver that looks after entries itself.
+    /// An entry of level 0, for a driver that reads and writes entries itself.
     class Cell {
       public:
         explicit Cell(Entry* place) : place_(place) {}
-        /// Is there one?
+        /// Is there an entry?
         explicit operator bool() const { return place_ != nullptr; }
         Entry load() const { return Tree::load(*place_); }
         void store(Entry entry) const { Tree::store(*place_, entry); }
-        /// Puts an entry in the place of what was there, and answers that.
+        /// Stores an entry and returns the one before.
         Entry exchange(Entry entry) const {
             return in_order(std::atomic_ref<Entry>(*place_).exchange(in_order(entry),
                                                                      std::memory_order_acq_rel));
         }
-        /// Puts an entry in the place of `expected`. False: it is another, which `expected` is now.
+        /// Stores an entry if the one before is `expected`; false: sets `expected` to that one.
         bool compare_exchange(Entry& expected, Entry entry) const {
             Entry seen = in_order(expected);
             const bool put = std::atomic_ref<Entry>(*place_).compare_exchange_strong(
@@ -200,9 +204,11 @@ class RadixTable : public RadixTree<F> {
       private:
         Entry* place_;
     };
-    /// The entry for the smallest page at an iova, or none where no table is for it.
+    /// The entry of level 0 for an iova; none where there is no table.
     Cell cell(std::uint64_t iova) const { return Cell(this->entry_in(iova)); }
-    /// The same, with the tables above it made where they are missing. ERANGE beyond reach, ENOMEM.
+    /// The same, with tables allocated where there are none.
+    /// ERANGE beyond the iovas of the tree
+    /// ENOMEM
     Result<Cell> make_cell(std::uint64_t iova, FaultPoints& faults) {
         const Top top = this->top();
         if (!this->reaches(top, iova)) [[unlikely]] {
@@ -216,8 +222,9 @@ class RadixTable : public RadixTree<F> {
         return Cell(row + this->index_of(iova, 0));
     }
 
-    /// Domain::unmap_pages(). What becomes of a larger page that the range begins or ends in is the
-    /// policy's to say. A table that the range covers goes unseen: holes in it count as well.
+    /// Domain::unmap_pages(). The policy decides what happens to a leaf that the range covers a
+    /// part of. A table that the range covers is freed without a look at its entries: holes in it
+    /// count.
     std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count) {
         const std::uint64_t bytes = page_size * count;
         if (unmap_row(iova, page_size, count)) [[likely]] {
@@ -230,7 +237,7 @@ class RadixTable : public RadixTree<F> {
         for (std::uint64_t at = iova; done < bytes && this->reaches(top, at);) {
             const std::uint64_t left = bytes - done;
             const unsigned whole = whole_bits(at, left);
-            // Down to an entry that goes as a whole,
+            // Down to an entry that goes whole,
             unsigned level = top.levels - 1;
             Entry* row = entries(map, this->root_of(top, at));
             std::uint64_t index = this->index_of(at, level);
@@ -251,7 +258,7 @@ class RadixTable : public RadixTree<F> {
             if (!F::present(entry)) [[unlikely]] {
                 break;
             }
-            // and along the table with it as far as they do.
+            // and along its table up to one that does not.
             const std::uint64_t from = at;
             if (!clear_along(map, row, index, level, entry, at, bytes, done, freed) || at <= from)
                 [[unlikely]] {
@@ -289,8 +296,8 @@ class RadixTable : public RadixTree<F> {
 
     // --- rows ---
 
-    // Puts entries where none are, each by `step` more than the one before. False: something is in
-    // the way, and nothing was done.
+    // Stores entries, each `step` more than the one before, if all are empty. False: nothing was
+    // done.
     static bool fill_empty(Entry* row, std::uint64_t count, Entry first, Entry step) {
         constexpr Entry kAll = static_cast<Entry>(~Entry{0});
         if constexpr (F::kByteOrder == std::endian::native) {
@@ -299,22 +306,22 @@ class RadixTable : public RadixTree<F> {
             return wide::replace_swapped(row, count, 0, kAll, first, step);
         }
     }
-    // The same for pages of `filled` entries each: answers how many, up to where something is in
-    // the way.
-    static std::uint64_t fill_pages(Entry* row, std::uint64_t count, std::uint64_t filled,
-                                    Entry leaf, Entry step) {
-        if (filled == 1) {
+    // The same for leaves that fill `run` entries each. Returns how many were stored, up to an
+    // entry that is not empty.
+    static std::uint64_t fill_runs(Entry* row, std::uint64_t count, std::uint64_t run, Entry leaf,
+                                   Entry step) {
+        if (run == 1) {
             return fill_empty(row, count, leaf, step) ? count : 0;
         }
         std::uint64_t done = 0;
-        while (done < count && fill_empty(row, filled, leaf, 0)) {
+        while (done < count && fill_empty(row, run, leaf, 0)) {
             ++done;
-            row += filled;
+            row += run;
             leaf += step;
         }
         return done;
     }
-    // Takes a row of plain leaves out. False: it is none, and nothing was done.
+    // Clears a row if all its entries are leaves of one entry. False: nothing was done.
     static bool clear_leaves(Entry* row, std::uint64_t count, unsigned level) {
         const Entry first = load(*row);
         return F::plain_leaf(first, level) &&
@@ -340,7 +347,7 @@ class RadixTable : public RadixTree<F> {
         }
         return table;
     }
-    // The tables at the top are one block, those below are all of one size.
+    // The tables of a root are one block of frames; those below are all of one size.
     unsigned root_order(unsigned level) const {
         return order_of(level) + static_cast<unsigned>(std::countr_zero(roots()));
     }
@@ -348,8 +355,7 @@ class RadixTable : public RadixTree<F> {
     Result<PhysAddr> new_table(FaultPoints& faults) { return allocate(order_of(0), faults); }
     void release(PhysAddr table) { memory_.free_frames(table, order_of(0)); }
 
-    // What is unusual about a map: it is refused, or the tree must grow until it reaches `last`
-    // and has entries of `level`.
+    // A map is refused, or the tree must grow until it reaches `last` and has the level.
     [[gnu::noinline]] std::optional<Refusal> prepare(Top& top, std::uint64_t iova,
                                                      std::uint64_t last, PhysAddr address,
                                                      std::uint64_t bytes, unsigned level,
@@ -401,8 +407,7 @@ class RadixTable : public RadixTree<F> {
         return std::nullopt;
     }
 
-    // The table of `level` that holds the entry for `iova`, made where it is missing; null with a
-    // refusal.
+    // The table of `level` for `iova`, allocated where there is none; null with a refusal.
     Entry* row_for(FrameMap map, Top top, std::uint64_t iova, unsigned level, FaultPoints& faults,
                    std::optional<Refusal>& refusal) {
         Entry* row = entries(map, this->root_of(top, iova));
@@ -420,7 +425,7 @@ class RadixTable : public RadixTree<F> {
         return row;
     }
 
-    // Puts a new table into an entry of `level`, unless somebody else has just done so.
+    // Installs a new table in an entry of `level`, or returns the one that was installed meanwhile.
     [[gnu::noinline]] Entry install(Entry& slot, unsigned level, std::uint64_t iova,
                                     FaultPoints& faults, std::optional<Refusal>& refusal) {
         Entry seen = load(slot);
@@ -446,7 +451,7 @@ class RadixTable : public RadixTree<F> {
         return seen;
     }
 
-    // Links a table and all tables below it, to be freed together.
+    // Adds a table and all tables below it to a chain of frames to free.
     void take_subtree(FrameMap map, PhysAddr table, unsigned level, FrameChain& freed) {
         take_below(map, table, level, freed);
         memory_.push(freed, table);
@@ -461,7 +466,7 @@ class RadixTable : public RadixTree<F> {
             if (!F::names_table(entry, level)) {
                 continue;
             }
-            if (level == 1) {  // all leaves: nothing to look for
+            if (level == 1) {  // no tables below
                 memory_.push(freed, F::address(entry, level));
             } else {
                 take_subtree(map, F::address(entry, level), level - 1, freed);
@@ -481,8 +486,8 @@ class RadixTable : public RadixTree<F> {
         return false;
     }
 
-    // What act(page size, level) answers for a page that fills one entry; false for any other. Of
-    // the sizes that most pages have the compiler knows both, and unrolls the way to them.
+    // Returns act(page size, level) for pages of one entry; false for any other. Of the usual sizes
+    // both are constants, and the compiler unrolls the walk.
     template <unsigned kLevel = 0>
     [[gnu::always_inline]] bool at_level_of(std::uint64_t page_size, auto&& act) const {
         constexpr unsigned kMostKnown = std::min(3u, Tree::kUnrolls ? Tree::kMostLevels : 1);
@@ -497,10 +502,9 @@ class RadixTable : public RadixTree<F> {
         }
     }
 
-    // The table that an entry of a level names, for whom the table cannot be taken away. Where such
-    // entries are the address and some bits that are always the same (the hardware marks leaves
-    // alone), those are taken off: with the index, before the entry is known. A mask would have to
-    // wait for it.
+    // The table at the address of an entry, which the caller owns. Where such entries are the
+    // address plus constant bits (the hardware marks leaves alone), the constant is subtracted
+    // together with the index, before the entry is loaded; a mask would have to wait for it.
     static PhysAddr table_of(Entry entry, unsigned level) {
         constexpr PhysAddr kHighest = align_down(low_mask(F::kOutputBits), mm::kFrameSize);
         if constexpr (F::make_table(kHighest, 0) == F::make_table(0, 0) + kHighest) {
@@ -510,7 +514,7 @@ class RadixTable : public RadixTree<F> {
         }
     }
 
-    // The entry of a level for an iova, when every table above is there; else null.
+    // The entry of a level for an iova; null if a table above is missing.
     [[gnu::always_inline]] Entry* find(std::uint64_t iova, auto level) const {
         const Top top = this->top();
         if (!map_.is_linear() || (level != 0 && level >= top.levels) || !this->reaches(top, iova))
@@ -533,13 +537,13 @@ class RadixTable : public RadixTree<F> {
         return place;
     }
 
-    // As find(), when its table has room for so many entries from there on.
+    // As find(), of a row of `count` entries; null if its table ends before.
     [[gnu::always_inline]] Entry* find_row(std::uint64_t iova, auto level,
                                            std::uint64_t count) const {
         return count <= this->entries_in(level) - this->index_of(iova, level) ? find(iova, level)
                                                                               : nullptr;
     }
-    // As map_row(). A table that goes as a whole is not its business.
+    // unmap_pages() of a row of leaves; false: nothing was done. A table that goes whole is none.
     [[gnu::always_inline]] bool unmap_row(std::uint64_t iova, std::uint64_t page_size,
                                           std::uint64_t count) {
         const auto clear = [&] [[gnu::always_inline]] (std::uint64_t length, auto level) {
@@ -550,13 +554,13 @@ class RadixTable : public RadixTree<F> {
         if (page_size == this->span(0)) [[likely]] {
             return clear(count, std::integral_constant<unsigned, 0>{});
         }
-        // Where one page would fill several entries, that many smaller ones may be.
+        // In the place of one run there may be as many leaves of one entry.
         const unsigned level = level_of(page_size);
         return clear(page_size * count >> this->shift_of(level), level);
     }
 
-    // In the way of large pages may be tables that map nothing any more: unmaps that did not cover
-    // their span have left them.
+    // Frees empty tables in the place of a leaf, which unmaps of parts of their span have left.
+    // Refuses if one of the entries maps something.
     [[gnu::noinline]] std::optional<Refusal> make_way(FrameMap map, Entry* row, std::uint64_t index,
                                                       std::uint64_t count, unsigned level,
                                                       std::uint64_t iova) {
@@ -585,9 +589,8 @@ class RadixTable : public RadixTree<F> {
 
     // --- unmapping ---
 
-    // Does a present entry go as it is, when the range that goes begins at `at` and has `left`
-    // bytes? A table does when all of its span is in the range: both are multiples of `whole` bits.
-    // A leaf does when the policy lets it.
+    // Does an entry go whole, in an unmap of `left` bytes from `at` on? A table does if the range
+    // covers its span, which has at most `whole` bits then; a leaf as the policy says.
     bool goes_whole(Entry entry, unsigned level, unsigned whole, std::uint64_t at,
                     std::uint64_t left) const {
         return names_table(entry, level)
@@ -604,8 +607,8 @@ class RadixTable : public RadixTree<F> {
             std::min(std::countr_zero(at), static_cast<int>(std::bit_width(left)) - 1));
     }
 
-    // Replaces a page by pages of the next smaller size. False: the policy wants none of that, or
-    // there is no memory for it.
+    // Replaces a leaf by leaves of the next smaller size. False: the policy does not split, or
+    // there is no memory.
     [[gnu::noinline]] bool split(FrameMap map, Entry* row, std::uint64_t index, unsigned level,
                                  Entry leaf) {
         if constexpr (!Splits<F>) {
@@ -616,11 +619,11 @@ class RadixTable : public RadixTree<F> {
             }
             const std::uint64_t page_size = this->page_size_of(leaf, level);
             const PhysAddr address = align_down(F::address(leaf, level), page_size);
-            const std::uint64_t filled = this->entries_of(page_size, level);
-            if (filled > 1) {  // into pages of one entry each, in their places
+            const std::uint64_t run = this->run_of(page_size, level);
+            if (run > 1) {  // into leaves of one entry each
                 const std::uint64_t size = this->span(level);
-                for (std::uint64_t at = 0; at < filled; ++at) {
-                    store(row[align_down(index, filled) + at],
+                for (std::uint64_t at = 0; at < run; ++at) {
+                    store(row[align_down(index, run) + at],
                           F::smaller_leaf(leaf, page_size, address + at * size, size));
                 }
                 return true;
@@ -636,23 +639,23 @@ class RadixTable : public RadixTree<F> {
                 store(below[at], F::smaller_leaf(leaf, page_size, address + at * size, size));
             }
             if (!exchange(row[index], leaf, F::make_table(*table, level - 1))) {
-                release(*table);  // the page is no longer what it was: look again
+                release(*table);  // the leaf has changed: the caller loads it again
             }
             return true;
         }
     }
 
-    // Takes entries out of a table from `entry` on, which goes whole and lies at `at`, until
-    // `done` is `bytes` or the table ends or an entry goes not whole. False: it met a hole.
+    // Clears entries from `entry` on, which is at `at` and goes whole, until `done` is `bytes`, the
+    // table ends, or an entry does not go whole. False: it met a hole.
     bool clear_along(FrameMap map, Entry* row, std::uint64_t index, unsigned level, Entry entry,
                      std::uint64_t& at, std::uint64_t bytes, std::uint64_t& done,
                      FrameChain& freed) {
         const std::uint64_t end = this->entries_in(level);
-        const std::uint64_t run = std::min((bytes - done) >> this->shift_of(level), end - index);
-        if (run >= wide::kShort) {
-            if (clear_leaves(row + index, run, level)) {
-                at += run << this->shift_of(level);
-                done += run << this->shift_of(level);
+        const std::uint64_t count = std::min((bytes - done) >> this->shift_of(level), end - index);
+        if (count >= wide::kShort) {
+            if (clear_leaves(row + index, count, level)) {
+                at += count << this->shift_of(level);
+                done += count << this->shift_of(level);
                 return true;
             }
         }
@@ -660,8 +663,8 @@ class RadixTable : public RadixTree<F> {
             const std::uint64_t gone = clear(map, row, level, index, entry, freed);
             at = align_down(at, gone) + gone;
             done += gone;
-            const std::uint64_t filled = gone >> this->shift_of(level);
-            index = align_down(index, filled) + filled;
+            const std::uint64_t passed = gone >> this->shift_of(level);
+            index = align_down(index, passed) + passed;
             if (index >= end || done >= bytes) {
                 return true;
             }
@@ -676,7 +679,7 @@ class RadixTable : public RadixTree<F> {
         }
     }
 
-    // Takes a table out of the tree, with all below it.
+    // Clears an entry and frees its table with all tables below it.
     [[gnu::noinline]] bool clear_table(Entry& entry, Entry old, unsigned level) {
         store(entry, 0);
         if (level == 1) {
@@ -689,8 +692,7 @@ class RadixTable : public RadixTree<F> {
         return true;
     }
 
-    // Takes an entry out of its table with all that belongs to it. Answers the bytes that it stood
-    // for.
+    // Clears an entry with its run, or with the tables below it. Returns the bytes that it mapped.
     std::uint64_t clear(FrameMap map, Entry* row, unsigned level, std::uint64_t index, Entry entry,
                         FrameChain& freed) {
         if (names_table(entry, level)) {
@@ -699,11 +701,11 @@ class RadixTable : public RadixTree<F> {
             return this->span(level);
         }
         const std::uint64_t page_size = this->page_size_of(entry, level);
-        const std::uint64_t filled = this->entries_of(page_size, level);
-        if (filled == 1) {
+        const std::uint64_t run = this->run_of(page_size, level);
+        if (run == 1) {
             store(row[index], 0);
         } else {
-            clear_row(row + align_down(index, filled), filled);
+            clear_row(row + align_down(index, run), run);
         }
         return page_size;
     }

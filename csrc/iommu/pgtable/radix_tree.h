@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// A tree of tables in the machine's RAM: its geometry, its entries, and whatever only reads them or
-// marks them. What maps and unmaps is in radix.h.
+// A tree of tables in the machine's RAM: its geometry, its entries, and what only reads or marks
+// them. Mapping and unmapping are in radix.h.
 //
-// No lock is taken. A device may walk while the range is unmapped and its tables are given to
-// somebody else, so whatever is read is looked at before it is followed.
+// No lock is taken. A device may walk while the range is unmapped and its tables are freed and used
+// for something else, so an address is checked before it is followed.
 
 #pragma once
 
@@ -29,14 +29,14 @@ namespace kvmiommu::iommu::pgtable {
 using mm::FrameChain;
 using mm::FrameMap;
 
-/// What a tree is to be like.
+/// The parameters of a tree.
 template <Format F>
 struct Shape {
-    /// Levels to begin with and, where the format grows, to end with.
+    /// Levels at first and, where the format grows, at most.
     unsigned levels;
     unsigned most_levels = levels;
-    /// Bits of an iova; 0 stands for all that the levels translate. A format that concatenates
-    /// may have more than that.
+    /// Bits of an iova; 0 stands for all that the levels translate. A format that concatenates may
+    /// have more than that.
     unsigned iova_bits = 0;
     TablePolicy policy{};
     typename F::Geometry geometry{};
@@ -50,7 +50,7 @@ Shape<F> shape_for(unsigned bits, TablePolicy policy = {}) {
     while (geometry.shift_of(levels) < bits) {
         ++levels;
     }
-    // A fourth level that tables next to each other can save (drivers/iommu/io-pgtable-arm.c:
+    // A root of several tables instead of a fourth level (drivers/iommu/io-pgtable-arm.c:
     // arm_64_lpae_alloc_pgtable_s2).
     if constexpr (Concatenates<F>) {
         if (levels == 4 && bits - geometry.shift_of(3) <= F::kMostMoreBits) {
@@ -66,20 +66,20 @@ class RadixTree {
     using Entry = typename F::Entry;
     using Geometry = typename F::Geometry;
 
-    /// The root and the number of levels below it, the root's own included.
+    /// The root and the number of levels, the root's included.
     struct Top {
         PhysAddr root;
         unsigned levels;
     };
-    /// What the hardware's context entry says; a tree that grows changes it.
+    /// As in the hardware's context entry; a tree that grows changes it.
     Top top() const {
         const std::uint64_t packed = top_.load(std::memory_order_acquire);
         return {align_down(packed, mm::kFrameSize),
                 static_cast<unsigned>(packed & (mm::kFrameSize - 1))};
     }
 
-    /// Bytes of page-table memory in use: counted now, for that is cheaper than to keep count. A
-    /// guess while others map and unmap.
+    /// Bytes of page-table memory in use, counted by a walk; an estimate while others map and
+    /// unmap.
     std::uint64_t table_bytes() const {
         const Top top = this->top();
         const unsigned level = top.levels - 1;
@@ -91,7 +91,7 @@ class RadixTree {
         return bytes;
     }
 
-    /// Where an iova leads; 0: nowhere.
+    /// Domain::iova_to_phys().
     PhysAddr iova_to_phys(std::uint64_t iova) const {
         const Top top = this->top();
         if (!reaches(top, iova)) [[unlikely]] {
@@ -117,11 +117,13 @@ class RadixTree {
         if (!F::present(place.entry)) {
             return std::nullopt;
         }
+        const std::uint64_t offset = page_size_of(place.entry, place.level) - 1;
         return Translation{address_of(place.entry, place.level, iova),
-                           F::protection(place.entry, place.level)};
+                           F::protection(place.entry, place.level),
+                           {iova & ~offset, iova | offset}};
     }
 
-    /// From an iova on, the bytes that no table of the lowest level stands for; 0: one does.
+    /// The bytes from an iova on that no table of level 0 maps; 0: one does.
     std::uint64_t bytes_without_table(std::uint64_t iova) const {
         const Top top = this->top();
         if (!reaches(top, iova)) {
@@ -133,8 +135,7 @@ class RadixTree {
                    : align_down(iova, span(place.level)) + span(place.level) - iova;
     }
 
-    /// The entries that the hardware meets on its way to an iova, from the root on; none for an
-    /// iova that the tree does not reach.
+    /// Domain::walk(); none for an iova that the tree does not reach.
     std::vector<WalkStep> walk(std::uint64_t iova) const {
         std::vector<WalkStep> steps;
         const Top top = this->top();
@@ -154,8 +155,8 @@ class RadixTree {
         }
     }
 
-    /// Calls visit(iova, page size) for each page with a byte in [first, last] that has been
-    /// written to and, if asked to, makes it clean.
+    /// Calls visit(iova, page size) for each dirty leaf with a byte in [first, last] and, if asked
+    /// to, makes it clean.
     template <class Visit>
     void each_dirty(std::uint64_t first, std::uint64_t last, bool make_clean, Visit&& visit)
         requires HasDirty<F>
@@ -177,7 +178,7 @@ class RadixTree {
         }
     }
 
-    /// Marks the page at an iova as written to, as the hardware does when a device writes.
+    /// Makes the leaf at an iova dirty, as the hardware does when a device writes.
     void mark_dirty(std::uint64_t iova)
         requires HasDirty<F>
     {
@@ -187,8 +188,7 @@ class RadixTree {
         }
         const Place place = descend(top, iova);
         Entry entry = place.entry;
-        // Somebody may unmap the page meanwhile, and put a table in its place: then there is
-        // nothing to mark.
+        // If the leaf is unmapped meanwhile, or replaced by a table, there is nothing to mark.
         while (is_leaf(entry, place.level) && !F::dirty(entry) &&
                !exchange(place.row[place.index], entry, F::make_dirty(entry))) {
         }
@@ -202,7 +202,7 @@ class RadixTree {
     static constexpr bool kOneFrame =
         requires { requires Geometry::kBits + kEntryShift <= mm::kFrameShift; };
 
-    // An entry, and where it stands. Entry 0 stands for nothing.
+    // An entry and its place. Entry 0: there is none.
     struct Place {
         Entry entry;
         unsigned level;
@@ -238,7 +238,7 @@ class RadixTree {
         return Concatenates<F> ? shape.iova_bits : std::min(shape.iova_bits, reach);
     }
     unsigned shift_of(unsigned level) const { return geometry_.shift_of(level); }
-    // Bytes that one entry of a level stands for.
+    // Bytes that one entry of a level maps.
     std::uint64_t span(unsigned level) const { return std::uint64_t{1} << shift_of(level); }
     std::uint64_t entries_in(unsigned level) const {
         return std::uint64_t{1} << geometry_.index_bits(level);
@@ -251,7 +251,7 @@ class RadixTree {
         const unsigned bits = geometry_.index_bits(level) + kEntryShift;
         return bits < mm::kFrameShift ? 0 : bits - mm::kFrameShift;
     }
-    // Tables next to each other at the top.
+    // The number of tables of the root.
     std::uint64_t roots() const {
         if constexpr (Concatenates<F>) {
             return (mask_ >> shift_of(most_levels_)) + 1;
@@ -270,13 +270,13 @@ class RadixTree {
             return iova <= mask_;
         }
     }
-    // Where a walk begins that is to be fast. Shifts that the format fixes are constants once the
-    // compiler has unrolled the loop over the levels, which it does when it knows how many there
-    // are: so that is as many as there may be, and those that the tree lacks are passed over.
+    // For fast walks: if the format fixes the geometry, shifts are constants once the compiler has
+    // unrolled the loop over the levels. It does if the number of levels is a constant, so the loop
+    // has as many as there may be, and skips those that the tree lacks.
     static constexpr bool kUnrolls = std::is_empty_v<Geometry>;
     static unsigned highest_level(Top top) { return (kUnrolls ? kMostLevels : top.levels) - 1; }
     static bool lacks(Top top, unsigned level) { return kUnrolls && level >= top.levels; }
-    // The table at the top that an iova within reach is looked up in.
+    // The table of the root for an iova within reach.
     PhysAddr root_of(Top top, std::uint64_t iova) const {
         if constexpr (Concatenates<F>) {
             const unsigned level = top.levels - 1;
@@ -286,11 +286,11 @@ class RadixTree {
             return top.root;
         }
     }
-    // The level whose entries make up a page, and how many of them do.
+    // The level of the leaf of a page, and the number of entries that it fills.
     unsigned level_of(std::uint64_t page_size) const {
         return geometry_.level_of(static_cast<unsigned>(std::countr_zero(page_size)));
     }
-    std::uint64_t entries_of(std::uint64_t page_size, unsigned level) const {
+    std::uint64_t run_of(std::uint64_t page_size, unsigned level) const {
         if constexpr (HasRuns<F>) {
             return page_size >> shift_of(level);
         } else {
@@ -304,8 +304,7 @@ class RadixTree {
             return span(level);
         }
     }
-    // Where an entry leads that names no table: the offset into the page is the iova's, what is
-    // above it the leaf's.
+    // The address behind a leaf: the offset into the page is the iova's.
     PhysAddr address_of(Entry entry, unsigned level, std::uint64_t iova) const {
         if (!F::present(entry)) [[unlikely]] {
             return 0;
@@ -328,7 +327,7 @@ class RadixTree {
     static void store(Entry& entry, Entry value) {
         std::atomic_ref<Entry>(entry).store(in_order(value), std::memory_order_release);
     }
-    // Puts `value` in the place of `seen`; false: something else was there, which `seen` is now.
+    // Stores `value` if the entry is `seen`; false: sets `seen` to what it is.
     static bool exchange(Entry& entry, Entry& seen, Entry value) {
         Entry expected = in_order(seen);
         const bool done = std::atomic_ref<Entry>(entry).compare_exchange_strong(
@@ -351,12 +350,12 @@ class RadixTree {
         return F::present(entry) && !names_table(entry, level);
     }
 
-    // May a table of a level be there?
+    // Is there RAM for a table of a level?
     bool is_table(auto map, PhysAddr table, unsigned level) const {
         return map.is_ram(table + (mm::kFrameSize << order_of(level)) - 1);
     }
-    // The entry at the top for an iova within reach. Where no bits are above those that are looked
-    // up, the index needs no mask; nor do tables next to each other need to be told apart.
+    // The entry of the root for an iova within reach. If there are no bits above the index it needs
+    // no mask, and the index goes on from one table of the root to the next.
     Entry* root_entry(auto map, Top top, std::uint64_t iova) const {
         const unsigned level = top.levels - 1;
         if constexpr (UpperHalf<F> || SignExtends<F>) {
@@ -365,8 +364,8 @@ class RadixTree {
             return entry_at(map, top.root, iova >> shift_of(level));
         }
     }
-    // An entry, or null when it is not in RAM. A table of a frame is there when its start is; of a
-    // larger one it is the entry's frame that counts, which no run leaves.
+    // An entry, or null if it is not in RAM. A table of one frame is in RAM if its start is; of a
+    // larger one the entry's frame is checked, which no run crosses the end of.
     static Entry* find_entry(auto map, PhysAddr table, std::uint64_t index) {
         if constexpr (kOneFrame) {
             return map.is_ram(table) ? entry_at(map, table, index) : nullptr;
@@ -374,7 +373,7 @@ class RadixTree {
             return reinterpret_cast<Entry*>(map.find(table, index * sizeof(Entry)));
         }
     }
-    // Down to the entry for an iova within reach that names no table.
+    // Down to the entry for an iova within reach that is not the address of a table.
     Place descend(Top top, std::uint64_t iova) const {
         PhysAddr table = root_of(top, iova);
         for (unsigned level = top.levels - 1;; --level) {
@@ -390,7 +389,7 @@ class RadixTree {
             table = F::address(entry, level);
         }
     }
-    // The place of the entry for the smallest page at an iova; null: there is no table for it.
+    // The entry of level 0 for an iova; null: there is no table.
     Entry* entry_in(std::uint64_t iova) const {
         const Top top = this->top();
         if (!reaches(top, iova)) {
@@ -418,8 +417,7 @@ class RadixTree {
         }
         return address_of(load(*place), 0, iova);
     }
-    // The same where shifts are no constants: the number of levels at least becomes one, which
-    // saves the loop.
+    // The same where shifts are no constants; the number of levels becomes one.
     template <unsigned kLevels = 1>
     [[gnu::always_inline]] PhysAddr look_up_with(Top top, std::uint64_t iova) const {
         if constexpr (kLevels < kMostLevels) {
@@ -440,8 +438,8 @@ class RadixTree {
     const TablePolicy policy_;
     const unsigned most_levels_;
     const std::uint64_t mask_;  // of the bits of an iova
-    // The root's address and, in the bits of an offset into it, the number of levels: one word, so
-    // that both are always seen together.
+    // The root's address and, in the low bits, the number of levels: one word, so that both are
+    // loaded together.
     std::atomic<std::uint64_t> top_;
 
   private:
@@ -475,14 +473,14 @@ class RadixTree {
         return bytes;
     }
 
-    // Has a page been written to, by what any of its entries says?
+    // Is a leaf dirty? It is if any entry of its run is.
     bool take_dirty(Place place, std::uint64_t page_size, bool make_clean) const
         requires HasDirty<F>
     {
-        const std::uint64_t filled = entries_of(page_size, place.level);
-        const std::uint64_t from = align_down(place.index, filled);
+        const std::uint64_t run = run_of(page_size, place.level);
+        const std::uint64_t from = align_down(place.index, run);
         bool dirty = false;
-        for (std::uint64_t index = from; index < from + filled; ++index) {
+        for (std::uint64_t index = from; index < from + run; ++index) {
             Entry entry = load(place.row[index]);
             while (is_leaf(entry, place.level) && F::dirty(entry)) {
                 dirty = true;

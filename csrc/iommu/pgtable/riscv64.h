@@ -32,13 +32,13 @@ struct RiscV64 {
     static constexpr Entry kUser = Entry{1} << 4;        // U, in leaves
     static constexpr Entry kAccessed = Entry{1} << 6;    // A, in leaves
     static constexpr Entry kDirty = Entry{1} << 7;       // D, in leaves
-    // The frame number starts at bit 10, not where the address would have it: bits 53:10.
+    // The frame number is in bits 53:10, two bits below its place in the address.
     static constexpr unsigned kFrameNumberShift = 2;
     static constexpr Entry kFrameNumber = ((Entry{1} << 54) - 1) & ~Entry{0x3ff};
 
     // --- entries read ---
     static constexpr bool present(Entry entry) { return (entry & kValid) != 0; }
-    // A table has no rights of its own.
+    // An entry without rights is the address of a table.
     static constexpr bool names_table(Entry entry, unsigned) {
         return (entry & (kValid | kReadable | kWritable | kExecutable)) == kValid;
     }
@@ -57,7 +57,7 @@ struct RiscV64 {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return table >> kFrameNumberShift | kValid;
     }
-    // There is no page that can be written and not read: such an entry is reserved.
+    // A leaf that can be written and not read is reserved.
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t, std::uint32_t protection,
                                      Attributes) {
         return page >> kFrameNumberShift | kValid | kUser | kAccessed | kReadable |

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain that is one page table of a format (include/linux/io-pgtable.h: io_pgtable_ops). A
-// driver derives from it and says which devices fit.
+// A domain of one page table of a format (include/linux/io-pgtable.h: io_pgtable_ops). A driver's
+// domain derives from it and decides which devices can be attached.
 
 #pragma once
 
@@ -55,7 +55,7 @@ class TableDomain : public Domain {
           attributes_(attributes),
           table_(std::move(table)) {}
 
-    /// What leaves made from now on have.
+    /// Of leaves made from now on.
     Attributes attributes() const { return attributes_.load(std::memory_order_relaxed); }
     void set_attributes(Attributes attributes) {
         attributes_.store(attributes, std::memory_order_relaxed);

@@ -20,7 +20,7 @@ struct Tce {
     using Entry = std::uint64_t;
     struct Attributes {};
 
-    // --- geometry: the window says how large a page and how large a table is ---
+    // --- geometry: each window has its own size of pages and of tables ---
     struct Geometry {
         static constexpr unsigned kMostLevels = 5;
         unsigned page_shift = 12;  // 12, 16, 21, 24 or 30
@@ -38,7 +38,8 @@ struct Tce {
     static constexpr Entry kWritable = Entry{1} << 1;
     static constexpr Entry kAddress = ((Entry{1} << 52) - 1) & ~Entry{0xfff};
 
-    // --- entries read: those above the last level look like leaves, but none is one ---
+    // --- entries read: those above level 0 are addresses of tables, though they look like leaves
+    // ---
     static constexpr bool present(Entry entry) { return (entry & (kReadable | kWritable)) != 0; }
     static constexpr bool names_table(Entry entry, unsigned) { return present(entry); }
     static constexpr mm::PhysAddr address(Entry entry, unsigned) { return entry & kAddress; }
@@ -48,7 +49,7 @@ struct Tce {
     static constexpr bool plain_leaf(Entry entry, unsigned level) {
         return level == 0 && present(entry);
     }
-    // One right is enough.
+    // One of the rights is enough.
     static constexpr Entry kind_bits(Entry leaf, unsigned) {
         return (leaf & kReadable) != 0 ? kReadable : kWritable;
     }

@@ -46,7 +46,7 @@ struct VtdSecondLevel {
     static constexpr bool plain_leaf(Entry entry, unsigned level) {
         return present(entry) && (level == 0 || (entry & kLargePage) != 0);
     }
-    // One right is enough.
+    // One of the rights is enough.
     static constexpr Entry kind_bits(Entry leaf, unsigned) {
         return ((leaf & kReadable) != 0 ? kReadable : kWritable) | kLargePage;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Page tables as the processor's own: AMD's version 2 for guests and hosts, VT-d's first stage.
+// The processor's page tables, which AMD's version 2 and VT-d's first stage share.
 // Bits: AMD64 Architecture Programmer's Manual, volume 2, section 5.3 "Long-Mode Page Translation";
 // Intel Virtualization Technology for Directed I/O, Architecture Specification, revision 4.1,
 // section 9.7 "First-Stage Paging Entries".
@@ -39,7 +39,7 @@ struct X86_64 {
         return (entry & (kPresent | kLargePage)) == kPresent;
     }
     static constexpr mm::PhysAddr address(Entry entry, unsigned) { return entry & kAddress; }
-    // Whatever is present can be read.
+    // Every leaf can be read.
     static constexpr std::uint32_t protection(Entry entry, unsigned) {
         return kRead | ((entry & kWritable) != 0 ? +kWrite : 0);
     }
@@ -53,7 +53,7 @@ struct X86_64 {
     static constexpr Entry make_table(mm::PhysAddr table, unsigned) {
         return table | kPresent | kWritable | kUser | kAccessed;
     }
-    // Accessed and dirty beforehand: an IOMMU that need not set them writes no tables.
+    // Accessed and dirty from the start, so that the IOMMU need not write to the table.
     static constexpr Entry make_leaf(mm::PhysAddr page, std::uint64_t page_size,
                                      std::uint32_t protection, Attributes) {
         return page | kPresent | kUser | kAccessed |
@@ -65,7 +65,7 @@ struct X86_64 {
     static constexpr Entry make_dirty(Entry entry) { return entry | kDirty; }
 };
 
-/// With both halves of the processor's addresses: the bits above the highest are copies of it.
+/// For both halves of the processor's addresses: bits above the highest are copies of it.
 struct X86_64Signed : X86_64 {
     static constexpr bool kSignExtends = true;
 };
