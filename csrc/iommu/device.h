@@ -41,11 +41,16 @@ class Device {
     const std::string& name() const { return name_; }
     Ops& ops() const { return ops_; }
     const Instance& instance() const { return instance_; }
+    /// The group that it was added to, or null.
+    Group* group() const { return group_; }
 
   private:
+    friend class Group;
+
     const std::string name_;
     Ops& ops_;
     const Instance& instance_;
+    Group* group_ = nullptr;  // since the machine was put together
 };
 
 }  // namespace kvmiommu::iommu

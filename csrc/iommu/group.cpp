@@ -10,15 +10,17 @@
 namespace kvmiommu::iommu {
 
 namespace {
-constexpr Source kClaim{"drivers/iommu/iommu.c: iommu_group_claim_dma_owner"};
+constexpr Source kClaim{"drivers/iommu/iommu.c: __iommu_take_dma_ownership"};
 constexpr Source kUseDefault{"drivers/iommu/iommu.c: iommu_device_use_default_domain"};
 constexpr Source kAttach{"drivers/iommu/iommu.c: __iommu_attach_group"};
+constexpr Source kReplace{"drivers/iommu/iommu.c: iommu_group_replace_domain"};
 }  // namespace
 
 void Group::add_device(Device& device) {
     const Lock lock(mutex_);
     assert(devices_.empty() || &devices_.front()->ops() == &device.ops());
     devices_.push_back(&device);
+    device.group_ = this;
     ops().join(*this, device);
     domain_ = &ops().default_domain_of(*this);
 }
@@ -41,35 +43,39 @@ bool Group::has_isolated_msi() const {
                        [](const Device* device) { return device->instance().isolated_msi; });
 }
 
-Result<> Group::claim_dma_owner(const void* owner) {
-    assert(owner != nullptr);
+Result<> Group::claim_dma_owner(const void* owner, Claim claim) {
     const Lock lock(mutex_);
-    if (owner_count_ != 0) {
+    if (owner_cnt_ != 0) {
+        if (claim == Claim::shared && owner_ == owner) {
+            ++owner_cnt_;
+            return {};
+        }
         return refuse(EPERM,
-                      "the DMA of group {} is in use, by an owner ({}) or by {} of the kernel's "
-                      "drivers",
-                      kClaim, id_, owner_ != nullptr, owner_count_);
+                      "the DMA of group {} is in use, by an owner ({}) or by kernel drivers: {} "
+                      "claims",
+                      kClaim, id_, owner_ != nullptr, owner_cnt_);
     }
     if (domain_ != &ops().default_domain_of(*this)) {
         return refuse(EBUSY, "group {} is not in its default domain", kClaim, id_);
     }
     owner_ = owner;
-    owner_count_ = 1;
+    owner_cnt_ = 1;
     set_core_domain();
     return {};
 }
 
 void Group::release_dma_owner() {
     const Lock lock(mutex_);
-    assert(owner_ != nullptr && owner_count_ == 1);
-    owner_ = nullptr;
-    owner_count_ = 0;
-    set_core_domain();
+    assert(owner_ != nullptr && owner_cnt_ != 0);
+    if (--owner_cnt_ == 0) {
+        owner_ = nullptr;
+        set_core_domain();
+    }
 }
 
 bool Group::dma_owner_claimed() const {
     const Lock lock(mutex_);
-    return owner_count_ != 0;
+    return owner_cnt_ != 0;
 }
 
 Result<> Group::use_default_domain() {
@@ -77,14 +83,14 @@ Result<> Group::use_default_domain() {
     if (owner_ != nullptr || domain_ != &ops().default_domain_of(*this)) {
         return refuse(EBUSY, "the DMA of group {} belongs to somebody else", kUseDefault, id_);
     }
-    ++owner_count_;
+    ++owner_cnt_;
     return {};
 }
 
 void Group::unuse_default_domain() {
     const Lock lock(mutex_);
-    assert(owner_ == nullptr && owner_count_ != 0);
-    --owner_count_;
+    assert(owner_ == nullptr && owner_cnt_ != 0);
+    --owner_cnt_;
 }
 
 Result<> Group::attach(Domain& domain) {
@@ -92,10 +98,22 @@ Result<> Group::attach(Domain& domain) {
     if (domain_ != &ops().default_domain_of(*this) && domain_ != &ops().blocked_domain_of(*this)) {
         return refuse(EBUSY, "group {} is attached to another domain", kAttach, id_);
     }
-    if (&domain.ops() != &ops() && !domain.spans_drivers()) {
+    if (!fits(domain)) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kAttach, id_);
     }
     return set_domain(domain);
+}
+
+Result<> Group::replace(Domain& domain) {
+    const Lock lock(mutex_);
+    if (!fits(domain)) {
+        return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kReplace, id_);
+    }
+    return set_domain(domain);
+}
+
+bool Group::fits(const Domain& domain) const {
+    return &domain.ops() == &ops() || domain.spans_drivers();
 }
 
 void Group::detach([[maybe_unused]] Domain& domain) {
@@ -110,12 +128,15 @@ Domain* Group::domain() const {
 }
 
 Result<> Group::set_domain(Domain& domain) {
+    if (domain_ == &domain) {
+        return {};
+    }
     for (auto device = devices_.begin(); device != devices_.end(); ++device) {
         const auto attached = domain.attach_device(**device);
         if (attached) {
             continue;
         }
-        // The domain that they come from took all of them before.
+        // Nor does the domain that they were in refuse them now.
         for (auto back = devices_.begin(); back != device; ++back) {
             domain.detach_device(**back);
             [[maybe_unused]] const auto returned = domain_->attach_device(**back);
@@ -123,7 +144,7 @@ Result<> Group::set_domain(Domain& domain) {
         }
         return std::unexpected(attached.error());
     }
-    // What was kept of the domain that they leave is invalidated, whoever else is in it.
+    // IOTLBs know entries by their domain, not by the device.
     if (Iotlb* const iotlb = domain_->iotlb()) {
         iotlb->invalidate_all();
     }

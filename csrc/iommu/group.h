@@ -49,10 +49,10 @@ class Group {
 
     /// Adds a device, whose Ops are those of the group's other devices.
     void add_device(Device& device) EXCLUDES(mutex_);
-    /// The driver owns it.
+    /// The driver keeps it alive.
     void set_iommudata(GroupData& data) { iommudata_ = &data; }
 
-    // --- afterwards the list of devices stays as it is ---
+    // --- afterwards: the list of devices no longer changes ---
 
     /// Null where the driver keeps nothing.
     GroupData* iommudata() const { return iommudata_; }
@@ -63,31 +63,36 @@ class Group {
     /// Do the IOMMUs keep its devices from raising other devices' interrupts?
     bool has_isolated_msi() const;
 
-    /// Claims the DMA of all devices for `owner`, any address that is the owner's own; until it is
-    /// released they are blocked unless the owner attaches a domain. EPERM somebody owns it or a
-    /// kernel driver uses a device, EBUSY another domain than the default is attached.
-    /// (iommu_group_claim_dma_owner)
-    Result<> claim_dma_owner(const void* owner) EXCLUDES(mutex_);
-    void release_dma_owner() EXCLUDES(mutex_);
+    /// Has the DMA an owner, or does a kernel driver use a device? See DmaOwnership.
+    /// (iommu_group_dma_owner_claimed)
     bool dma_owner_claimed() const EXCLUDES(mutex_);
 
-    /// A kernel driver binds to a device: it needs the default domain. EBUSY somebody else owns
-    /// the group's DMA. (iommu_device_use_default_domain)
+    /// A kernel driver binds to a device and needs the default domain.
+    /// (iommu_device_use_default_domain)
+    /// EBUSY the DMA has an owner, or another domain is attached
     Result<> use_default_domain() EXCLUDES(mutex_);
     void unuse_default_domain() EXCLUDES(mutex_);
 
-    /// Puts all devices into `domain`. EBUSY they are in another one that was attached, EINVAL the
-    /// domain is of another driver, or what the driver says; then all are where they were.
+    /// Moves all devices from the default or the blocked domain to `domain`; refused, all stay.
     /// (iommu_attach_group)
+    /// EBUSY they are in another domain
+    /// EINVAL the domain is of another driver
+    /// or as Domain::attach_device()
     Result<> attach(Domain& domain) EXCLUDES(mutex_);
-    /// Puts them back: into the blocked domain when there is an owner, else into the default one.
+    /// Moves all devices to `domain` from whichever they are in, without the blocked domain in
+    /// between; refused, all stay. (iommu_group_replace_domain)
+    /// EINVAL the domain is of another driver
+    /// or as Domain::attach_device()
+    Result<> replace(Domain& domain) EXCLUDES(mutex_);
+    /// Moves all devices from `domain` to the blocked one if the DMA has an owner, else to the
+    /// default one. (iommu_detach_group)
     void detach(Domain& domain) EXCLUDES(mutex_);
     /// The domain that they are in.
     Domain* domain() const EXCLUDES(mutex_);
-    /// An access of a device, by its name, to an iova. `move` is called with where it leads, and
-    /// returns false for what is no memory; it takes no lock but those of mm. Until it has returned
-    /// the domain does not change, and no unmap ends whose translations an IOTLB keeps. Returns why
-    /// the access fails, or nothing.
+    /// One access of a device, by its name, to an iova. `move` is called with where it leads, moves
+    /// no more than the translation is good for, and returns false for what is no memory; it takes
+    /// no lock but those of mm. Until it has returned the domain does not change, and no unmap
+    /// returns that invalidates translations of an IOTLB. Returns why the access fails, or nothing.
     template <class Move>
     std::optional<FaultCause> dma(const std::string& device, std::uint64_t iova, mm::Access access,
                                   Move&& move) const EXCLUDES(mutex_) {
@@ -125,8 +130,15 @@ class Group {
     }
 
   private:
+    friend class DmaOwnership;
+    // Is there to be one claim only, or several of the same owner?
+    enum class Claim : std::uint8_t { alone, shared };
+    Result<> claim_dma_owner(const void* owner, Claim claim) EXCLUDES(mutex_);
+    void release_dma_owner() EXCLUDES(mutex_);
+
+    bool fits(const Domain& domain) const;
     Result<> set_domain(Domain& domain) REQUIRES(mutex_);
-    // Into a domain that takes every device.
+    // The default or the blocked domain, which no device refuses.
     void set_core_domain() REQUIRES(mutex_);
 
     Ops& ops() const { return first_device().ops(); }
@@ -136,8 +148,8 @@ class Group {
     std::vector<Device*> devices_;
     mutable Mutex mutex_{lock_order::kGroup};
     Domain* domain_ GUARDED_BY(mutex_) = nullptr;
-    const void* owner_ GUARDED_BY(mutex_) = nullptr;
-    std::uint32_t owner_count_ GUARDED_BY(mutex_) = 0;
+    const void* owner_ GUARDED_BY(mutex_) = nullptr;  // null: kernel drivers, if anybody
+    std::uint32_t owner_cnt_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace kvmiommu::iommu

@@ -2,7 +2,7 @@
 
 #include "vfio/container.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "fs/ioctl.h"
 #include "fs/ioctl_table.h"
@@ -97,14 +97,15 @@ Result<std::int64_t> Container::set_iommu(fs::Task& task, std::uint64_t type) {
 }
 
 Result<> Container::attach_all(fs::Task& task, IommuBackend& backend) {
-    for (auto group = groups_.begin(); group != groups_.end(); ++group) {
-        const auto attached = backend.attach_group(task, (*group)->iommu_group(), (*group)->type());
+    for (auto member = groups_.begin(); member != groups_.end(); ++member) {
+        const auto attached =
+            backend.attach_group(task, member->group->iommu_group(), member->group->type());
         if (attached) {
             continue;
         }
-        while (group != groups_.begin()) {
-            --group;
-            backend.detach_group((*group)->iommu_group());
+        while (member != groups_.begin()) {
+            --member;
+            backend.detach_group(member->group->iommu_group());
         }
         return std::unexpected(attached.error());
     }
@@ -125,20 +126,15 @@ Result<> Container::attach_group(fs::Task& task, Group& group) {
     if (!groups_.empty() && noiommu_ != noiommu) {
         return refuse(EPERM, "groups with and without an IOMMU do not mix", kAttach);
     }
+    iommu::DmaOwnership ownership;
     if (group.type() == GroupType::iommu) {
-        TRY(group.iommu_group().claim_dma_owner(&group));
+        ownership = TRY(iommu::DmaOwnership::of(group.iommu_group(), &group));
     }
     if (backend_) {
-        const auto attached = backend_->attach_group(task, group.iommu_group(), group.type());
-        if (!attached) {
-            if (group.type() == GroupType::iommu) {
-                group.iommu_group().release_dma_owner();
-            }
-            return std::unexpected(attached.error());
-        }
+        TRY(backend_->attach_group(task, group.iommu_group(), group.type()));
     }
     noiommu_ = noiommu;
-    groups_.insert(groups_.begin(), &group);
+    groups_.insert(groups_.begin(), {&group, std::move(ownership)});
     return {};
 }
 
@@ -148,10 +144,7 @@ Ref<IommuBackend> Container::detach_group(Group& group) {
     if (backend_) {
         backend_->detach_group(group.iommu_group());
     }
-    if (group.type() == GroupType::iommu) {
-        group.iommu_group().release_dma_owner();
-    }
-    std::erase(groups_, &group);
+    std::erase_if(groups_, [&](const Member& member) { return member.group == &group; });
     if (groups_.empty()) {
         released = std::move(backend_);
     }

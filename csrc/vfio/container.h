@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fs/file.h"
+#include "iommu/dma_ownership.h"
 #include "vfio/iommu_backend.h"
 #include "vfio/lock_order.h"
 
@@ -42,12 +43,17 @@ class Container final : public RefCounted {
     Ref<IommuBackend> detach_group(Group& group) EXCLUDES(mutex_);
 
   private:
+    struct Member {
+        Group* group;
+        iommu::DmaOwnership ownership;  // none of a group without an IOMMU
+    };
+
     bool allowed(const IommuDriver& driver) const REQUIRES(mutex_);
     Result<> attach_all(fs::Task& task, IommuBackend& backend) REQUIRES(mutex_);
 
     Module& module_;
-    Mutex mutex_{lock_order::kContainer};            // group_lock
-    std::vector<Group*> groups_ GUARDED_BY(mutex_);  // the newest first
+    Mutex mutex_{lock_order::kContainer};                                    // group_lock
+    std::vector<Member> groups_ GUARDED_BY(mutex_);  // the newest first
     Ref<IommuBackend> backend_ GUARDED_BY(mutex_){"vfio_container.iommu_data"};
     bool noiommu_ GUARDED_BY(mutex_) = false;
 };

@@ -24,13 +24,13 @@ struct Bus {
         ops.set_iotlb_control(control);
         instance.page_sizes = 0x40201000;
         group.add_device(device);
-        value(group.claim_dma_owner(this));
+        owned = value(DmaOwnership::of(group, this));
         domain = value(ops.domain_alloc_paging(device, faults));
         value(group.attach(*domain));
     }
     ~Bus() {
         group.detach(*domain);
-        group.release_dma_owner();
+        owned.release();
         domain.reset();
     }
 
@@ -41,6 +41,7 @@ struct Bus {
     Instance instance;
     Device device{"0000:00:02.0", ops, instance};
     Group group{1};
+    DmaOwnership owned;
     std::unique_ptr<Domain> domain;
     FaultLog log;
     DmaPort port{"0000:00:02.0", &group, machine.memory(), log};

@@ -5,6 +5,7 @@
 #include "iommu/group.h"
 
 #include <memory>
+#include <utility>
 
 #include "iommu/drivers/intel.h"
 #include "iommu/drivers/virtio.h"
@@ -55,16 +56,57 @@ TEST_CASE("an owner keeps everybody else out") {
     Group& group = units.group;
     CHECK(group.domain() == &units.intel.default_domain());
     CHECK_FALSE(group.dma_owner_claimed());
-    CHECK(outcome(group.claim_dma_owner(kOwner)) == "ok");
+    {
+        const DmaOwnership owned = value(DmaOwnership::of(group, kOwner));
+        CHECK(group.dma_owner_claimed());
+        CHECK(group.domain() == &units.intel.blocked_domain());
+        CHECK(outcome(DmaOwnership::of(group, kOther)) == "EPERM");
+        CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EPERM");
+        CHECK(outcome(DmaOwnership::of(units.first, kOther)) == "EPERM");
+        CHECK(outcome(group.use_default_domain()) == "EBUSY");
+    }
+    CHECK(group.domain() == &units.intel.default_domain());
+    CHECK_FALSE(group.dma_owner_claimed());
+    CHECK(outcome(DmaOwnership::of(group, kOther)) == "ok");
+    CHECK_FALSE(group.dma_owner_claimed());
+}
+
+TEST_CASE("devices are claimed one by one for one owner, and released with the last of them") {
+    TwoUnits units;
+    Group& group = units.group;
+    CHECK(units.first.group() == &group);
+    DmaOwnership first = value(DmaOwnership::of(units.first, kOwner));
+    CHECK(group.domain() == &units.intel.blocked_domain());
+    CHECK(outcome(DmaOwnership::of(units.second, kOther)) == "EPERM");
+    DmaOwnership second = value(DmaOwnership::of(units.second, kOwner));
+    DmaOwnership again = value(DmaOwnership::of(units.second, kOwner));
+    // Those who claim groups want to be alone.
+    CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EPERM");
+    const auto domain = units.domain();
+    value(group.attach(*domain));
+    first.release();
+    CHECK_FALSE(first);
+    first.release();
+    again = std::move(second);  // the claim that it had is in `second` now
+    CHECK(group.domain() == domain.get());
+    group.detach(*domain);
+    CHECK(group.domain() == &units.intel.blocked_domain());
+    second.release();
     CHECK(group.dma_owner_claimed());
     CHECK(group.domain() == &units.intel.blocked_domain());
-    CHECK(outcome(group.claim_dma_owner(kOther)) == "EPERM");
-    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EPERM");
-    CHECK(outcome(group.use_default_domain()) == "EBUSY");
-    group.release_dma_owner();
+    again.release();
+    CHECK_FALSE(group.dma_owner_claimed());
     CHECK(group.domain() == &units.intel.default_domain());
-    CHECK(outcome(group.claim_dma_owner(kOther)) == "ok");
-    group.release_dma_owner();
+}
+
+TEST_CASE("a claim needs an owner and a group, and says so before it looks at either") {
+    TwoUnits units;
+    Device alone("0000:00:09.0", units.intel, units.dmar);
+    const DmaOwnership owned = value(DmaOwnership::of(units.group, kOwner));
+    CHECK(outcome(DmaOwnership::of(units.group, nullptr)) == "EINVAL");
+    CHECK(outcome(DmaOwnership::of(units.first, nullptr)) == "EINVAL");
+    CHECK(outcome(DmaOwnership::of(alone, nullptr)) == "EINVAL");
+    CHECK(outcome(DmaOwnership::of(alone, kOwner)) == "ENODEV");
 }
 
 TEST_CASE("a kernel driver keeps owners out, and other drivers in") {
@@ -72,14 +114,14 @@ TEST_CASE("a kernel driver keeps owners out, and other drivers in") {
     Group& group = units.group;
     CHECK(outcome(group.use_default_domain()) == "ok");
     CHECK(outcome(group.use_default_domain()) == "ok");
-    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EPERM");
+    CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EPERM");
     group.unuse_default_domain();
     CHECK(group.dma_owner_claimed());
-    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EPERM");
+    CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EPERM");
+    CHECK(outcome(DmaOwnership::of(units.second, kOwner)) == "EPERM");
     group.unuse_default_domain();
     CHECK_FALSE(group.dma_owner_claimed());
-    CHECK(outcome(group.claim_dma_owner(kOwner)) == "ok");
-    group.release_dma_owner();
+    CHECK(outcome(DmaOwnership::of(group, kOwner)) == "ok");
 }
 
 TEST_CASE("a group is in one domain, which an owner's end puts back") {
@@ -92,16 +134,17 @@ TEST_CASE("a group is in one domain, which an owner's end puts back") {
     CHECK(outcome(group.attach(*domain)) == "EBUSY");
     CHECK(outcome(group.attach(*another)) == "EBUSY");
     // Attached without an owner: nobody can become one, and no kernel driver may bind.
-    CHECK(outcome(group.claim_dma_owner(kOwner)) == "EBUSY");
+    CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EBUSY");
+    CHECK(outcome(DmaOwnership::of(units.first, kOwner)) == "EBUSY");
     CHECK(outcome(group.use_default_domain()) == "EBUSY");
     group.detach(*domain);
     CHECK(group.domain() == &units.intel.default_domain());
 
-    value(group.claim_dma_owner(kOwner));
+    DmaOwnership owned = value(DmaOwnership::of(group, kOwner));
     CHECK(outcome(group.attach(*another)) == "ok");
     group.detach(*another);
     CHECK(group.domain() == &units.intel.blocked_domain());
-    group.release_dma_owner();
+    owned.release();
     CHECK(group.domain() == &units.intel.default_domain());
 }
 
@@ -109,14 +152,15 @@ TEST_CASE(
     "a domain of another driver, or one that not every device fits: EINVAL, and all is as it was") {
     TwoUnits units;
     const auto domain = units.domain();
-    value(units.guest_group.claim_dma_owner(kOwner));
+    const DmaOwnership owned = value(DmaOwnership::of(units.guest_group, kOwner));
     CHECK(outcome(units.guest_group.attach(*domain)) == "EINVAL");
+    CHECK(outcome(units.guest_group.replace(*domain)) == "EINVAL");
     CHECK(units.guest_group.domain() == &units.virtio.blocked_domain());
     // The first device takes it, the second stands behind another device.
     const auto guest = value(units.virtio.domain_alloc_paging(units.guest_first, units.faults));
     CHECK(outcome(units.guest_group.attach(*guest)) == "EINVAL");
+    CHECK(outcome(units.guest_group.replace(*guest)) == "EINVAL");
     CHECK(units.guest_group.domain() == &units.virtio.blocked_domain());
-    units.guest_group.release_dma_owner();
 }
 
 TEST_CASE("a group has what all of its devices have") {

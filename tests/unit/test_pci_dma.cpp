@@ -23,7 +23,7 @@ struct Bus {
     Bus() {
         instance.page_sizes = 0x40201000;
         group.add_device(device);
-        value(group.claim_dma_owner(this));
+        owned = value(DmaOwnership::of(group, this));
         domain = value(ops.domain_alloc_paging(device, faults));
         page = value(machine.memory().allocate_frames(0));
         map(kIova, kRead | kWrite);
@@ -31,7 +31,7 @@ struct Bus {
     }
     ~Bus() {
         group.detach(*domain);
-        group.release_dma_owner();
+        owned.release();
         domain.reset();
         machine.memory().free_frames(page, 0);
     }
@@ -53,6 +53,7 @@ struct Bus {
     Instance instance;
     Device device{"0000:00:02.0", ops, instance};
     Group group{1};
+    DmaOwnership owned;
     std::unique_ptr<Domain> domain;
     PhysAddr page = 0;
     FaultLog log;

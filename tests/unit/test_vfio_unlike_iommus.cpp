@@ -34,15 +34,13 @@ class Units {
         second_intel.add_device(second_intel_device_);
         amd.add_device(amd_device_);
         for (iommu::Group* const group : {&intel, &second_intel, &amd}) {
-            value(group->claim_dma_owner(this));
+            owned_.push_back(value(iommu::DmaOwnership::of(*group, this)));
         }
         container = make<Type1>(machine.kernel, options_, true, false);
     }
     ~Units() {
         container = nullptr;
-        for (iommu::Group* const group : {&intel, &second_intel, &amd}) {
-            group->release_dma_owner();
-        }
+        owned_.clear();
     }
 
     std::string join(iommu::Group& group) {
@@ -104,6 +102,7 @@ class Units {
     iommu::Device second_intel_device_{"0000:00:02.0", intel_ops_, dmar_};
     iommu::Device amd_device_{"0000:00:03.0", amd_ops_, ivhd_};
     const std::uint64_t block_ = process.map(k4K);
+    std::vector<iommu::DmaOwnership> owned_;
 };
 
 TEST_CASE("what is mapped, before or after a group joins, is mapped for both kinds") {

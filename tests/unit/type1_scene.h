@@ -27,14 +27,12 @@ class Type1Scene {
         fine.add_device(fine_device_);
         coarse.add_device(coarse_device_);
         for (iommu::Group* const group : {&fine, &coarse}) {
-            value(group->claim_dma_owner(this));
+            owned_.push_back(value(iommu::DmaOwnership::of(*group, this)));
         }
     }
     ~Type1Scene() {
         container = nullptr;
-        for (iommu::Group* const group : {&fine, &coarse}) {
-            group->release_dma_owner();
-        }
+        owned_.clear();
     }
 
     std::string join(iommu::Group& group) { return join(group, process); }
@@ -157,6 +155,7 @@ class Type1Scene {
     iommu::Device fine_device_{"0000:00:01.0", intel_ops_, dmar_};
     iommu::Device coarse_device_{"0000:00:02.0", amd_ops_, ivhd_};
     const std::uint64_t block_ = process.map(kPage);
+    std::vector<iommu::DmaOwnership> owned_;
 };
 
 }  // namespace kvmiommu::test
