@@ -5,17 +5,21 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "base/base.h"
+#include "iommu/capability.h"
 #include "iommu/device.h"
 #include "iommu/domain.h"
+#include "iommu/hw_info.h"
 #include "iommu/iotlb.h"
 #include "iommu/semantics/semantics.h"
 
 namespace kvmiommu::iommu {
 
 class Group;
+struct UserData;
 
 class Ops {
   public:
@@ -25,9 +29,29 @@ class Ops {
 
     /// "intel", "amd": the name in a machine's description.
     virtual const char* name() const = 0;
-    /// An empty page table that suits `device`; it is not attached. ENOMEM.
+
+    /// What the IOMMU of a device can do. (device_iommu_capable)
+    virtual bool capable(const Device&, Capability) const { return false; }
+    /// What the IOMMU of a device is, in a structure of the driver's own. `type` is what the caller
+    /// wants, 0 whatever there is.
+    /// EOPNOTSUPP the driver has no information of that type
+    virtual Result<HwInfo> hw_info(Device& device, std::uint32_t type);
+
+    /// An empty page table that suits `device`, which is not attached.
+    /// EOPNOTSUPP the driver has no page tables for others
+    /// ENOMEM
     virtual Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                                 FaultPoints& faults) = 0;
+    /// A domain as user space wants it: `flags` are IOMMU_HWPT_ALLOC_*; a table within `parent`, or
+    /// null; what the driver alone understands, or null. A driver that does not override it knows
+    /// none of them.
+    /// EOPNOTSUPP the driver or the IOMMU of the device cannot do it
+    /// ENOMEM
+    virtual Result<std::unique_ptr<Domain>> domain_alloc_user(Device& device, std::uint32_t flags,
+                                                              Domain* parent,
+                                                              const UserData* user_data,
+                                                              FaultPoints& faults);
+
     /// Where a group's devices are before anybody asks for something else.
     virtual Domain& default_domain() = 0;
     /// Where no DMA gets through.
@@ -36,11 +60,12 @@ class Ops {
     // The same for one group, where the platform keeps windows for each.
     virtual Domain& default_domain_of(const Group&) { return default_domain(); }
     virtual Domain& blocked_domain_of(const Group&) { return blocked_domain(); }
-    /// A device joins a group; after its other devices.
+    /// A device has joined a group, behind its other devices.
     virtual void join(Group&, Device&) {}
 
-    /// A domain for `device` under the semantics of the machine: what everybody who wants one calls
-    /// (include/linux/iommu.h: iommu_paging_domain_alloc). As domain_alloc_paging().
+    /// A domain for `device` under the semantics of the machine: what the users of domains call
+    /// (iommu_paging_domain_alloc).
+    /// As domain_alloc_paging()
     Result<std::unique_ptr<Domain>> paging_domain_alloc(Device& device, FaultPoints& faults);
     /// `driver_sizes`: see SharedDomain.
     void set_rules(Rules rules, std::uint64_t driver_sizes) {
@@ -48,12 +73,17 @@ class Ops {
         driver_sizes_ = driver_sizes;
     }
 
-    /// What the IOTLBs of the machine have in common; null: its IOMMUs keep nothing.
+    /// What the IOTLBs of the machine share; null: its IOMMUs keep no translations.
     IotlbControl* iotlb_control() const { return iotlb_control_; }
     void set_iotlb_control(IotlbControl& control) { iotlb_control_ = &control; }
 
   protected:
     Ops() = default;
+
+    /// For a driver whose domain_alloc_user() knows `known` flags, and nothing else.
+    /// EOPNOTSUPP another flag, a parent, or data
+    static Result<> check_user_request(std::uint32_t flags, std::uint32_t known,
+                                       const Domain* parent, const UserData* user_data);
 
   private:
     IotlbControl* iotlb_control_ = nullptr;

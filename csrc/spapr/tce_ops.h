@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The IOMMU driver of POWER's host bridges (arch/powerpc/kernel/iommu.c: spapr_tce_iommu_ops). It
-// has no page tables to give away: whoever claims a group's DMA makes windows by the group's
-// TableGroup, and the devices are then where the windows lead.
+// has no paging domains: the owner of a group's DMA creates windows by the group's TableGroup.
 
 #pragma once
 
@@ -27,10 +26,13 @@ class TceOps final : public iommu::Ops {
     const char* name() const override {
         return platform_ == Platform::powernv ? "powernv" : "pseries";
     }
-    /// EOPNOTSUPP, unless offer_paging_domains() was called.
+    bool capable(const iommu::Device&, iommu::Capability capability) const override {
+        return capability == iommu::Capability::cache_coherency;
+    }
+    /// EOPNOTSUPP unless offer_paging_domains() was called
     Result<std::unique_ptr<iommu::Domain>> domain_alloc_paging(iommu::Device& device,
                                                                FaultPoints& faults) override;
-    /// What the kernel's driver has not: domains of windows (spapr/paging_domain.h).
+    /// From now on there are paging domains, which Linux does not have (spapr/paging_domain.h).
     void offer_paging_domains() { paging_domains_ = true; }
     iommu::Domain& default_domain() override { return default_; }
     iommu::Domain& blocked_domain() override { return blocked_; }
@@ -53,7 +55,7 @@ class TceOps final : public iommu::Ops {
     mm::PhysicalMemory& memory_;
     const std::uint64_t page_size_;
     bool paging_domains_ = false;
-    // Devices are in a group from the start, so nobody is ever in these.
+    // No device is ever in these: each is in a group from the start.
     iommu::FixedDomain default_{*this, iommu::DomainType::identity};
     iommu::FixedDomain blocked_{*this, iommu::DomainType::blocked};
     std::map<const iommu::Group*, std::unique_ptr<Endpoint>> endpoints_;

@@ -27,7 +27,8 @@ struct Bench {
         instance.dirty_tracking = dirty;
         device = std::make_unique<Device>("0000:00:02.0", ops, instance);
         group.add_device(*device);
-        domain = value(ops.domain_alloc_paging(*device, faults));
+        domain = value(ops.domain_alloc_user(
+            *device, dirty ? uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0, nullptr, nullptr, faults));
         value(group.attach(*domain));
     }
     ~Bench() { group.detach(*domain); }
@@ -157,6 +158,25 @@ TEST_CASE("a larger page goes with all that was kept of it") {
     CHECK(bench.access(k2M - 1) == 0);
 }
 
+TEST_CASE("a larger page that a range of its length begins in goes with all that was kept of it") {
+    Bench bench(true);
+    bench.map(0, k1G, 2 * k2M);
+    for (const std::uint64_t iova : {std::uint64_t{0}, k1M, k2M - 1, 2 * k2M - 1}) {
+        CHECK(bench.access(iova) == k1G + iova);
+    }
+    CHECK(unmap(*bench.domain, k1M + k4K, k4K) == k2M);
+    CHECK(bench.access(0) == 0);
+    CHECK(bench.access(k2M - 1) == 0);
+    CHECK(bench.access(2 * k2M - 1) == k1G + 2 * k2M - 1);
+    bench.map(0, k1G, k2M);
+    CHECK(bench.access(0) == k1G);
+    // As many bytes go as were asked for, but others.
+    CHECK(unmap(*bench.domain, k1M, k2M) == k2M);
+    CHECK(bench.domain->iova_to_phys(0) == 0);
+    CHECK(bench.access(0) == 0);
+    CHECK(bench.access(2 * k2M - 1) == k1G + 2 * k2M - 1);
+}
+
 TEST_CASE("what is gathered is invalidated together, and sooner when it does not fit") {
     Bench bench(true);
     bench.map(0, k1G + k4K, 64 * k4K);
@@ -205,6 +225,41 @@ TEST_CASE("pages that were written to are marked once, and again when they were 
         CHECK(bench.access(k4K + 4, Access::write) != 0);
         CHECK(dirty() == 2);
         CHECK(dirty() == 0);
+    }
+}
+
+TEST_CASE("a large page is marked again wherever it is written to, once a part was made clean") {
+    Bench bench(true, true);
+    bench.map(0, k1G, k2M);
+    value(bench.domain->set_dirty_tracking(true));
+    const auto dirty = [&](Range range) {
+        std::vector<std::uint64_t> words(8);
+        DirtyBitmap bitmap(0, k4K, words);
+        value(bench.domain->read_dirty(range, true, &bitmap));
+        return words[0] != 0;
+    };
+    CHECK(bench.access(k1M, Access::write) != 0);
+    CHECK(dirty({0, k4K - 1}));
+    CHECK_FALSE(dirty({0, k2M - 1}));
+    CHECK(bench.access(k1M, Access::write) != 0);
+    CHECK(dirty({0, k4K - 1}));
+}
+
+TEST_CASE("a page that was written to before writes were tracked is marked by the next one") {
+    Bench bench(true, true);
+    bench.map(0, k1G + k4K, k4K);
+    const auto dirty = [&] {
+        std::vector<std::uint64_t> words(1);
+        DirtyBitmap bitmap(0, k4K, words);
+        value(bench.domain->read_dirty({0, k4K - 1}, true, &bitmap));
+        return words[0];
+    };
+    for (int turn = 0; turn < 2; ++turn) {
+        CHECK(bench.access(0, Access::write) != 0);
+        value(bench.domain->set_dirty_tracking(true));
+        CHECK(bench.access(0, Access::write) != 0);
+        CHECK(dirty() == 1);
+        value(bench.domain->set_dirty_tracking(false));
     }
 }
 

@@ -7,15 +7,19 @@
 
 #include "iommu/pgtable/amdv1.h"
 #include "iommu/pgtable/table_domain.h"
+#include "uapi/iommufd.h"
 
 namespace kvmiommu::iommu {
 
 namespace {
 
+constexpr Source kAttach{"drivers/iommu/amd/iommu.c: amd_iommu_attach_device"};
+constexpr Source kAllocUser{"drivers/iommu/amd/iommu.c: do_iommu_domain_alloc"};
+
 using AmdTableDomain = pgtable::TableDomain<pgtable::AmdV1>;
 
-// A domain begins with 39 bits, enough for most machines' memory one to one, and grows when
-// somebody maps above (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
+// A domain begins with 39 bits, and grows when something is mapped above (drivers/iommu/amd/
+// io_pgtable.c: v1_alloc_pgtable).
 constexpr unsigned kFirstLevels = 3;
 
 unsigned levels_for(unsigned address_width) {
@@ -25,17 +29,21 @@ unsigned levels_for(unsigned address_width) {
 
 class AmdDomain final : public AmdTableDomain {
   public:
-    AmdDomain(const Ops& ops, const Instance& instance, Table table)
+    AmdDomain(const Ops& ops, const Instance& instance, bool dirty_tracking, Table table)
         : AmdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
                          std::move(table)) {
-        if (instance.dirty_tracking) {
+        if (dirty_tracking) {
             allow_dirty_tracking();
         }
     }
 
-    // The driver takes all units of a machine for alike (drivers/iommu/amd/iommu.c:
-    // amd_iommu_attach_device).
-    Result<> attach_device(Device&) override { return {}; }
+    // Otherwise the driver takes all units of a machine for alike.
+    Result<> attach_device(Device& device) override {
+        if (can_track_dirty() && !device.instance().dirty_tracking) {
+            return refuse(EINVAL, "the domain tracks writes, the device's IOMMU cannot", kAttach);
+        }
+        return {};
+    }
 
     // FC is in every leaf anyway (drivers/iommu/amd/iommu.c: amd_iommu_enforce_cache_coherency).
     bool enforce_cache_coherency() override { return true; }
@@ -43,13 +51,46 @@ class AmdDomain final : public AmdTableDomain {
 
 }  // namespace
 
-Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
-    const Instance& instance = device.instance();
+// (amd_iommu_capable) No firmware of a described machine asks for protection before the kernel.
+bool AmdOps::capable(const Device& device, Capability capability) const {
+    switch (capability) {
+        case Capability::cache_coherency:
+        case Capability::enforce_cache_coherency:
+        case Capability::deferred_flush:
+            return true;
+        case Capability::dirty_tracking:
+            return device.instance().dirty_tracking;
+        case Capability::noexec:
+        case Capability::pre_boot_protection:
+            break;
+    }
+    return false;
+}
+
+Result<std::unique_ptr<Domain>> AmdOps::make_domain(const Instance& instance, bool dirty_tracking,
+                                                    FaultPoints& faults) {
     const unsigned most_levels = levels_for(instance.address_width);
     return std::make_unique<AmdDomain>(
-        *this, instance,
+        *this, instance, dirty_tracking,
         TRY(AmdDomain::Table::create(memory_, {std::min(kFirstLevels, most_levels), most_levels},
                                      faults)));
+}
+
+Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
+    return make_domain(device.instance(), false, faults);
+}
+
+Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_user(Device& device, std::uint32_t flags,
+                                                          Domain* parent, const UserData* user_data,
+                                                          FaultPoints& faults) {
+    TRY(check_user_request(flags, uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING, parent, user_data));
+    if (flags == 0) {
+        return paging_domain_alloc(device, faults);
+    }
+    if (!capable(device, Capability::dirty_tracking)) {
+        return refuse(EOPNOTSUPP, "the device's IOMMU cannot track writes", kAllocUser);
+    }
+    return make_domain(device.instance(), true, faults);
 }
 
 }  // namespace kvmiommu::iommu

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "iommu/fixed_domain.h"
@@ -17,12 +18,20 @@ class AmdOps final : public Ops {
     explicit AmdOps(mm::PhysicalMemory& memory) : memory_(memory) {}
 
     const char* name() const override { return "amd"; }
+    bool capable(const Device& device, Capability capability) const override;
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
+    /// Knows IOMMU_HWPT_ALLOC_DIRTY_TRACKING.
+    Result<std::unique_ptr<Domain>> domain_alloc_user(Device& device, std::uint32_t flags,
+                                                      Domain* parent, const UserData* user_data,
+                                                      FaultPoints& faults) override;
     Domain& default_domain() override { return default_; }
     Domain& blocked_domain() override { return blocked_; }
 
   private:
+    Result<std::unique_ptr<Domain>> make_domain(const Instance& instance, bool dirty_tracking,
+                                                FaultPoints& faults);
+
     mm::PhysicalMemory& memory_;
     FixedDomain default_{*this, DomainType::identity};
     FixedDomain blocked_{*this, DomainType::blocked};

@@ -6,12 +6,14 @@
 
 #include "iommu/pgtable/table_domain.h"
 #include "iommu/pgtable/vtdss.h"
+#include "uapi/iommufd.h"
 
 namespace kvmiommu::iommu {
 
 namespace {
 
 constexpr Source kAttach{"drivers/iommu/intel/iommu.c: prepare_domain_attach_device"};
+constexpr Source kAllocUser{"drivers/iommu/intel/iommu.c: intel_iommu_domain_alloc_user"};
 
 using VtdTableDomain = pgtable::TableDomain<pgtable::VtdSecondLevel>;
 
@@ -20,16 +22,16 @@ unsigned levels_for(unsigned address_width) {
            pgtable::VtdSecondLevel::kIndexBits;
 }
 
-// The domain is made for one device's IOMMU; a device behind another one fits when that IOMMU can
-// walk the table and keep the promises already made.
+// The domain is allocated for one device's IOMMU. A device behind another one fits when that IOMMU
+// can walk the table, and can do whatever else the domain relies on.
 class IntelDomain final : public VtdTableDomain {
   public:
-    IntelDomain(const Ops& ops, const Instance& instance, Table table)
+    IntelDomain(const Ops& ops, const Instance& instance, bool dirty_tracking, Table table)
         : VtdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
                          std::move(table)),
           address_width_(instance.address_width),
           can_snoop_(instance.enforces_cache_coherency) {
-        if (instance.dirty_tracking) {
+        if (dirty_tracking) {
             allow_dirty_tracking();
         }
     }
@@ -67,11 +69,47 @@ class IntelDomain final : public VtdTableDomain {
 
 }  // namespace
 
-Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
-    const Instance& instance = device.instance();
+// (intel_iommu_capable) No firmware of a described machine asks for protection before the kernel.
+bool IntelOps::capable(const Device& device, Capability capability) const {
+    switch (capability) {
+        case Capability::cache_coherency:
+        case Capability::deferred_flush:
+            return true;
+        case Capability::enforce_cache_coherency:
+            return device.instance().enforces_cache_coherency;
+        case Capability::dirty_tracking:
+            return device.instance().dirty_tracking;
+        case Capability::noexec:
+        case Capability::pre_boot_protection:
+            break;
+    }
+    return false;
+}
+
+Result<std::unique_ptr<Domain>> IntelOps::make_domain(const Instance& instance, bool dirty_tracking,
+                                                      FaultPoints& faults) {
     const unsigned levels = levels_for(instance.address_width);
     return std::make_unique<IntelDomain>(
-        *this, instance, TRY(IntelDomain::Table::create(memory_, {levels}, faults)));
+        *this, instance, dirty_tracking,
+        TRY(IntelDomain::Table::create(memory_, {levels}, faults)));
+}
+
+Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
+    return make_domain(device.instance(), false, faults);
+}
+
+Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_user(Device& device, std::uint32_t flags,
+                                                            Domain* parent,
+                                                            const UserData* user_data,
+                                                            FaultPoints& faults) {
+    TRY(check_user_request(flags, uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING, parent, user_data));
+    if (flags == 0) {
+        return paging_domain_alloc(device, faults);
+    }
+    if (!capable(device, Capability::dirty_tracking)) {
+        return refuse(EOPNOTSUPP, "the device's IOMMU cannot track writes", kAllocUser);
+    }
+    return make_domain(device.instance(), true, faults);
 }
 
 }  // namespace kvmiommu::iommu

@@ -29,7 +29,7 @@ class RiscVDomain final : public RiscVTableDomain {
                            std::move(table)),
           address_width_(instance.address_width) {}
 
-    // Any IOMMU that can walk as many levels.
+    // Any IOMMU will do that can walk as many levels.
     Result<> attach_device(Device& device) override {
         if (device.instance().address_width < address_width_) {
             return refuse(ENODEV, "the domain's tables have {} bits, the device's IOMMU walks {}",

@@ -17,6 +17,10 @@ class RiscVOps final : public Ops {
     explicit RiscVOps(mm::PhysicalMemory& memory) : memory_(memory) {}
 
     const char* name() const override { return "riscv"; }
+    bool capable(const Device&, Capability capability) const override {
+        return capability == Capability::cache_coherency ||
+               capability == Capability::deferred_flush;
+    }
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
     Domain& default_domain() override { return default_; }

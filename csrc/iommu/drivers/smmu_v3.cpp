@@ -7,6 +7,7 @@
 
 #include "iommu/pgtable/armv8.h"
 #include "iommu/pgtable/table_domain.h"
+#include "uapi/iommufd.h"
 
 namespace kvmiommu::iommu {
 
@@ -14,8 +15,10 @@ namespace {
 
 using pgtable::PartialUnmap;
 
-// Whatever io-pgtable finds wrong, there is no table, and the driver takes that for want of memory.
+// Whatever io-pgtable refuses, the driver returns ENOMEM.
 constexpr Source kAlloc{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_domain_finalise"};
+constexpr Source kAllocUser{
+    "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_domain_alloc_user"};
 constexpr Source kAttach{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_attach_dev"};
 
 // Until 6.13 a part of a block can be unmapped (drivers/iommu/io-pgtable-arm.c:
@@ -29,15 +32,16 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
 
     static Result<std::unique_ptr<Domain>> create(const Ops& ops, mm::PhysicalMemory& memory,
                                                   const Instance& instance,
-                                                  std::uint64_t page_sizes, FaultPoints& faults) {
+                                                  std::uint64_t page_sizes, bool dirty_tracking,
+                                                  FaultPoints& faults) {
         const unsigned bits = std::min(instance.address_width, F::kOutputBits);
         auto table = TRY(Table::create(memory, pgtable::shape_for<F>(bits, kPolicy), faults));
         return std::unique_ptr<Domain>(
-            new SmmuDomain(ops, instance, page_sizes, bits, std::move(table)));
+            new SmmuDomain(ops, instance, page_sizes, bits, dirty_tracking, std::move(table)));
     }
 
-    // A domain belongs to the SMMU that it was made for: its tables are named in that one's stream
-    // table, and invalidations go there alone.
+    // A domain belongs to the SMMU that it was allocated for, the only one that is told to
+    // invalidate.
     Result<> attach_device(Device& device) override {
         if (&device.instance() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another SMMU than the device is behind",
@@ -48,19 +52,19 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
 
   private:
     SmmuDomain(const Ops& ops, const Instance& instance, std::uint64_t page_sizes, unsigned bits,
-               Table table)
+               bool dirty_tracking, Table table)
         : pgtable::TableDomain<F>(ops, page_sizes, {0, low_mask(bits)}, std::move(table),
-                                  attributes_of(instance)),
+                                  attributes_of(dirty_tracking)),
           instance_(instance) {
-        if (pgtable::HasDirty<F> && instance.dirty_tracking) {
+        if (dirty_tracking) {
             this->allow_dirty_tracking();
         }
     }
 
-    static typename F::Attributes attributes_of(const Instance& instance) {
+    static typename F::Attributes attributes_of(bool dirty_tracking) {
         typename F::Attributes attributes{};
         if constexpr (requires { attributes.hardware_dirty; }) {
-            attributes.hardware_dirty = instance.dirty_tracking;
+            attributes.hardware_dirty = dirty_tracking;
         }
         return attributes;
     }
@@ -81,14 +85,14 @@ std::uint64_t granule_for(std::uint64_t page_sizes, std::uint64_t page_size) {
 template <unsigned kGranuleShift>
 Result<std::unique_ptr<Domain>> create_domain(const Ops& ops, mm::PhysicalMemory& memory,
                                               const Instance& instance, std::uint64_t sizes,
-                                              FaultPoints& faults) {
+                                              bool dirty_tracking, FaultPoints& faults) {
     const std::uint64_t page_sizes = instance.page_sizes & sizes;
     if (instance.stage == 2) {
         return SmmuDomain<pgtable::ArmV8Stage2Of<kGranuleShift>>::create(ops, memory, instance,
-                                                                         page_sizes, faults);
+                                                                         page_sizes, false, faults);
     }
-    return SmmuDomain<pgtable::ArmV8Stage1Of<kGranuleShift>>::create(ops, memory, instance,
-                                                                     page_sizes, faults);
+    return SmmuDomain<pgtable::ArmV8Stage1Of<kGranuleShift>>::create(
+        ops, memory, instance, page_sizes, dirty_tracking, faults);
 }
 
 constexpr std::uint64_t size(unsigned shift) {
@@ -97,17 +101,54 @@ constexpr std::uint64_t size(unsigned shift) {
 
 }  // namespace
 
+// (arm_smmu_capable) Tables and DMA of described machines are coherent.
+bool SmmuV3Ops::capable(const Device& device, Capability capability) const {
+    switch (capability) {
+        case Capability::cache_coherency:
+        case Capability::noexec:
+        case Capability::deferred_flush:
+            return true;
+        case Capability::dirty_tracking:
+            return device.instance().dirty_tracking;
+        case Capability::enforce_cache_coherency:
+        case Capability::pre_boot_protection:
+            break;
+    }
+    return false;
+}
+
 Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_paging(Device& device,
                                                                FaultPoints& faults) {
-    const Instance& instance = device.instance();
+    return make_domain(device.instance(), false, faults);
+}
+
+Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_user(Device& device, std::uint32_t flags,
+                                                             Domain* parent,
+                                                             const UserData* user_data,
+                                                             FaultPoints& faults) {
+    TRY(check_user_request(flags, uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING, parent, user_data));
+    if (flags == 0) {
+        return paging_domain_alloc(device, faults);
+    }
+    if (!capable(device, Capability::dirty_tracking) || device.instance().stage == 2) {
+        return refuse(EOPNOTSUPP, "the device's SMMU cannot track writes, or only in stage 1",
+                      kAllocUser);
+    }
+    return make_domain(device.instance(), true, faults);
+}
+
+Result<std::unique_ptr<Domain>> SmmuV3Ops::make_domain(const Instance& instance,
+                                                       bool dirty_tracking, FaultPoints& faults) {
     switch (granule_for(instance.page_sizes, page_size_)) {
         case size(12):
             return create_domain<12>(*this, memory_, instance, size(12) | size(21) | size(30),
-                                     faults);
+                                     dirty_tracking, faults);
         case size(14):
-            return create_domain<14>(*this, memory_, instance, size(14) | size(25), faults);
+            return create_domain<14>(*this, memory_, instance, size(14) | size(25), dirty_tracking,
+                                     faults);
         case size(16):
-            return create_domain<16>(*this, memory_, instance, size(16) | size(29), faults);
+            return create_domain<16>(*this, memory_, instance, size(16) | size(29), dirty_tracking,
+                                     faults);
         default:
             return refuse(ENOMEM, "page sizes {:x} have no granule for pages of {:x}", kAlloc,
                           instance.page_sizes, page_size_);

@@ -20,13 +20,21 @@ class SmmuV3Ops final : public Ops {
         : memory_(memory), page_size_(page_size) {}
 
     const char* name() const override { return "smmu_v3"; }
-    /// ENOMEM also when the SMMU has none of the page sizes that there are tables for.
+    bool capable(const Device& device, Capability capability) const override;
+    /// ENOMEM also when the SMMU has none of the page sizes that there are tables for
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
+    /// Knows IOMMU_HWPT_ALLOC_DIRTY_TRACKING, of stage 1.
+    Result<std::unique_ptr<Domain>> domain_alloc_user(Device& device, std::uint32_t flags,
+                                                      Domain* parent, const UserData* user_data,
+                                                      FaultPoints& faults) override;
     Domain& default_domain() override { return default_; }
     Domain& blocked_domain() override { return blocked_; }
 
   private:
+    Result<std::unique_ptr<Domain>> make_domain(const Instance& instance, bool dirty_tracking,
+                                                FaultPoints& faults);
+
     mm::PhysicalMemory& memory_;
     const std::uint64_t page_size_;
     FixedDomain default_{*this, DomainType::identity};

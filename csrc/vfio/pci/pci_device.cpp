@@ -8,6 +8,7 @@
 #include "fs/ioctl_table.h"
 #include "fs/kernel.h"
 #include "fs/task.h"
+#include "iommu/ops.h"
 
 namespace kvmiommu::vfio {
 
@@ -50,7 +51,9 @@ PciDevice::PciDevice(fs::Kernel& kernel, const pci::Function& function)
 }
 
 bool PciDevice::enforced_coherent() const {
-    return function_.device != nullptr && function_.device->instance().enforces_cache_coherency;
+    const iommu::Device* const device = function_.device;
+    return device != nullptr &&
+           device->ops().capable(*device, iommu::Capability::enforce_cache_coherency);
 }
 
 void PciDevice::open() {
