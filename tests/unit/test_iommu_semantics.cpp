@@ -280,6 +280,67 @@ TEST_CASE("a part of a page that is large in one table goes from all as far as i
     gone(bench.first, bench.limited);
 }
 
+TEST_CASE("a range that begins in a large page and is as long goes from all tables alike") {
+    Bench bench(Semantics::tables, AttachAfterMap::refuse);
+    const auto domain = bench.domain_for(bench.first);
+    value(domain->attach_device(bench.first));
+    value(domain->attach_device(bench.limited));
+    CHECK(bench.map_at(*domain, 0, k1G, 2 * k2M) == "ok");
+    // In the first table both pages of 2 MiB go, and in the other what they stood for.
+    CHECK(unmap(*domain, k1M, k2M) == 2 * k2M);
+    for (int turn = 0; turn < 2; ++turn) {
+        for (std::uint64_t at = 0; at < 2 * k2M; at += k4K) {
+            REQUIRE(domain->iova_to_phys(at) == 0);
+        }
+        domain->detach_device(bench.first);
+    }
+    CHECK(bench.map_at(*domain, 0, k1G, 2 * k2M) == "ok");
+}
+
+TEST_CASE("a hole that one table does not see ends the unmap in none") {
+    Bench bench(Semantics::tables, AttachAfterMap::refuse);
+    // Tables of 16 KiB: one covers 32 MiB, where VT-d's covers 2 MiB.
+    constexpr std::uint64_t k16K = std::uint64_t{16} << 10;
+    constexpr std::uint64_t k32M = std::uint64_t{32} << 20;
+    SmmuV3Ops smmu(bench.machine.memory(), k16K);
+    const Instance coarse{
+        .name = "smmu0", .address_width = 48, .page_sizes = k16K | k32M, .reserved = {}};
+    Device arm("0000:00:06.0", smmu, coarse);
+    const auto domain = bench.domain_for(bench.first);
+    value(domain->attach_device(bench.first));
+    value(domain->attach_device(arm));
+    CHECK(bench.map_at(*domain, 0, k1G + k16K, k2M) == "ok");
+    CHECK(bench.map_at(*domain, 4 * k2M, k1G + k16K, k2M) == "ok");
+    CHECK(unmap(*domain, 0, k32M) == k32M);
+    for (int turn = 0; turn < 2; ++turn) {
+        CHECK(domain->iova_to_phys(0) == 0);
+        CHECK(domain->iova_to_phys(4 * k2M) == 0);
+        CHECK(domain->iova_to_phys(5 * k2M - 1) == 0);
+        domain->detach_device(bench.first);
+    }
+}
+
+TEST_CASE("an unmap of a huge range looks at what several tables have of it, not at its pages") {
+    constexpr std::uint64_t k1T = std::uint64_t{1} << 40;
+    Bench bench(Semantics::device, AttachAfterMap::refuse);
+    const auto domain = bench.domain_for(bench.first);
+    value(domain->attach_device(bench.first));
+    value(domain->attach_device(bench.alike));
+    CHECK(bench.map_at(*domain, 0, k1G, k1T) == "ok");
+    CHECK(unmap(*domain, k1T / 2 + k4K, k4K) == k1G);
+    CHECK(bench.map_at(*domain, k1T / 2, k1G, k4K) == "ok");
+    CHECK(bench.map_at(*domain, k1T / 2 + k1G - k4K, k1G, k4K) == "ok");
+    CHECK(unmap(*domain, 0, 64 * k1T) == k1T);
+    for (int turn = 0; turn < 2; ++turn) {
+        for (const std::uint64_t iova : {std::uint64_t{0}, k1T / 2, k1T / 2 + k1G - 1, k1T - 1}) {
+            CHECK(domain->iova_to_phys(iova) == 0);
+        }
+        domain->detach_device(bench.first);
+    }
+    CHECK(bench.map_at(*domain, 0, k1G, k1T) == "ok");
+    CHECK(unmap(*domain, 0, k1T) == k1T);
+}
+
 TEST_CASE("random calls and a dictionary agree under every semantics") {
     for (const Semantics semantics : {Semantics::operations, Semantics::common, Semantics::tables,
                                       Semantics::legacy, Semantics::device}) {

@@ -13,9 +13,17 @@ namespace {
 
 constexpr Source kSource{"kvmiommu: iommu/semantics/semantics.h"};
 
-// What tables with sizes of their own are asked for together: any power of two that is a multiple
-// of each one's smallest page. Each splits it for itself.
+// Tables with different page sizes are mapped together in any power of two from the largest of
+// their smallest pages up to this; each table splits that into its own pages.
 constexpr std::uint64_t kLargest = std::uint64_t{1} << 51;
+
+// From the first byte of either to the last of either.
+std::optional<Range> joined(std::optional<Range> one, std::optional<Range> other) {
+    if (!one || !other) {
+        return one ? one : other;
+    }
+    return Range{std::min(one->start, other->start), std::max(one->last, other->last)};
+}
 
 }  // namespace
 
@@ -57,7 +65,7 @@ void SharedDomain::detach_device(Device& device) {
         return;
     }
     std::erase(table->devices, &device);
-    // The last table stays: what is mapped is mapped, whoever uses it.
+    // The last table stays, for the mappings stay.
     if (table->devices.empty() && tables_.size() > 1) {
         std::erase_if(tables_, [&](const auto& each) { return each.get() == table; });
     }
@@ -68,7 +76,7 @@ Result<> SharedDomain::check_driver(const Device& device) const {
     if (!spans_drivers() && &device.ops() != &ops()) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than the device", kSource);
     }
-    // What lies above the iovas of the device's IOMMU could not be mapped for it.
+    // A mapping above the iovas of the device's IOMMU could not be put into its table.
     if (!mappings_.empty()) {
         const auto& [iova, mapping] = *mappings_.rbegin();
         const std::uint64_t last = iova + (mapping.size - 1);
@@ -80,7 +88,7 @@ Result<> SharedDomain::check_driver(const Device& device) const {
     return {};
 }
 
-// A table that takes the device as it is, or a new one, if there may be several.
+// The device uses a table that its driver attaches it to, or a new one if there may be several.
 Result<> SharedDomain::join(Device& device) {
     for (const auto& table : tables_) {
         if (rules_.semantics == Semantics::device || &device.ops() != &table->domain->ops()) {
@@ -116,7 +124,7 @@ Result<> SharedDomain::join(Device& device) {
     return {};
 }
 
-// A table of the driver with the page sizes that all have in common.
+// The device uses its driver's table, with the page sizes that all IOMMUs have in common.
 Result<> SharedDomain::share(Device& device) {
     const std::uint64_t own =
         rules_.semantics == Semantics::operations ? driver_sizes_ : device.instance().page_sizes;
@@ -146,8 +154,8 @@ Result<> SharedDomain::share(Device& device) {
             return refuse(EINVAL, "pages of sizes {:x} are in use, of which the IOMMU lacks {:x}",
                           kSource, in_use, lacking);
         }
-        // Or a table lacks all that remain in common, and maps nothing: anew it costs nobody a
-        // page.
+        // Nothing that is mapped needs a size that is lacking; but a table may have none of the
+        // common sizes, and is made anew as well.
         return rebuild(device, common);
     }
     for (const auto& table : tables_) {
@@ -168,7 +176,7 @@ Result<> SharedDomain::share(Device& device) {
     return {};
 }
 
-// Every table anew, with fewer sizes, and one for the device where there is none.
+// Makes every table anew, with fewer page sizes, and one for the device if none serves it.
 Result<> SharedDomain::rebuild(Device& device, std::uint64_t sizes) {
     Tables fresh;
     bool served = false;
@@ -191,14 +199,14 @@ Result<> SharedDomain::rebuild(Device& device, std::uint64_t sizes) {
     return {};
 }
 
-// A table for a device's IOMMU, with all in it that is mapped.
+// A table for a device's IOMMU, with all mappings in it.
 Result<std::unique_ptr<SharedDomain::Table>> SharedDomain::make_table(Device& device,
                                                                       std::uint64_t sizes) const {
     auto table = std::make_unique<Table>();
     table->instance = device.instance();
     table->instance.page_sizes = sizes;
     table->maker = std::make_unique<Device>(device.name(), device.ops(), table->instance);
-    // A table that is not shared belongs to the IOMMU itself, for its driver to know it again.
+    // Drivers compare Instances: a table that is not shared is the device's own IOMMU's.
     const bool own = !shares() && sizes == device.instance().page_sizes;
     table->domain = TRY(device.ops().domain_alloc_paging(own ? device : *table->maker, no_faults_));
     if (table->sizes() == 0) {
@@ -210,8 +218,8 @@ Result<std::unique_ptr<SharedDomain::Table>> SharedDomain::make_table(Device& de
     return table;
 }
 
-// As iommu::map(), with the page sizes that the table may use by now: fewer, perhaps, than it was
-// made with.
+// As iommu::map(), with the page sizes that the table may use now, which may be fewer than those it
+// was made with.
 Result<> SharedDomain::Table::map(std::uint64_t iova, PhysAddr address, std::uint64_t size,
                                   std::uint32_t protection, FaultPoints& faults) {
     const std::uint64_t sizes = this->sizes();
@@ -232,7 +240,7 @@ Result<> SharedDomain::Table::map(std::uint64_t iova, PhysAddr address, std::uin
     return {};
 }
 
-// Sizes of the pages that what is mapped was split into.
+// The sizes of all pages that the mappings are split into.
 std::uint64_t SharedDomain::sizes_in_use(const Table& table) const {
     std::uint64_t sizes = 0;
     for (const auto& [iova, mapping] : mappings_) {
@@ -298,38 +306,77 @@ Mapped SharedDomain::map_pages(std::uint64_t iova, PhysAddr address, std::uint64
 std::uint64_t SharedDomain::unmap_pages(std::uint64_t iova, std::uint64_t page_size,
                                         std::uint64_t count) {
     const Lock lock(mutex_);
-    const std::uint64_t asked = page_size * count;
-    std::uint64_t most = 0;
-    std::vector<std::optional<Range>> gone;  // from each table
-    for (const auto& table : tables_) {
-        const std::uint64_t bytes = unmap(*table->domain, iova, asked);
-        const std::uint64_t from = bytes > asked ? align_down(iova, highest_bit(bytes)) : iova;
-        gone.push_back(Range::of(from, bytes));
-        most = std::max(most, bytes);
+    const Range asked{iova, iova + (page_size * count - 1)};
+    std::vector<std::optional<Range>> gone(tables_.size());  // from each table
+    std::optional<Range> whole;                              // from any of them
+    for (std::size_t at = 0; at < tables_.size(); ++at) {
+        gone[at] = unmap_from(*tables_[at]->domain, asked);
+        whole = joined(whole, gone[at]);
     }
-    // A larger page of one table went whole: then all of it goes in the others as well.
-    std::uint64_t start = iova;
-    if (most > asked) {
-        start = align_down(iova, highest_bit(most));
-        const Range whole{start, start + (most - 1)};
+    if (!whole) {
+        return 0;
+    }
+    // A larger leaf of one table went whole, or another table stopped before a hole: all of them
+    // lose the same, which may be more in turn.
+    for (bool differ = true; differ;) {
+        differ = false;
         for (std::size_t at = 0; at < tables_.size(); ++at) {
-            unmap_rest(*tables_[at]->domain, whole, gone[at]);
+            if (gone[at] && gone[at]->contains(*whole)) {
+                continue;
+            }
+            gone[at] = joined(whole, unmap_rest(*tables_[at]->domain, *whole, gone[at]));
+            differ |= *gone[at] != *whole;
+            whole = gone[at];
         }
     }
-    forget(start, most);
-    return most;
+    forget(*whole);
+    return whole->size();
 }
 
-// What a table still has of a range: what the list says, but for what has gone from it already.
-void SharedDomain::unmap_rest(Domain& table, Range whole, std::optional<Range> gone) {
-    const auto unmap_all = [&table](Range range) {
-        for (std::uint64_t done = 0; done <= range.last - range.start;) {
-            const std::uint64_t at = range.start + done;
-            const std::uint64_t bytes = unmap(table, at, range.last - at + 1);
-            if (bytes == 0) {
+// Unmaps a range up to the first hole; returns what went, with leaves that went whole.
+std::optional<Range> SharedDomain::unmap_from(Domain& table, Range range) {
+    std::optional<Range> gone;
+    std::uint64_t at = range.start;
+    // How much went does not tell where a leaf began that the range begins in.
+    if (const auto found = table.translate(at); found && found->leaf.start < at) {
+        const std::uint64_t last = std::min(found->leaf.last, range.last);
+        if (unmap(table, at, last - at + 1) == 0) {
+            return std::nullopt;
+        }
+        gone = table.translate(found->leaf.start) ? Range{at, last} : found->leaf;
+        if (gone->last >= range.last) {
+            return gone;
+        }
+        at = gone->last + 1;
+    }
+    if (const std::uint64_t bytes = unmap(table, at, range.last - at + 1); bytes != 0) {
+        gone = joined(gone, Range{at, at + (bytes - 1)});
+    }
+    return gone;
+}
+
+// Unmaps what a table still has of a range: what the list says, but for what has gone from it
+// already. Returns what went.
+std::optional<Range> SharedDomain::unmap_rest(Domain& table, Range whole,
+                                              std::optional<Range> gone) {
+    std::optional<Range> all;
+    const auto unmap_all = [&](Range range) {
+        for (std::uint64_t at = range.start;;) {
+            auto piece = unmap_from(table, {at, range.last});
+            if (!piece) {
+                const auto found = table.translate(at);
+                if (!found) {
+                    return;
+                }
+                // A driver that unmaps no part of a leaf.
+                unmap(table, found->leaf.start, found->leaf.size());
+                piece = found->leaf;
+            }
+            all = joined(all, piece);
+            if (piece->last >= range.last) {
                 return;
             }
-            done += bytes;
+            at = piece->last + 1;
         }
     };
     auto next = mappings_.upper_bound(whole.start);
@@ -353,14 +400,12 @@ void SharedDomain::unmap_rest(Domain& table, Range whole, std::optional<Range> g
             unmap_all({gone->last + 1, mapped->last});
         }
     }
+    return all;
 }
 
-// Takes a range out of the list; what reaches beyond it stays with its ends.
-void SharedDomain::forget(std::uint64_t iova, std::uint64_t size) {
-    if (size == 0) {
-        return;
-    }
-    const std::uint64_t last = iova + (size - 1);
+// Takes a range out of the list; of mappings that reach beyond it the ends stay.
+void SharedDomain::forget(Range range) {
+    const auto [iova, last] = range;
     auto at = mappings_.upper_bound(iova);
     if (at != mappings_.begin()) {
         --at;

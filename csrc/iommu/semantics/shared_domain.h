@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain under one of the semantics of April 2015: an address space that is not the table of one
-// IOMMU, but has one or several, made when devices come and given up when they go.
+// A domain under one of the semantics of April 2015: an address space with one page table or
+// several, which are made when devices are attached and freed when they are detached.
 //
-// It keeps a list of what is mapped, as the kernel's VFIO and iommufd do one level higher, so that
-// a table can be made at any time.
+// It keeps a list of what is mapped, as VFIO and iommufd do one level higher, so that a table can
+// be made at any time. Whatever is unmapped goes from all tables alike: a leaf that is larger in
+// one of them goes whole from all.
 
 #pragma once
 
@@ -29,8 +30,9 @@ class SharedDomain final : public Domain {
     SharedDomain(Device& first, Rules rules, std::uint64_t driver_sizes);
     ~SharedDomain() override;
 
-    /// EINVAL for a device that the semantics keep out, or whose IOMMU cannot map what is mapped
-    /// in a way that the rules allow; ENOMEM. Refused, all is as it was.
+    /// EINVAL the semantics do not allow the device
+    /// EINVAL its IOMMU cannot map what is mapped, in a way that the rules allow
+    /// ENOMEM
     Result<> attach_device(Device& device) override EXCLUDES(mutex_);
     void detach_device(Device& device) override EXCLUDES(mutex_);
     bool spans_drivers() const override;
@@ -50,14 +52,14 @@ class SharedDomain final : public Domain {
     std::vector<std::uint64_t> tables() const EXCLUDES(mutex_);
 
   private:
-    // A table, the IOMMU that it was made for, and the devices that use it.
+    // A page table, the IOMMU that it was made for, and the devices that use it.
     struct Table {
         Instance instance;  // with the page sizes that the table may use
         std::unique_ptr<Device> maker;
         std::unique_ptr<Domain> domain;
         std::vector<Device*> devices;
 
-        // What it can map: its driver may leave some out.
+        // The page sizes that it can map, of which its driver may leave some out.
         std::uint64_t sizes() const { return instance.page_sizes & domain->pgsize_bitmap(); }
         Result<> map(std::uint64_t iova, PhysAddr address, std::uint64_t size,
                      std::uint32_t protection, FaultPoints& faults);
@@ -69,7 +71,7 @@ class SharedDomain final : public Domain {
         std::uint32_t protection;
     };
 
-    // One table for all devices of a driver, with the sizes that they have in common?
+    // Do all devices of a driver share one table, with the page sizes that they have in common?
     bool shares() const;
     Result<> check_driver(const Device& device) const REQUIRES(mutex_);
     Result<> join(Device& device) REQUIRES(mutex_);
@@ -79,8 +81,10 @@ class SharedDomain final : public Domain {
         REQUIRES(mutex_);
     std::uint64_t sizes_in_use(const Table& table) const REQUIRES(mutex_);
     Table* table_of(const Device& device) REQUIRES(mutex_);
-    void unmap_rest(Domain& table, Range whole, std::optional<Range> gone) REQUIRES(mutex_);
-    void forget(std::uint64_t iova, std::uint64_t size) REQUIRES(mutex_);
+    static std::optional<Range> unmap_from(Domain& table, Range range);
+    std::optional<Range> unmap_rest(Domain& table, Range whole, std::optional<Range> gone)
+        REQUIRES(mutex_);
+    void forget(Range range) REQUIRES(mutex_);
     void update_sizes() REQUIRES(mutex_);
 
     const Rules rules_;
@@ -88,7 +92,7 @@ class SharedDomain final : public Domain {
     mutable Mutex mutex_{lock_order::kSharedDomain};
     Tables tables_ GUARDED_BY(mutex_);
     std::map<std::uint64_t, Mapping> mappings_ GUARDED_BY(mutex_);  // by iova
-    mutable FaultPoints no_faults_;  // tables are made in attach, which has none to fail
+    mutable FaultPoints no_faults_;                                 // attach_device() has none
 };
 
 }  // namespace kvmiommu::iommu
