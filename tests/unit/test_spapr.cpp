@@ -86,6 +86,43 @@ TEST_CASE("no memory for a level leaves the table as it was") {
     CHECK(outcome(group.create_table(0, 12, std::uint64_t{1} << 63, 5, faults)) == "EINVAL");
 }
 
+// Whose tables they are that a test makes.
+class Owner final : public GuestTableOwner {
+  public:
+    Owner(Machine& machine, mm::AddressSpace& mm)
+        : GuestTableOwner(machine.census(), "owner of a test"), mm_(mm) {}
+    void forget(GuestTable&) override {}
+    mm::AddressSpace& mm() override { return mm_; }
+
+  private:
+    mm::AddressSpace& mm_;
+};
+
+TEST_CASE("a guest's table whose size wraps as bytes is refused, and nothing is charged for it") {
+    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Process process(machine);
+    const Ref<GuestTableOwner> owner = make<Owner>(machine, *process.mm);
+    const auto create = [&](std::uint64_t offset, std::uint64_t size) {
+        return GuestTable::create(process.task, owner,
+                                  {.liobn = 1, .page_shift = 12, .offset = offset, .size = size});
+    };
+    constexpr std::uint64_t k2p61 = std::uint64_t{1} << 61;
+    CHECK(outcome(create(0, 0)) == "EINVAL");
+    CHECK(outcome(create(0, k2p61 + 1)) == "EINVAL");  // past the end of the address space
+    // The end of the window wraps, and so would eight bytes for each page.
+    for (const std::uint64_t size : {k2p61 + 1, k2p61 + 8192, k2p61, 2 * k2p61 + 1, 7 * k2p61 + 5,
+                                     k2p61 / 2 + 1, k2p61 / 2, ~std::uint64_t{0}}) {
+        CAPTURE(size);
+        CHECK(outcome(create(-size, size)) == "ENOMEM");
+        CHECK(process.mm->locked_vm().pages() == 0);
+    }
+    const auto table = value(create(~std::uint64_t{0}, 5));
+    CHECK(table->entries() == k64K / 8);
+    table->fill(4, ~std::uint64_t{0}, 0x123);
+    CHECK(table->get(table->entries() - 1) == 0x123);
+    CHECK(table->get(table->entries()) == 0);
+}
+
 TEST_CASE("a region is pinned as long as it is registered or mapped from") {
     Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
     Process process(machine);
