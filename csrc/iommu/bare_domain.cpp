@@ -22,7 +22,7 @@ using namespace pgtable;
 
 constexpr Source kSource{"kvmiommu: iommu/bare_domain.h"};
 
-// Page sizes and widths as bits.
+// Page sizes and widths, a bit each.
 template <class... Shifts>
 constexpr std::uint64_t bits(Shifts... shifts) {
     return ((std::uint64_t{1} << shifts % 64) | ...);
@@ -113,7 +113,7 @@ Result<std::unique_ptr<Domain>> create_bare_domain(mm::PhysicalMemory& memory,
         return refuse(EINVAL, "page sizes {:x}: the format has {:x}", kSource, request.page_sizes,
                       format.page_sizes);
     }
-    // Larger ones than the iovas have room for are no use.
+    // Pages larger than the aperture cannot be mapped.
     request.page_sizes &= low_mask(request.bits);
     if (request.page_sizes == 0 || (format.one_page_size && !is_power_of_two(request.page_sizes))) {
         return refuse(EINVAL, "page sizes {:x}: the format takes {} for {} bits of iova", kSource,

@@ -19,11 +19,11 @@
 
 namespace kvmiommu::iommu {
 
-/// What is asked for; 0 stands for the format's own choice.
+/// What create_bare_domain() is to make; 0 stands for the format's default.
 struct BareRequest {
     std::uint64_t page_sizes = 0;  // a bit each
     unsigned bits = 0;             // of an iova
-    unsigned levels = 0;           // to begin with, where the format leaves a choice
+    unsigned levels = 0;           // to begin with, if the format has a choice
     bool dirty_tracking = false;
     pgtable::TablePolicy policy{};
 };
@@ -34,10 +34,10 @@ struct FormatInfo {
     std::uint64_t page_sizes;  // all there are, a bit each
     std::uint64_t iova_bits;   // possible widths: bit n stands for n, bit 0 for 64
     unsigned default_bits;     // of an iova
-    unsigned output_bits;      // of an address that a leaf can lead to
-    bool can_track_dirty;      // leaves say whether the page was written to
-    bool can_split;            // a larger page can be made smaller ones
-    unsigned most_levels;      // that may be asked for; 0: there is nothing to ask for
+    unsigned output_bits;      // of a physical address in a leaf
+    bool can_track_dirty;      // leaves have a dirty bit
+    bool can_split;            // a leaf can be replaced by smaller ones
+    unsigned most_levels;      // of a request; 0: the format has no choice
     bool one_page_size;        // a table has pages of one size only
     bool upper_half;           // the high bits of every iova are ones
     const char* note;
@@ -51,8 +51,10 @@ std::span<const FormatInfo, kFormatCount> formats();
 /// One of them; null: there is none of that name.
 const FormatInfo* find_format(std::string_view name);
 
-/// A domain of a format in `memory`. EINVAL for a request that is not as the FormatInfo says,
-/// ENOMEM.
+/// A domain of a format in `memory`.
+/// EINVAL a number of the request is not one that the format has
+/// EOPNOTSUPP the format has no dirty bits, or its leaves cannot be split
+/// ENOMEM
 Result<std::unique_ptr<Domain>> create_bare_domain(mm::PhysicalMemory& memory,
                                                    const FormatInfo& format, BareRequest request,
                                                    FaultPoints& faults);

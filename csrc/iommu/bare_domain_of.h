@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The domain of one format, for bare_domain.cpp and for who must know its type.
+// The domain of one format, for bare_domain.cpp and for callers that must know its type.
 
 #pragma once
 
@@ -33,7 +33,7 @@ class BareOps final : public Ops {
     FixedDomain blocked_{*this, DomainType::blocked};
 };
 
-// What is there before the domain that refers to it.
+// A base, so that it is constructed before the domain that refers to it.
 struct BareOwner {
     BareOps own_ops;
 };
@@ -43,8 +43,9 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
   public:
     using Table = pgtable::RadixTable<F>;
 
-    /// The request has been looked at: bits and page sizes are the format's. EINVAL for levels that
-    /// stand for more than there are iovas, ENOMEM.
+    /// Bits and page sizes of the request have been checked.
+    /// EINVAL an entry of the highest level would map more than 2^63 bytes
+    /// ENOMEM
     static Result<std::unique_ptr<Domain>> create(mm::PhysicalMemory& memory,
                                                   const BareRequest& request, FaultPoints& faults) {
         const auto shape = shape_of(request);
@@ -90,8 +91,8 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
     }
 
     static pgtable::Shape<F> shape_of(const BareRequest& request) {
-        // A window: as many bits at each level as it takes, a frame at least (arch/powerpc/
-        // platforms/powernv/pci-ioda-tce.c: pnv_pci_ioda2_table_alloc_pages).
+        // A window: all levels have the same number of index bits, those of a frame at least
+        // (arch/powerpc/platforms/powernv/pci-ioda-tce.c: pnv_pci_ioda2_table_alloc_pages).
         if constexpr (std::same_as<F, pgtable::Tce>) {
             const auto page_shift = static_cast<unsigned>(std::countr_zero(request.page_sizes));
             const unsigned levels = request.levels == 0 ? 2 : request.levels;
@@ -101,7 +102,7 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
             return {levels, levels, request.bits, request.policy, geometry};
         } else {
             auto shape = pgtable::shape_for<F>(request.bits, request.policy);
-            // As many as the driver begins with (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
+            // The driver begins with 3 (drivers/iommu/amd/io_pgtable.c: v1_alloc_pgtable).
             if constexpr (pgtable::Grows<F>) {
                 shape.levels = std::min(request.levels == 0 ? 3 : request.levels, shape.levels);
             }

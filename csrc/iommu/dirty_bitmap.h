@@ -22,7 +22,8 @@ class DirtyBitmap {
           page_shift_(static_cast<unsigned>(std::countr_zero(page_size))),
           words_(words) {}
 
-    /// Sets the bits of all pages that [iova, iova + bytes) touches, as far as there are bits.
+    /// Sets the bits of all pages that [iova, iova + bytes) meets; pages without a bit are left
+    /// out.
     void record(std::uint64_t iova, std::uint64_t bytes) {
         const std::uint64_t last = iova + (bytes - 1);
         if (words_.empty() || last < iova_) {

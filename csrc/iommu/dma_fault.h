@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Accesses of devices that were refused. Real IOMMUs keep a few such records (VT-d: fault recording
-// registers) and the kernel prints them; here they are kept to be read.
+// Accesses of devices that were refused. An IOMMU keeps a few such records (VT-d: fault recording
+// registers), which the kernel prints. Here they can be read.
 
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The domains without a page table: everything goes through as it is, or nothing does.
+// The domains without a page table: an iova is a physical address, or all DMA is blocked.
 
 #pragma once
 

@@ -16,8 +16,8 @@ bool map_at_once(Domain& domain, std::uint64_t iova, PhysAddr address, PageChoic
                : domain.map_row(iova, address, choice.page_size, choice.count(), protection);
 }
 
-// The rest of map_by_choice(), from `done` bytes on. Apart from it, so that what most ranges need
-// is done with few registers.
+// The rest of map_by_choice(), from `done` bytes on. A function of its own, so that the common case
+// needs few registers.
 [[gnu::noinline]] Result<> map_runs(Domain& domain, std::uint64_t iova, PhysAddr address,
                                     std::uint64_t size, std::uint64_t done,
                                     std::uint32_t protection, FaultPoints& faults) {
@@ -71,7 +71,7 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
 
 namespace {
 
-// Unmaps run by run; `unmapped` hears of each: where, how much, with pages of which size.
+// Calls unmapped(iova, bytes, page size) for each unmap_pages().
 template <class Unmapped>
 std::uint64_t unmap_each(Domain& domain, std::uint64_t iova, std::uint64_t size,
                          Unmapped&& unmapped) {
@@ -96,8 +96,7 @@ std::uint64_t unmap_each(Domain& domain, std::uint64_t iova, std::uint64_t size,
     return at - iova;
 }
 
-// What went. More than was asked for: a page that began before, perhaps, and it ends at the end of
-// the space at most.
+// If more went than was asked for, a leaf may have begun before iova.
 Range gone_range(std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
     const std::uint64_t start = gone > asked ? align_down(iova, highest_bit(gone)) : iova;
     const std::uint64_t last = iova + (gone - 1);
@@ -109,7 +108,7 @@ Range gone_range(std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
 std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size) {
     const std::uint64_t gone = unmap_each(domain, iova, size, [](auto...) {});
     if (gone != 0) {
-        tell_iotlb(domain, iova, size, gone);
+        invalidate_unmapped(domain, iova, size, gone);
     }
     return gone;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Mapping pieces of memory one behind the other (drivers/iommu/iommu.c: iommu_map_sg).
+// Mapping pieces of memory to consecutive iovas (drivers/iommu/iommu.c: iommu_map_sg).
 
 #pragma once
 
@@ -12,9 +12,8 @@
 
 namespace kvmiommu::iommu {
 
-/// Maps the pieces to [iova, iova + the sum of their bytes), pieces that follow each other in
-/// memory as one. Answers that sum. A refused call leaves nothing mapped; what it is refused with
-/// is as for map().
+/// Maps the pieces from `iova` on, those that are contiguous in memory as one, and returns the sum
+/// of their bytes; refused, nothing of it stays mapped. As map()
 Result<std::uint64_t> map_sg(Domain& domain, std::uint64_t iova,
                              std::span<const mm::PhysicalRun> pieces, std::uint32_t protection,
                              FaultPoints& faults);

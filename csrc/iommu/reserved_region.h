@@ -11,10 +11,10 @@
 namespace kvmiommu::iommu {
 
 enum class ReservedType : std::uint8_t {
-    direct,            // identity mapped by the firmware's wish, and must stay so
-    direct_relaxable,  // the same, but nobody minds when it ends
+    direct,            // must stay identity mapped for the firmware
+    direct_relaxable,  // identity mapped for the firmware, until a driver takes the device over
     reserved,          // never to be mapped
-    msi,               // the hardware takes writes here for interrupts
+    msi,               // a write here is an interrupt
     sw_msi,            // where software maps the interrupt doorbell
 };
 

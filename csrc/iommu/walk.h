@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What a walk of a page table met, for people to read.
+// What a walk of a page table reads, for people.
 
 #pragma once
 
@@ -15,9 +15,9 @@ struct WalkStep {
     enum class Kind : std::uint8_t { nothing, table, page };
 
     unsigned level;      // 0 is the level of the smallest pages
-    mm::PhysAddr table;  // where the table is
+    mm::PhysAddr table;  // that the entry is in
     std::uint64_t index;
-    std::uint64_t entry;  // as the processor reads it, whatever its order in memory
+    std::uint64_t entry;  // its value, whatever its byte order in memory
     Kind kind;
     mm::PhysAddr address = 0;      // of the table or of the page
     std::uint64_t page_size = 0;   // in bytes

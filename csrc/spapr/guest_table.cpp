@@ -12,13 +12,13 @@ namespace {
 
 constexpr Source kCreate{"arch/powerpc/kvm/book3s_64_vio.c: kvm_vm_ioctl_create_spapr_tce"};
 
-// What the kernel's own description of a table takes: itself, and a pointer for each page.
+// The kernel's struct, and a pointer for each page.
 constexpr std::uint64_t kDescription = 120;
 constexpr std::uint64_t kPointer = 8;
-// The most that kmalloc() gives.
+// The limit of kmalloc().
 constexpr std::uint64_t kMostDescription = std::uint64_t{16} << 20;
 
-// More would wrap as bytes, whatever the size of a page.
+// Eight bytes for each of more entries would wrap.
 constexpr std::uint64_t kMostEntries = std::uint64_t{1} << 60;
 
 constexpr unsigned kLeastShift = 12;
@@ -34,7 +34,7 @@ Result<Ref<GuestTable>> GuestTable::create(fs::Task& task, const Ref<GuestTableO
                       window.page_shift, window.offset);
     }
     const std::uint64_t page = task.kernel().page_size();
-    // The kernel's sums wrap, and the table that it makes has fewer pages than entries.
+    // The kernel computes with numbers that wrap, and makes a table with fewer pages than entries.
     if (window.size > kMostEntries) {
         return refuse(ENOMEM, "a table of {:x} entries is more than the kernel allocates at once",
                       kCreate, window.size);
@@ -104,8 +104,7 @@ void GuestTable::fill(std::uint64_t index, std::uint64_t count, std::uint64_t tc
     const std::uint64_t end = index + std::min(count, entries() - std::min(index, entries()));
     while (index < end) {
         put(index, tce);
-        // A page that is still not there stays so for all its entries: a guest may name a great
-        // many of them.
+        // Without a page none of its entries is looked at: a guest may name a great many.
         const std::uint64_t missing = entries_without_page(index);
         index += std::min(end - index, std::max<std::uint64_t>(missing, 1));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The TCEs that a guest sees for one bus, kept by KVM and shown to user space (arch/powerpc/kvm/
+// The TCEs of a guest for one bus, which KVM keeps and user space can map (arch/powerpc/kvm/
 // book3s_64_vio.c: struct kvmppc_spapr_tce_table). An entry is what the guest wrote, a guest
 // address and rights, in the host's byte order.
 
@@ -20,17 +20,18 @@ namespace kvmiommu::spapr {
 
 class GuestTable;
 
-/// A hardware table behind a guest table, by each group that it serves once.
+/// A hardware table that is linked to a guest table, once for each group that it serves.
 struct TableLink {
     Ref<HardwareTable> table;
     std::uint32_t references;
 };
 
-/// Who is told that a table goes, before anything of it does.
+/// The virtual machine of a table.
 class GuestTableOwner : public RefCounted {
   public:
+    /// A table is about to be freed.
     virtual void forget(GuestTable& table) = 0;
-    /// Whose locked memory the tables are.
+    /// The address space whose locked memory the tables are charged to.
     virtual mm::AddressSpace& mm() = 0;
 
   protected:
@@ -47,9 +48,10 @@ class GuestTable final : public mm::KernelPages {
         std::uint64_t size;
     };
 
-    /// EINVAL no pages, pages of 2^11 or 2^35 bytes, past the end of the address space; ENOMEM past
-    /// the limit of locked memory, or more than the kernel allocates at once.
     /// (kvm_vm_ioctl_create_spapr_tce)
+    /// EINVAL no pages, pages below 2^12 or above 2^34 bytes, past the end of the address space
+    /// ENOMEM past the limit of locked memory
+    /// ENOMEM more than the kernel allocates at once
     static Result<Ref<GuestTable>> create(fs::Task& task, const Ref<GuestTableOwner>& owner,
                                           const Window& window);
     /// For create().
@@ -61,24 +63,24 @@ class GuestTable final : public mm::KernelPages {
     std::uint64_t liobn() const { return window_.liobn; }
     unsigned page_shift() const { return window_.page_shift; }
 
-    /// As many as its pages have room for: the window's, or a few more.
+    /// As many as its pages have room for, which may be more than the window has.
     std::uint64_t entries() const { return count() << entry_bits_; }
     /// The entry of page `index` of the window.
     std::uint64_t get(std::uint64_t index) const;
-    /// Entries from one on that no page is there for: they are 0.
+    /// The number of entries from one on, all 0, for which no page is allocated.
     std::uint64_t entries_without_page(std::uint64_t index) const;
-    /// Nothing happens past the pages' end, or when there is no memory for it.
+    /// Stores an entry; does nothing past the end of the pages, or without memory for one.
     void put(std::uint64_t index, std::uint64_t tce);
 
     /// put() for `count` entries from one on.
     void fill(std::uint64_t index, std::uint64_t count, std::uint64_t tce);
 
-    // --- hardware tables behind it; the virtual machine's lock guards them ---
+    // --- hardware tables that are linked to it; the virtual machine's lock guards them ---
 
     const std::vector<TableLink>& links() const { return links_; }
-    /// One group more for a hardware table.
+    /// Links a hardware table for one group more.
     void link(const Ref<HardwareTable>& table);
-    /// One group less. With the last one the table is answered, to be dropped without a lock.
+    /// Unlinks it for one group. Returns the reference of the last one, to be put without a lock.
     Ref<HardwareTable> unlink(const HardwareTable& table);
 
   private:
@@ -90,7 +92,7 @@ class GuestTable final : public mm::KernelPages {
     Ref<GuestTableOwner> owner_{"kvmppc_spapr_tce_table.kvm"};
     const Window window_;
     const std::uint64_t charged_;  // pages of locked memory
-    const unsigned entry_bits_;    // of an index into a page
+    const unsigned entry_bits_;    // of the index of an entry in a page
     std::vector<TableLink> links_;
 };
 

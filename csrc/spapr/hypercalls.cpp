@@ -29,7 +29,7 @@ bool in_window(const Caller& caller, const GuestTable& table, std::uint64_t ioba
            first - window.offset + pages <= window.size;
 }
 
-// Is a container of version 1 behind it, whose user maps by itself?
+// Is it linked to a table of a container of version 1, whose user maps by itself?
 bool is_user_spaces(const GuestTable& table) {
     return std::any_of(table.links().begin(), table.links().end(),
                        [](const TableLink& link) { return link.table->holds_pages(); });
@@ -37,14 +37,14 @@ bool is_user_spaces(const GuestTable& table) {
 
 using Registered = std::optional<RegisteredMemory::Reader>;
 
-// Only hardware tables ask for registered memory.
+// Only hardware tables need registered memory.
 void open_for(Registered& registered, const Caller& caller, const GuestTable& table) {
     if (!table.links().empty()) {
         registered.emplace(RegisteredMemory::of(caller.mm));
     }
 }
 
-// Could an entry with rights be put? Answers the user address behind it. (kvmppc_tce_validate)
+// Returns the user address behind an entry with rights. (kvmppc_tce_validate)
 std::optional<std::uint64_t> valid_address(const Caller& caller, const Registered& registered,
                                            const GuestTable& table, Tce tce) {
     if (!is_aligned(tce.address, std::uint64_t{1} << table.page_shift())) {
@@ -63,7 +63,7 @@ std::optional<std::uint64_t> valid_address(const Caller& caller, const Registere
     return address;
 }
 
-// The pages of a hardware table that one page of a guest table is.
+// The number of pages of a hardware table in one page of a guest table.
 struct Subpages {
     Subpages(const GuestTable& guest, const HardwareTable& hardware, std::uint64_t entry)
         : count(std::uint64_t{1} << (guest.page_shift() - hardware.page_shift())),
@@ -156,8 +156,8 @@ std::int64_t unmap(const Registered& registered, const GuestTable& guest, Hardwa
     return answer;
 }
 
-// Entries from one on that are not in the hardware's tables: there is nothing to unmap, and a guest
-// may name as many of them as fit into a register.
+// The number of entries from one on that no hardware table has: there is nothing to unmap, and a
+// guest may name as many as fit into a register.
 std::uint64_t entries_without_table(const GuestTable& guest, const HardwareTable& table,
                                     std::uint64_t entry) {
     const Subpages pages(guest, table, entry);
@@ -172,8 +172,8 @@ void clear(const GuestTable& guest, HardwareTable& table, std::uint64_t entry) {
     }
 }
 
-// An entry into all hardware tables, then into the guest's. Where it fails, the entry of that
-// hardware table is cleared; those before have the new one.
+// Stores an entry in all hardware tables, then in the guest's. The hardware table in which it fails
+// has its entry cleared; those before it have the new one.
 std::int64_t put(const Caller& caller, const Registered& registered, GuestTable& guest,
                  std::uint64_t entry, std::uint64_t value, std::optional<std::uint64_t> address) {
     for (const TableLink& link : guest.links()) {
@@ -277,7 +277,7 @@ std::int64_t h_put_tce_indirect(const Caller& caller, std::uint64_t liobn, std::
     }
     const std::uint64_t first = ioba >> table->page_shift();
     for (std::uint64_t at = 0; at < pages; ++at) {
-        // An entry without rights is taken for one to be mapped as well: it must lead somewhere.
+        // An entry without rights is mapped as well, and needs memory behind it.
         auto address = caller.memory.user_address(Tce::of(values[at]).address);
         if (!address) {
             return uapi::H_PARAMETER;

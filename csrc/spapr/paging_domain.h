@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain of the IOMMU core that is made of windows: what sPAPR would be on the common framework,
-// which the kernel has only domains without a table for (arch/powerpc/kernel/iommu.c:
-// spapr_tce_iommu_ops). No iova is valid before a window is made for it.
+// A paging domain of windows: sPAPR on the common framework, of which Linux has only the domains
+// without a page table (arch/powerpc/kernel/iommu.c: spapr_tce_iommu_ops). An iova is valid in a
+// window only.
 
 #pragma once
 
@@ -26,18 +26,24 @@ class PagingDomain final : public iommu::Domain {
           memory_(memory),
           write_implies_read_(write_implies_read) {}
 
-    /// Pages of 2^page_shift bytes at [start, start + size). EINVAL: no power of two, not aligned
-    /// to its size, pages that the bridge has not; EEXIST it meets another one; ENOSPC there are
-    /// as many as the bridge has; ENOMEM.
+    /// A window [start, start + size) with pages of 2^page_shift bytes.
+    /// EINVAL size is no power of two, or start is not a multiple of it
+    /// EINVAL pages below 2^12 or above 2^34 bytes, or larger than the window
+    /// ENOSPC there are as many windows as a bridge has
+    /// EEXIST it meets another window
+    /// ENOMEM
     Result<> create_window(std::uint64_t start, std::uint64_t size, unsigned page_shift,
                            FaultPoints& faults) EXCLUDES(mutex_);
-    /// With all that is mapped in it. ENOENT no window starts there.
+    /// Removes the window that starts there, with all that is mapped in it.
+    /// ENOENT no window starts there
     Result<> remove_window(std::uint64_t start) EXCLUDES(mutex_);
     /// The window with this iova in it, or null.
     Ref<HardwareTable> window(std::uint64_t iova) const EXCLUDES(mutex_);
 
     Result<> attach_device(iommu::Device&) override { return {}; }
-    /// EINVAL out of the windows, or smaller pages than the window's; EEXIST mapped already.
+    /// EINVAL not within a window, pages smaller than the window's, or no rights
+    /// EEXIST a page is mapped already
+    /// ENOMEM
     iommu::Mapped map_pages(std::uint64_t iova, mm::PhysAddr address, std::uint64_t page_size,
                             std::uint64_t count, std::uint32_t protection,
                             FaultPoints& faults) override;

@@ -18,21 +18,21 @@ constexpr unsigned kEntryShift = 3;
 constexpr unsigned kMostLevels = 5;  // POWERNV_IOMMU_MAX_LEVELS
 constexpr unsigned kMostShift = 24;  // of a block of the kernel's page allocator
 constexpr unsigned kAddressBits = 55;
-/// Address bit 59 chooses the second window.
+// Address bit 59 selects the second window.
 constexpr std::uint64_t kSecondWindow = std::uint64_t{1} << 59;
 
 bool possible(std::uint64_t window_size, unsigned levels) {
     return levels != 0 && levels <= kMostLevels && is_power_of_two(window_size);
 }
 
-// How many bits the number of bytes has that a table takes.
+// The bytes of a table, as powers of two.
 struct TableShifts {
     std::uint32_t whole;  // without levels
     std::uint32_t level;  // of each level
 };
 
-// A window smaller than its page wraps here, as it does in the kernel: by up to three bits there is
-// still an entry's worth of table, below that the shift is too large for anything.
+// For a window smaller than its page the difference wraps, as in the kernel: up to three bits less
+// still make a table, with fewer the shift is too large.
 TableShifts table_shifts(std::uint64_t page_size, unsigned page_shift, std::uint64_t window_size,
                          unsigned levels) {
     const auto page = static_cast<std::uint32_t>(std::countr_zero(page_size));
@@ -53,7 +53,7 @@ std::uint64_t PowernvTableGroup::table_size(unsigned page_shift, std::uint64_t w
         return 0;
     }
     const std::uint64_t level = std::uint64_t{1} << shifts.level;
-    // From the last level up, each as if all of it were there.
+    // From the lowest level up, as if each were complete.
     std::uint64_t table = std::max(std::uint64_t{0x1000}, std::uint64_t{1} << shifts.whole);
     std::uint64_t bytes = 0;
     for (unsigned left = levels; left != 0; --left) {

@@ -17,18 +17,18 @@ class PowernvTableGroup final : public TableGroup {
                       const Windows& windows)
         : TableGroup(census, memory, page_size, windows) {}
 
-    /// The TCEs and as much again for the user addresses. 0: no power of two, or levels that the
-    /// bridge has not.
+    /// The TCEs, and as much again for the user addresses. 0: no power of two, or more levels than
+    /// there can be.
     std::uint64_t table_size(unsigned page_shift, std::uint64_t window_size,
                              unsigned levels) const override;
-    /// EINVAL as above, or too much for one table to reach; ENOMEM, also when one level would be
-    /// more than the kernel can allocate at once.
+    /// EINVAL table_size() is 0, or iovas beyond what a table can translate
+    /// ENOMEM, also if a level is more than the kernel allocates at once
     Result<Ref<HardwareTable>> create_table(unsigned number, unsigned page_shift,
                                             std::uint64_t window_size, unsigned levels,
                                             FaultPoints& faults) override EXCLUDES(mutex_);
     Result<> set_window(unsigned number, const Ref<HardwareTable>& table) override EXCLUDES(mutex_);
     void unset_window(unsigned number) override EXCLUDES(mutex_);
-    // The kernel's own window, which nobody else sees, has no table here.
+    // The window that the kernel has for itself is not modelled.
     void take_ownership() override {}
     void release_ownership() override {}
     bool like(const TableGroup& other) const override {

@@ -17,10 +17,9 @@ constexpr Source kSet{"arch/powerpc/platforms/pseries/iommu.c: spapr_tce_set_win
 
 constexpr unsigned k4K = 12;
 constexpr std::uint64_t kDynamicWindow = std::uint64_t{1} << 59;
-/// What the hypervisor says that a window can have at most.
+// The limit of the hypervisor.
 constexpr std::uint64_t kMostPages = std::uint64_t{1} << 31;
-// The trees that stand for the hypervisor's table and for the kernel's array are made as they are
-// needed.
+// Of the trees that stand for the hypervisor's table and the kernel's array.
 constexpr unsigned kIndexBits = 9;
 
 }  // namespace
@@ -50,7 +49,7 @@ Result<Ref<HardwareTable>> PseriesTableGroup::make_table(unsigned page_shift, st
          .index_bits = kIndexBits,
          .reach = hypervisors >> page_shift,
          .write_implies_read = false,
-         .beyond = -uapi::H_PARAMETER},  // a hypercall's answer, taken for an errno
+         .beyond = -uapi::H_PARAMETER},  // the return code of a hypercall, taken for an errno
         faults);
 }
 
@@ -132,7 +131,7 @@ void PseriesTableGroup::unset_window(unsigned number) {
         failed_ = true;
         return;
     }
-    // Of the default window the kernel forgets no more than that it has it.
+    // The hypervisor keeps the default window.
     if (&property == &dynamic_window_) {
         tables_[number]->retire();
     }
@@ -142,7 +141,7 @@ void PseriesTableGroup::unset_window(unsigned number) {
 
 void PseriesTableGroup::take_ownership() {
     const Lock lock(mutex_);
-    // The kernel's own table has no place among the tables here.
+    // The window that the kernel has for itself is not modelled.
     default_window_ = false;
 }
 

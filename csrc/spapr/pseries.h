@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// POWER as the guest of a hypervisor, which keeps the tables: the kernel asks it for windows by
-// RTAS calls and for TCEs by hypercalls (arch/powerpc/platforms/pseries/iommu.c). The hypervisor
-// modelled is QEMU's: the default window, and one dynamic window at bit 59.
+// POWER as the guest of a hypervisor, which has the tables: the kernel creates windows by RTAS
+// calls and maps by hypercalls (arch/powerpc/platforms/pseries/iommu.c). The hypervisor is QEMU: a
+// default window, and one dynamic window at bit 59.
 
 #pragma once
 
@@ -18,16 +18,20 @@ class PseriesTableGroup final : public TableGroup {
                       const Windows& windows)
         : TableGroup(census, memory, page_size, windows) {}
 
-    /// The TCEs alone. With levels, of which there are none, 2^32 - 1: that much is charged before
-    /// the table is refused.
+    /// The TCEs alone. With more than one level 2^32 - 1, which is charged before create_table()
+    /// refuses it.
     std::uint64_t table_size(unsigned page_shift, std::uint64_t window_size,
                              unsigned levels) const override;
-    /// EINVAL no power of two, levels, or more than the hypervisor has; EPERM the dynamic window is
-    /// in the way of the default one; ENODEV the hypervisor refused, now or ever before.
+    /// EINVAL no power of two, or more than one level
+    /// ENODEV the hypervisor refused a window of the endpoint before
+    /// EPERM there is a dynamic window, and this is to be the first one
+    /// EINVAL more pages than the hypervisor has
+    /// ENODEV the hypervisor refuses
+    /// ENOMEM
     Result<Ref<HardwareTable>> create_table(unsigned number, unsigned page_shift,
                                             std::uint64_t window_size, unsigned levels,
                                             FaultPoints& faults) override EXCLUDES(mutex_);
-    /// EPERM a table that another group made.
+    /// EPERM a table of another group
     Result<> set_window(unsigned number, const Ref<HardwareTable>& table) override EXCLUDES(mutex_);
     void unset_window(unsigned number) override EXCLUDES(mutex_);
     void take_ownership() override EXCLUDES(mutex_);
@@ -43,8 +47,8 @@ class PseriesTableGroup final : public TableGroup {
                                           FaultPoints& faults);
     Result<> create_dynamic_window(unsigned page_shift, std::uint64_t window_size) REQUIRES(mutex_);
 
-    // Properties of the device-tree node: which windows the kernel believes in. The hypervisor
-    // keeps the default window whatever the kernel forgets.
+    // The windows that the kernel knows of, by properties of the device-tree node. The hypervisor
+    // always has the default window.
     bool default_window_ GUARDED_BY(mutex_) = true;   // "ibm,dma-window"
     bool dynamic_window_ GUARDED_BY(mutex_) = false;  // "linux,dma64-ddr-window-info"
     bool failed_ GUARDED_BY(mutex_) = false;          // on failed_ddw_pdn_list, for good

@@ -23,7 +23,7 @@ std::uint64_t bytes_of(Range range) {
 MemoryRegion::MemoryRegion(Census& census, std::uint64_t page_size, Range range, mm::Pins pins)
     : RefCounted(census, "mm_iommu_table_group_mem"),
       range_(range),
-      // Only pages of hugetlbfs, of which there are none, could be more than the kernel's.
+      // Only pages of hugetlbfs, which is not modelled, are larger than the kernel's.
       page_shift_(static_cast<unsigned>(std::countr_zero(page_size))),
       pins_(std::move(pins)) {}
 
@@ -81,7 +81,7 @@ Result<Ref<MemoryRegion>> RegisteredMemory::create(fs::Task& task, std::uint64_t
 }
 
 Result<> RegisteredMemory::put(mm::AddressSpace&, const Ref<MemoryRegion>& region) {
-    // The last reference may be this one, and goes after the lock.
+    // It may be the last reference, which is put without the lock.
     Ref<MemoryRegion> gone;
     {
         const Lock lock(mutex_);
@@ -99,7 +99,7 @@ Result<> RegisteredMemory::put(mm::AddressSpace&, const Ref<MemoryRegion>& regio
         const auto found = std::find(regions_.begin(), regions_.end(), region);
         gone = std::move(*found);
         regions_.erase(found);
-        // Whoever still looks at the region keeps its pages, and does not pay for them.
+        // Users that still have a reference keep the pages pinned, but they are not charged.
         region->pins_.charge().clear();
     }
     return {};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory of a process that is pinned beforehand, region by region, so that an entry of a table can
-// be made without pinning anything (arch/powerpc/mm/book3s64/iommu_api.c).
+// Memory of a process that is pinned beforehand, region by region, so that mapping it pins nothing
+// (arch/powerpc/mm/book3s64/iommu_api.c).
 
 #pragma once
 
@@ -21,8 +21,8 @@ namespace kvmiommu::spapr {
 
 class RegisteredMemory;
 
-/// One region (mm_iommu_table_group_mem_t). It is pinned as long as it is registered, and that as
-/// long as something is mapped from it.
+/// One region (mm_iommu_table_group_mem_t): pinned while it is registered, which it is at least
+/// while something is mapped from it.
 class MemoryRegion final : public RefCounted {
   public:
     /// `pins`: its memory by user address, and what is charged for it.
@@ -30,15 +30,16 @@ class MemoryRegion final : public RefCounted {
 
     /// User addresses.
     Range range() const { return range_; }
-    /// Does it hold all `bytes` bytes from a user address on?
+    /// Are all `bytes` bytes from a user address on in it?
     bool holds(std::uint64_t address, std::uint64_t bytes) const {
         return range_.start <= address && address + (bytes - 1) <= range_.last &&
                bytes - 1 <= range_.last - range_.start;
     }
-    /// The physical address behind a user address that it holds, for pages of 2^`page_shift`
-    /// bytes. EFAULT: its memory is in smaller pieces than that. (mm_iommu_ua_to_hpa)
+    /// The physical address behind a user address, for pages of 2^`page_shift` bytes.
+    /// (mm_iommu_ua_to_hpa)
+    /// EFAULT the address is not in the region, or its memory is in smaller pages
     Result<mm::PhysAddr> translate(std::uint64_t address, unsigned page_shift) const;
-    /// The same without a reason.
+    /// The same; none: EFAULT.
     std::optional<mm::PhysAddr> physical(std::uint64_t address, unsigned page_shift) const {
         if (page_shift > page_shift_) {
             return std::nullopt;
@@ -46,7 +47,7 @@ class MemoryRegion final : public RefCounted {
         return pins_.find(address);
     }
 
-    /// One more entry leads to it. False: it is being unregistered. (mm_iommu_mapped_inc)
+    /// Counts one more entry that maps it. False: it is being unregistered. (mm_iommu_mapped_inc)
     bool map() {
         std::uint64_t seen = mapped_.load(std::memory_order_relaxed);
         while (seen != 0) {
@@ -56,7 +57,7 @@ class MemoryRegion final : public RefCounted {
         }
         return false;
     }
-    /// One less. Never below the one that registering it gave. (mm_iommu_mapped_dec)
+    /// Counts one less, but never below the count of its registration. (mm_iommu_mapped_dec)
     void unmap() {
         std::uint64_t seen = mapped_.load(std::memory_order_relaxed);
         while (seen > 1 &&
@@ -70,7 +71,7 @@ class MemoryRegion final : public RefCounted {
 
     const Range range_;
     const unsigned page_shift_;  // the largest page of a table that it can be mapped with
-    // Pinned as long as somebody has the region, charged as long as it is registered.
+    // Pinned as long as the region lives, charged as long as it is registered.
     mm::Pins pins_;
     std::atomic<std::uint64_t> mapped_{1};
     std::uint64_t used_ = 1;  // guarded by RegisteredMemory's lock
@@ -80,7 +81,7 @@ class MemoryRegion final : public RefCounted {
 class RegisteredMemory final : public mm::MmContext {
   public:
     explicit RegisteredMemory(mm::PhysicalMemory&) {}
-    /// That of an address space of a POWER machine, which has no context of another kind.
+    /// That of an address space of a POWER machine, whose contexts are all of this kind.
     static RegisteredMemory& of(mm::AddressSpace& mm) {
         RegisteredMemory* const memory = mm.context<RegisteredMemory>();
         assert(memory != nullptr);
@@ -90,19 +91,20 @@ class RegisteredMemory final : public mm::MmContext {
     /// The region that is exactly this, with one more user; or null. (mm_iommu_get)
     Ref<MemoryRegion> get(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
     /// Pins and charges a new region. (mm_iommu_new)
-    /// ENOMEM past the limit of the task, or no bytes
+    /// ENOMEM past the limit of the task
+    /// ENOMEM no bytes
     /// EFAULT a page cannot be pinned for writing
     /// EINVAL it meets another region
     Result<Ref<MemoryRegion>> create(fs::Task& task, std::uint64_t address, std::uint64_t bytes)
         EXCLUDES(mutex_);
-    /// One user less. With the last one it goes, and is uncharged. (mm_iommu_put)
+    /// Removes one user. With the last one the region is unregistered and uncharged. (mm_iommu_put)
     /// ENOENT it has no users
-    /// EBUSY entries lead to it; it keeps its last user
+    /// EBUSY entries map it; it keeps its last user
     Result<> put(mm::AddressSpace& mm, const Ref<MemoryRegion>& region) EXCLUDES(mutex_);
-    /// The region that holds all of it, or null. It does not look across two. (mm_iommu_lookup)
+    /// The region that all of it is in, or null. (mm_iommu_lookup)
     Ref<MemoryRegion> find(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
 
-    /// Looks regions up for the length of a hypercall, during which none goes.
+    /// Looks regions up during a hypercall; no region is unregistered meanwhile.
     class Reader {
       public:
         explicit Reader(RegisteredMemory& memory) KVMIOMMU_ANALYSIS(no_thread_safety_analysis)

@@ -1,32 +1,31 @@
 // SPDX-License-Identifier: MIT
 //
-// spapr: I/O on POWER. Windows of TCEs (translation control entries), the memory that is registered
-// for them, and the tables of guests.
+// spapr: I/O on POWER. Windows of TCEs (translation control entries), memory that is registered for
+// them, and tables of guests.
 //
 // Vocabulary
-//   Tce               what an entry says: an address and whether a device may read and write there
+//   Tce               an entry: an address, and the rights to read and to write
 //   HardwareTable     the TCEs of one window, which a host bridge walks (struct iommu_table)
 //   TableGroup        the windows of one partitionable endpoint, which is an IOMMU group
 //                     (struct iommu_table_group): PowernvTableGroup, PseriesTableGroup
 //   PowernvOps, PseriesOps
 //                     the IOMMU driver of bare metal and of a guest of a hypervisor
-//   PagingDomain      windows as a domain of the IOMMU core, which the kernel never had
-//   RegisteredMemory  memory of a process that was pinned beforehand, region by region
+//   PagingDomain      windows as a paging domain of the IOMMU core, which Linux does not have
+//   RegisteredMemory  memory of a process that is pinned beforehand, region by region
 //                     (mm_iommu_table_group_mem_t)
 //   GuestTable        the TCEs that a guest sees for one bus number (liobn), kept by KVM
 //                     (struct kvmppc_spapr_tce_table)
-//   LinkedTable       a bus of a guest that is linked to a group's own table, as proposed in 2013
-//   GuestTables       those of one virtual machine, and the hypercalls that use them
+//   LinkedTable       a bus of a guest that is linked to the table of a group, as proposed in 2013
+//   GuestTables       those of one virtual machine
 //
 // Owners
-//   A HardwareTable is held by the container that made it, by each group whose window it is and by
-//   each GuestTable that it stands behind; its memory goes with the last of them.
-//   A registered region is held by the containers that registered it, and is pinned until nothing
-//   is mapped from it. The regions of a process belong to its address space.
-//   A GuestTable is held by its descriptor and by the mappings of it.
+//   A HardwareTable is held by the container that created it, by each group whose window it is and
+//   by each GuestTable that it is linked to. A registered region is held by the containers that
+//   registered it, and pinned until nothing is mapped from it. The regions of a process belong to
+//   its address space. A GuestTable is held by its descriptor and by the mappings of it.
 //
-// Locks: lock_order.h. GuestTables has none of its own: the virtual machine's guards it. TCEs are
-// exchanged without a lock.
+// Locks: lock_order.h. GuestTables are guarded by the virtual machine's. TCEs are exchanged without
+// a lock.
 
 #pragma once
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The windows of one partitionable endpoint, which is an IOMMU group (arch/powerpc/include/asm/
-// iommu.h: struct iommu_table_group). Platforms differ in how a window is made and in what the
-// hypervisor or the firmware is asked for; their names are those of iommu_table_group_ops.
+// iommu.h: struct iommu_table_group). The virtual methods are those of iommu_table_group_ops.
 
 #pragma once
 
@@ -20,7 +19,7 @@ namespace kvmiommu::spapr {
 /// IOMMU_TABLE_GROUP_MAX_TABLES.
 inline constexpr unsigned kMostWindows = 2;
 
-/// What firmware says of an endpoint.
+/// Properties of an endpoint, from the firmware.
 struct Windows {
     std::uint64_t dma32_start = 0;
     std::uint64_t dma32_size = 0;  // bytes of the default window
@@ -35,26 +34,26 @@ class TableGroup : public iommu::GroupData {
     /// The table of window `number`, or null.
     Ref<HardwareTable> table(unsigned number) const EXCLUDES(mutex_);
 
-    /// Bytes that a table would be charged as; 0: there can be none such.
+    /// The bytes that are charged for a table; 0: there can be no such table. (get_table_size)
     virtual std::uint64_t table_size(unsigned page_shift, std::uint64_t window_size,
                                      unsigned levels) const = 0;
-    /// A table for window `number`. What the platform says; ENOMEM.
+    /// A table for window `number`. The errno depends on the platform. (create_table)
     virtual Result<Ref<HardwareTable>> create_table(unsigned number, unsigned page_shift,
                                                     std::uint64_t window_size, unsigned levels,
                                                     FaultPoints& faults) EXCLUDES(mutex_) = 0;
-    /// Has the bridge walk a table of create_table(), of this group or of another.
+    /// Has the bridge walk a table of create_table(), of this group or of another. (set_window)
     virtual Result<> set_window(unsigned number, const Ref<HardwareTable>& table)
         EXCLUDES(mutex_) = 0;
-    /// What fails leaves the window where it is; nobody looks at it (tce_iommu_remove_window).
+    /// Has it walk none. The kernel ignores failures (tce_iommu_remove_window). (unset_window)
     virtual void unset_window(unsigned number) EXCLUDES(mutex_) = 0;
-    /// Somebody takes the endpoint's DMA over from the kernel, or gives it back. Once for each
-    /// device; the first one counts.
+    /// Takes the endpoint's DMA from the kernel, or returns it. Called for each device; the first
+    /// call counts. (take_ownership, release_ownership)
     virtual void take_ownership() EXCLUDES(mutex_) = 0;
     virtual void release_ownership() EXCLUDES(mutex_) = 0;
-    /// Are two groups of one platform, so that they can share tables?
+    /// Are both groups of one platform, so that they can share tables?
     virtual bool like(const TableGroup& other) const = 0;
 
-    /// How a device's access ends; nothing: a fault.
+    /// The translation that a device meets; none: a fault.
     std::optional<iommu::Translation> translate(std::uint64_t iova) const EXCLUDES(mutex_);
 
   protected:
@@ -73,8 +72,7 @@ class TableGroup : public iommu::GroupData {
     const Windows windows_;
 };
 
-/// Where a group's devices are while somebody has taken them over: they reach what the windows
-/// lead to.
+/// The domain of a group whose DMA has an owner: devices reach what the windows map.
 class WindowsDomain final : public iommu::Domain {
   public:
     WindowsDomain(const iommu::Ops& ops, TableGroup& group)
@@ -101,7 +99,8 @@ class WindowsDomain final : public iommu::Domain {
     TableGroup& group_;
 };
 
-/// Where they are otherwise: the kernel maps for its own drivers, which goes through as it is here.
+/// The domain of a group without an owner. What the kernel maps for its drivers is not modelled: an
+/// iova is a physical address.
 class KernelDomain final : public iommu::Domain {
   public:
     KernelDomain(const iommu::Ops& ops, TableGroup& group)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the buses of a guest have in their tables, for people and for tests: the kernel shows it
-// nowhere.
+// What is in the tables of a guest's buses, for people and tests. The kernel has no interface for
+// it.
 
 #pragma once
 
@@ -16,18 +16,18 @@ namespace kvmiommu::spapr {
 struct TableState {
     struct Entry {
         std::uint64_t page;  // of the bus, from address 0 on
-        std::uint64_t tce;   // as the guest wrote it, or of a linked bus as the hardware has it
+        std::uint64_t tce;   // as the guest wrote it; of a linked bus, the hardware's
     };
 
     std::uint64_t liobn;
-    std::optional<std::uint32_t> group;  // that the bus is linked to; none: a table of KVM's own
+    std::optional<std::uint32_t> group;  // that the bus is linked to; none: it has a GuestTable
     unsigned page_shift;
     std::uint64_t offset;        // in pages
-    std::uint64_t size;          // in pages; 0: the group has lost its table
-    std::vector<Entry> entries;  // but those that are 0
+    std::uint64_t size;          // in pages; 0: the group has no table any more
+    std::vector<Entry> entries;  // that are not 0
 };
 
-/// Of each bus, by their numbers.
+/// Of each bus, in the order of their numbers.
 std::vector<TableState> table_states(const GuestTables& tables);
 
 }  // namespace kvmiommu::spapr

@@ -16,7 +16,7 @@ using Stage = Resume::Stage;
 
 constexpr unsigned kPageShift = 12;  // IOMMU_PAGE_SHIFT
 
-// First as real mode would, then as virtual mode does.
+// In real mode, then in virtual mode.
 template <class Try>
 HypercallOutcome in_both_modes(const Machine& machine, Try&& attempt) {
     Resume resume(machine.mm);
@@ -30,7 +30,7 @@ HypercallOutcome in_both_modes(const Machine& machine, Try&& attempt) {
     return {r3, r3 == uapi::H_TOO_HARD ? HypercallLevel::user : HypercallLevel::virtual_mode};
 }
 
-// --- tables of KVM's own: what the guest wrote is kept, and nothing is looked up ---
+// --- tables of KVM's own: entries are stored as the guest wrote them ---
 
 std::uint64_t window_size(const GuestTable& table) {
     return table.window().size << table.page_shift();
@@ -92,7 +92,7 @@ HypercallOutcome h_put_tce_indirect(const Machine& machine, std::uint64_t liobn,
         const std::int64_t r3 = linked != nullptr
                                     ? Link(machine, *linked, mode, resume).put_all(ioba, entries)
                                     : put_own(*own, ioba, entries);
-        // To let go of the list's page is the last thing that real mode can fail with.
+        // Real mode may fail to release the page of the list.
         if (r3 == uapi::H_SUCCESS && mode == Mode::real && machine.faults.fails()) {
             resume.stage = Stage::put_list;
             return uapi::H_TOO_HARD;

@@ -43,7 +43,7 @@ bool Link::can_be_put(std::uint64_t ioba, std::uint64_t value) const {
     return is_entry(value) && Tce::of(value).rights != 0 && in_table(ioba, 1);
 }
 
-// The page that an entry with rights leads to. (kvmppc_gpa_to_hva_and_get,
+// Takes the page of an entry with rights. (kvmppc_gpa_to_hva_and_get,
 // kvmppc_rm_gpa_to_hpa_and_get)
 Link::Page Link::take_page(Tce guest) {
     const auto address = machine_.memory.user_address(guest.address);
@@ -52,8 +52,8 @@ Link::Page Link::take_page(Tce guest) {
     }
     const std::uint64_t size = machine_.mm.page_size();
     const std::uint64_t start = align_down(*address, size);
-    // Real mode wants a page that is dirty where the device may write. Virtual mode forgot to ask
-    // for one that can be.
+    // Real mode needs a dirty page if the device may write; virtual mode does not ask whether the
+    // page may be written to.
     const bool writes =
         (guest.rights & uapi::TCE_PCI_WRITE) != 0 && (real() || !machine_.pins_to_read);
     const auto run = machine_.mm.pin(start, size, writes ? mm::Access::write : mm::Access::read);
@@ -76,8 +76,8 @@ void Link::take_out(std::uint64_t page) {
     }
 }
 
-// Puts the entries whose pages are taken, all or none. What was put is the table's: whoever takes
-// it out again, here or in the container, lets the page go. (iommu_tce_build)
+// Stores the entries whose pages are taken, all or none. The table holds the pages then: whoever
+// clears an entry, here or in the container, unpins its page. (iommu_tce_build)
 bool Link::build(std::uint64_t ioba) {
     const std::uint64_t first = ioba >> table_->page_shift();
     std::uint64_t page = first;
@@ -95,8 +95,8 @@ bool Link::build(std::uint64_t ioba) {
     return true;
 }
 
-// Clears entries and lets their pages go. Real mode cannot let go of a page that nobody else holds,
-// and stops before it. (iommu_free_tces)
+// Clears entries and unpins their pages. Real mode cannot unpin a page that has no other pin, and
+// stops before it. (iommu_free_tces)
 bool Link::free(std::uint64_t ioba, std::uint64_t pages) {
     std::uint64_t page = ioba >> table_->page_shift();
     for (const std::uint64_t end = page + pages; page < end;) {
@@ -135,7 +135,7 @@ std::int64_t Link::put(std::uint64_t ioba, std::uint64_t value) {
     if (guest.rights == 0) {
         return clear(ioba, 0, 1);
     }
-    // A page that real mode has taken is put without another look at anything.
+    // An entry whose page real mode has taken is stored without another check.
     if (resume_.stage != Resume::Stage::put_tce) {
         if (!can_be_put(ioba, value)) {
             return uapi::H_PARAMETER;
@@ -165,7 +165,7 @@ std::int64_t Link::put_all(std::uint64_t ioba, std::span<const std::uint64_t> va
     const auto fits = [&](std::uint64_t at) {
         return can_be_put(ioba + (at << table_->page_shift()), values[at]);
     };
-    // Real mode looks at all before it takes a page, virtual mode at each as it comes to it.
+    // Real mode checks all entries before it takes a page, virtual mode one by one.
     for (std::uint64_t at = 0; real() && at < values.size(); ++at) {
         if (!fits(at)) {
             return uapi::H_PARAMETER;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a hypercall of 2013 does to a linked bus: the table is the group's own, and each entry holds
-// the page behind it ("KVM: PPC: Add support for IOMMU in-kernel handling", version 9: the
-// functions that end in _iommu, in book3s_64_vio.c and book3s_64_vio_hv.c).
+// What a hypercall of 2013 does to a linked bus: the table is the group's, and each entry holds a
+// pin of its page ("KVM: PPC: Add support for IOMMU in-kernel handling", version 9: the functions
+// that end in _iommu, in book3s_64_vio.c and book3s_64_vio_hv.c).
 
 #pragma once
 
@@ -17,7 +17,7 @@ namespace kvmiommu::spapr::y2013 {
 
 enum class Mode : std::uint8_t { real, virtual_mode };
 
-/// Has a value no other bits than a page's address and rights?
+/// Does a value have no other bits than the address of a page and rights?
 bool is_entry(std::uint64_t value);
 
 /// Where real mode stopped (struct kvm_vcpu_arch: tce_rm_fail, tce_tmp_num, tce_tmp_hpas).
@@ -30,22 +30,22 @@ class Resume {
 
     enum class Stage : std::uint8_t {
         none,
-        get_page,  // TCERM_GETPAGE: the next entry's page could not be had
-        put_tce,   // TCERM_PUTTCE: the page is there, the entry could not be put
-        put_list,  // TCERM_PUTLIST: all is done, but for letting the list's page go
+        get_page,  // TCERM_GETPAGE: the page of the next entry could not be taken
+        put_tce,   // TCERM_PUTTCE: the page is taken, the entry could not be stored
+        put_list,  // TCERM_PUTLIST: only the page of the list could not be released
     };
     Stage stage = Stage::none;
 
-    /// Entries whose pages are held until they are put.
+    /// Entries that are not stored yet, and whose pages are held.
     std::uint64_t taken() const { return taken_; }
     std::span<const std::uint64_t> entries() const { return {entries_.data(), taken_}; }
     void take(Tce entry) { entries_[taken_++] = entry.entry(); }
-    /// The table holds the first `count` of them now.
+    /// The first `count` of them are stored: the table holds their pages.
     void put(std::uint64_t count) {
         std::copy(entries_.begin() + count, entries_.begin() + taken_, entries_.begin());
         taken_ -= count;
     }
-    /// Lets all pages go that are held.
+    /// Releases all pages that are held.
     void drop();
 
   private:
@@ -59,7 +59,7 @@ class Link {
     Link(const Machine& machine, const LinkedTable& linked, Mode mode, Resume& resume)
         : machine_(machine), table_(linked.table()), mode_(mode), resume_(resume) {}
 
-    // Each answers r3; H_TOO_HARD in real mode: virtual mode goes on.
+    // Each returns r3; H_TOO_HARD in real mode: virtual mode continues.
 
     std::int64_t put(std::uint64_t ioba, std::uint64_t value);
     std::int64_t put_all(std::uint64_t ioba, std::span<const std::uint64_t> values);
@@ -68,7 +68,7 @@ class Link {
   private:
     enum class Page : std::uint8_t {
         taken,
-        not_now,  // it is there, and real mode cannot take it
+        not_now,  // real mode cannot take it
         absent,
     };
     bool real() const { return mode_ == Mode::real; }
@@ -81,7 +81,7 @@ class Link {
     bool free(std::uint64_t ioba, std::uint64_t pages);
 
     const Machine& machine_;
-    const Ref<HardwareTable> table_;  // null: the group has lost it
+    const Ref<HardwareTable> table_;  // null: the group has none any more
     const Mode mode_;
     Resume& resume_;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A guest's bus that is linked to the table of an IOMMU group, with no table of KVM's own between
-// them, as it was proposed in 2013 ("KVM: PPC: Add support for IOMMU in-kernel handling":
+// A bus of a guest that is linked to the table of an IOMMU group, without a table of KVM's own, as
+// proposed in 2013 ("KVM: PPC: Add support for IOMMU in-kernel handling":
 // struct kvmppc_spapr_tce_table with a group).
 
 #pragma once
@@ -16,10 +16,10 @@ namespace kvmiommu::spapr {
 
 struct LinkedTable {
     std::uint64_t liobn;
-    std::uint32_t window_size;  // bytes, of the table when it was linked
+    std::uint32_t window_size;  // in bytes, when it was linked
     const iommu::Group& group;
 
-    /// The group's table; null: it has lost it.
+    /// The table of the group; null: it has none any more.
     Ref<HardwareTable> table() const {
         const TableGroup* const windows = table_group_of(group);
         Ref<HardwareTable> found = windows != nullptr ? windows->table(0) : nullptr;
