@@ -5,6 +5,7 @@
 // instead, so that whatever the fuzzer finds can be played and read.
 
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -27,12 +28,39 @@
 namespace kvmiommu::guests {
 namespace {
 
+// How much was done, in the time of the processor: printed now and then, because a report ends the
+// program, and in the end.
+class Figures {
+  public:
+    void count_input() {
+        if (++inputs_ % kInputsALine == 0) {
+            print();
+        }
+    }
+    void count_call() { ++calls_; }
+    void print() const {
+        timespec used{};
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+        const double seconds =
+            static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+        std::fprintf(stderr, "random_fuzz: %llu calls in %llu inputs, %.0f calls a second\n",
+                     calls_, inputs_, static_cast<double>(calls_) / seconds);
+    }
+
+  private:
+    static constexpr unsigned long long kInputsALine = 10000;
+    unsigned long long inputs_ = 0;
+    unsigned long long calls_ = 0;
+};
+Figures figures;
+
 void run(const Program& program, int answers) {
     MachineInUse machine(*program.board);
     Names names;
     Performer performer(machine.create_process(), names);
     for (const Operation& operation : program.operations) {
         const Outcome outcome = performer.perform(operation);
+        figures.count_call();
         if (answers >= 0) {
             const std::string text = lines(operation, outcome) + '\0';
             if (write(answers, text.data(), text.size()) < 0) {
@@ -99,6 +127,16 @@ int print(const char* path) {
 }  // namespace
 }  // namespace kvmiommu::guests
 
+// A trace is kept for each allocation, and to keep it costs more the longer it is. What
+// ASAN_OPTIONS say comes on top.
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+    return "malloc_context_size=6";
+}
+
+extern "C" __attribute__((visibility("default"))) const char* __ubsan_default_options() {
+    return "print_stacktrace=1";
+}
+
 extern "C" int LLVMFuzzerInitialize(int* count, char*** arguments) {
     for (int at = 1; at < *count; ++at) {
         if (std::strcmp((*arguments)[at], "--transcript") == 0) {
@@ -111,10 +149,12 @@ extern "C" int LLVMFuzzerInitialize(int* count, char*** arguments) {
             std::_Exit(status);
         }
     }
+    std::atexit([] { kvmiommu::guests::figures.print(); });
     return 0;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t count) {
     kvmiommu::guests::run(kvmiommu::guests::decode({bytes, count}), -1);
+    kvmiommu::guests::figures.count_input();
     return 0;
 }

@@ -177,10 +177,12 @@ class RandomProgram::Writer {
         const std::uint64_t edge = choices_.of(kEdges);
         return choices_.one_in(4) ? choices_.number() : edge + below(5) - 2;
     }
+    // Up to the 4 MiB that a buffer has, whatever the pages.
     std::uint64_t size() {
         static constexpr std::uint64_t kPages[] = {1, 1, 2, 4, 16, 64, 512, 513, 1024};
-        const std::uint64_t pages = choices_.of(kPages) * page_;
-        return choices_.one_in(12) ? wild() : pages;
+        static constexpr std::uint64_t kLargePages[] = {1, 1, 2, 3, 4, 16, 32, 33, 64};
+        const std::uint64_t pages = choices_.of(page_ == 4096 ? kPages : kLargePages);
+        return choices_.one_in(12) ? wild() : pages * page_;
     }
     std::uint64_t iova() {
         switch (below(8)) {
@@ -222,7 +224,7 @@ class RandomProgram::Writer {
     std::string path() {
         const std::uint64_t which = below(board_.groups.size() + 2);
         if (which < board_.groups.size()) {
-            return "/dev/vfio/" + std::to_string(board_.groups[which]);
+            return board_.node(board_.groups[which]);
         }
         return which == board_.groups.size() ? "/dev/kvm" : "/dev/vfio/vfio";
     }
@@ -274,7 +276,7 @@ void RandomProgram::Writer::scene() {
     open(Name::container0, "/dev/vfio/vfio");
     const std::uint64_t groups = which == 7 ? 1 : board_.groups.size();
     for (std::uint64_t at = 0; at < groups; ++at) {
-        open(group_at(at), "/dev/vfio/" + std::to_string(board_.groups[at]));
+        open(group_at(at), board_.node(board_.groups[at]));
         if (at == 0 || which % 3 != 0) {
             ioctl(group_at(at), REQUEST_OF(VFIO_GROUP_SET_CONTAINER), {fd(Name::container0)});
         }
@@ -342,10 +344,12 @@ void RandomProgram::Writer::memory() {
             break;
         case 3:
         case 4: {
-            const std::uint64_t private_or_shared = choices_.one_in(3) ? MAP_PRIVATE : MAP_SHARED;
-            Operation& map = make(
-                of(Name::mapping0, 2), Call::mmap,
-                {size(), choices_.one_in(4) ? below(8) : 3, private_or_shared, below(8) * page_});
+            const bool is_private = choices_.one_in(3);  // It is copied, so that it is to be short.
+            const std::uint64_t private_or_shared = is_private ? MAP_PRIVATE : MAP_SHARED;
+            Operation& map =
+                make(of(Name::mapping0, 2), Call::mmap,
+                     {is_private ? below(8) * page_ : size(), choices_.one_in(4) ? below(8) : 3,
+                      private_or_shared, below(8) * page_});
             map.fd = file_of(Name::memfd0, 2);
             break;
         }
@@ -390,7 +394,7 @@ void RandomProgram::Writer::file() {
         case 1: {
             const std::uint64_t which = below(board_.groups.size());
             open(static_cast<Name>(static_cast<std::uint64_t>(Name::group0) + which),
-                 "/dev/vfio/" + std::to_string(board_.groups[which]));
+                 board_.node(board_.groups[which]));
             break;
         }
         case 2:
@@ -744,7 +748,7 @@ void RandomProgram::Writer::spapr_call() {
         case 4: {
             const std::uint64_t shift = choices_.of(kShifts);
             const std::uint64_t window =
-                choices_.one_in(8) ? wild() : std::uint64_t{1} << (12 + below(20));
+                choices_.one_in(8) ? wild() : std::uint64_t{1} << (12 + below(14));
             ioctl(file, REQUEST_OF(VFIO_IOMMU_SPAPR_TCE_CREATE),
                   {u32(argsz(40)), u32(0), u32(shift), u32(0), u64(window),
                    u32(choices_.one_in(8) ? wild() : below(7)), u32(0), u64(0)});

@@ -32,12 +32,17 @@ tested; a mutation is
 
 Work is done in a git worktree of its own, made from HEAD and removed in the end: the tree that you
 work in is not touched, and what is not committed is not seen. The first build is a whole one (some
-minutes; ccache is used where it is there), the next ones build what changed.
+minutes; ccache is used where it is there), the next ones build what changed. With --keep FOLDER the
+worktree and its build stay in FOLDER for the next run.
+
+A mutation costs what it takes to build one file, to link and to run the tests until one fails.
+Unit tests alone (--pytest '') take seconds; name the Python tests that are about the file.
 
 examples:
   tests/mutate/mutate.py csrc/vfio/group.cpp --count 10
   tests/mutate/mutate.py csrc/vfio/*.cpp --count 50 --seed 7 --pytest 'tests/api tests/property'
-  tests/mutate/mutate.py csrc/vfio/type1/type1.cpp --list       show what could be changed, build nothing
+  tests/mutate/mutate.py csrc/vfio/group.cpp --keep build/mutate --pytest tests/conformance
+  tests/mutate/mutate.py csrc/vfio/group.cpp --list             show what could be changed, build nothing
   make mutate FILES='csrc/kvm/vm.cpp' MUTATE_ARGS='--count 5'
 
 exit status: 0 all were noticed, 1 some were not, 2 an argument or the tree as it is is wrong
@@ -129,10 +134,15 @@ class Tree:
         self.timeout = arguments.timeout
         self.pytest = arguments.pytest.split()
         self.log = folder.parent / "mutate.log"
-        git("worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
+        self.kept = arguments.keep is not None
+        if self.kept and (folder / ".git").exists():
+            git("-C", str(folder), "checkout", "--quiet", "--force", "--detach", head())
+        else:
+            git("worktree", "add", "--quiet", "--force", "--detach", str(folder), "HEAD")
 
     def remove(self) -> None:
-        git("worktree", "remove", "--force", str(self.folder))
+        if not self.kept:
+            git("worktree", "remove", "--force", str(self.folder))
 
     def configure(self) -> bool:
         wants_python = "ON" if self.pytest else "OFF"
@@ -194,6 +204,10 @@ def git(*arguments: str) -> str:
     return done.stdout
 
 
+def head() -> str:
+    return git("rev-parse", "HEAD").strip()
+
+
 def committed(file: str) -> str:
     """A file's text as HEAD has it."""
     path = Path(file).resolve()
@@ -223,6 +237,9 @@ def main() -> int:
         "--timeout", type=float, default=900, help="seconds that tests may take (900)"
     )
     parser.add_argument(
+        "--keep", metavar="FOLDER", help="where the worktree is, and stays for the next run"
+    )
+    parser.add_argument(
         "--list", action="store_true", help="print all mutations, and build nothing"
     )
     arguments = parser.parse_args()
@@ -241,8 +258,10 @@ def main() -> int:
 
     # Ended from outside, it still removes its worktree.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
-    with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
-        tree = Tree(Path(folder) / "tree", arguments)
+    with tempfile.TemporaryDirectory(prefix="mutate-") as temporary:
+        folder = Path(arguments.keep or temporary).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        tree = Tree(folder / "tree", arguments)
         try:
             return judge_all(tree, chosen)
         finally:

@@ -38,7 +38,8 @@ constexpr const char* kHelp =
   --operations N  calls of each thread in a round (2000)
   --threads N     threads (4), dealt out over the processes
   --processes N   processes of the machine (2)
-  --board NAME    one board instead of all: intel, unlike, power, power-guest, power-2013
+  --board NAME    one board instead of all: intel, unlike, power, power-guest, power-2013, arm,
+                  virt, shared
   --fork-every N  the host process forks after every N calls of the first thread: the child makes
                   calls that the machine must refuse, and ends. Not under TSan. (0: never)
 
@@ -240,6 +241,10 @@ bool run(const Settings& settings) {
 
 }  // namespace
 }  // namespace kvmiommu::guests
+
+extern "C" __attribute__((visibility("default"))) const char* __ubsan_default_options() {
+    return "print_stacktrace=1";
+}
 
 int main(int, char** arguments) {
     return kvmiommu::guests::run(kvmiommu::guests::parse(arguments)) ? 0 : 1;
