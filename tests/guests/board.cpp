@@ -106,7 +106,7 @@ Board arm() {
         {"smmu_v3",
          {.name = "smmu1",
           .address_width = 40,
-          .page_sizes = k4K | k2M | k1G,
+          .page_sizes = k64K | k512M,
           .isolated_msi = true,
           .stage = 2,
           .reserved = doorbell}},

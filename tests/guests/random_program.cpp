@@ -277,7 +277,11 @@ void RandomProgram::Writer::scene() {
     const std::uint64_t groups = which == 7 ? 1 : board_.groups.size();
     for (std::uint64_t at = 0; at < groups; ++at) {
         open(group_at(at), board_.node(board_.groups[at]));
-        if (at == 0 || which % 3 != 0) {
+        if (board_.groups[at] == board_.noiommu_group) {  // It shares no container.
+            open(Name::container1, "/dev/vfio/vfio");
+            ioctl(group_at(at), REQUEST_OF(VFIO_GROUP_SET_CONTAINER), {fd(Name::container1)});
+            ioctl(Name::container1, REQUEST_OF(VFIO_SET_IOMMU), uapi::VFIO_NOIOMMU_IOMMU);
+        } else if (at == 0 || which % 3 != 0) {
             ioctl(group_at(at), REQUEST_OF(VFIO_GROUP_SET_CONTAINER), {fd(Name::container0)});
         }
     }
@@ -292,6 +296,13 @@ void RandomProgram::Writer::scene() {
             .result = name;
         write(name, bytes_of(7) + 4, u16(7));
     }
+    if (board_.power) {
+        ioctl(Name::container0, REQUEST_OF(VFIO_IOMMU_ENABLE), std::uint64_t{0});
+        ioctl(Name::container0, REQUEST_OF(VFIO_IOMMU_SPAPR_REGISTER_MEMORY),
+              {u32(24), u32(0), ptr(Name::buffer0), u64(std::uint64_t{4} << 20)});
+    }
+    ioctl(Name::container0, REQUEST_OF(VFIO_IOMMU_MAP_DMA),
+          {u32(32), u32(3), ptr(Name::buffer0), u64(0), u64(16 * page_)});
     if (which < 4) {
         return;
     }
@@ -314,8 +325,6 @@ void RandomProgram::Writer::scene() {
           {u32(0), u32(uapi::KVM_DEV_VFIO_FILE), u64(uapi::KVM_DEV_VFIO_FILE_ADD),
            ptr(Name::buffer1)});
     if (board_.power) {
-        ioctl(Name::container0, REQUEST_OF(VFIO_IOMMU_SPAPR_REGISTER_MEMORY),
-              {u32(24), u32(0), ptr(Name::buffer0), u64(std::uint64_t{4} << 20)});
         ioctl(Name::vm0, REQUEST_OF(KVM_CREATE_SPAPR_TCE_64),
               {u64(kLiobns[0]), u32(page_ == 4096 ? 12 : 16), u32(0), u64(0), u64(256)})
             .result = Name::table0;
