@@ -43,6 +43,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 csrc := $(shell find csrc -type d -o -name '*.cpp' -o -name '*.h' -o -name '*.def')
 package := $(shell find python -name __pycache__ -prune -o -print)
 unit := $(shell find tests/unit tests/walker tests/guests tests/stress -type f)
+stress := $(shell find tests/guests tests/stress -type f)
 fuzz := $(shell find tests/guests -type f) $(wildcard tests/fuzz/*.cpp tests/fuzz/CMakeLists.txt)
 cpp := $(shell find csrc tests/unit tests/walker tests/guests tests/stress tests/fuzz -name '*.cpp' -o -name '*.h')
 bench := $(shell find bench -name '*.cpp' -o -name '*.h')
@@ -60,7 +61,7 @@ pip_build := $(pip_install) --no-build-isolation --no-deps \
     -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
 .PHONY: help try test test-unit test-python test-free-threaded lint lint-python lint-cpp sanitize \
-    sanitize-unit sanitize-python stress stress-asan stress-tsan stress-smoke fuzz fuzz-smoke mutate \
+    sanitize-unit sanitize-python stress stress-asan stress-tsan stress-smoke fuzz fuzz-smoke fuzz-coverage mutate \
     cross bench engine-bench docs readme clean
 
 help:
@@ -71,6 +72,7 @@ help:
 	@echo "make stress    threads run random programs, under ASan+UBSan, then under TSan: STRESS_ARGS"
 	@echo "make fuzz      libFuzzer runs programs of calls until it finds something: FUZZ_ARGS"
 	@echo "make stress-smoke fuzz-smoke  a bounded part of both"
+	@echo "make fuzz-coverage  how much of the core the fuzzer's programs reach"
 	@echo "make mutate FILES='csrc/…'  changes these files at random: is it noticed? MUTATE_ARGS"
 	@echo "make test-free-threaded  the Python suite on a Python without the GIL, which it builds"
 	@echo "make cross     the C++ tests on 64-bit Arm, built across and run under qemu"
@@ -161,9 +163,9 @@ clean:
 # --- the C++ tests: natively, once for each set of sanitizers, and for another machine ---
 
 $(BUILD)/unit/.stamp-built: options = -DCMAKE_CXX_FLAGS=
-$(BUILD)/unit-asan/.stamp-built: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
+$(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-asan/.stamp-stress: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
     -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=address,undefined
-$(BUILD)/unit-tsan/.stamp-built: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
+$(BUILD)/unit-tsan/.stamp-built $(BUILD)/unit-tsan/.stamp-stress: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
     -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=thread
 $(BUILD)/cross/.stamp-built: options = -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake \
     -DCMAKE_CXX_FLAGS=-O1
@@ -173,6 +175,13 @@ $(BUILD)/%/.stamp-built: CMakeLists.txt $(csrc) $(unit) $(VENV)/.stamp-group-bui
 	mkdir -p $(@D)
 	cmake -S . -B $(@D) $(unit_options) $(options) >$(@D)/configure.log || { cat $(@D)/configure.log; exit 1; }
 	cmake --build $(@D)
+	touch $@
+
+# Of the same builds only the stress test, for which nobody need wait for all unit tests.
+$(BUILD)/%/.stamp-stress: CMakeLists.txt $(csrc) $(stress) $(VENV)/.stamp-group-build
+	mkdir -p $(@D)
+	cmake -S . -B $(@D) $(unit_options) $(options) >$(@D)/configure.log || { cat $(@D)/configure.log; exit 1; }
+	cmake --build $(@D) --target stress
 	touch $@
 
 sanitize: sanitize-unit sanitize-python
@@ -187,9 +196,9 @@ sanitize-unit: $(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-tsan/.stamp-built
 # only ASan's forks.
 stress: $(STRESS_SANITIZERS:%=stress-%)
 
-stress-asan: $(BUILD)/unit-asan/.stamp-built
+stress-asan: $(BUILD)/unit-asan/.stamp-stress
 	$(BUILD)/unit-asan/tests/stress/stress $(STRESS_ARGS) --fork-every 1000
-stress-tsan: $(BUILD)/unit-tsan/.stamp-built
+stress-tsan: $(BUILD)/unit-tsan/.stamp-stress
 	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/stress/stress $(STRESS_ARGS)
 
 stress-smoke:
@@ -213,11 +222,27 @@ fuzz-smoke: $(BUILD)/fuzz/.stamp-built
 	$(BUILD)/fuzz/tests/fuzz/random_fuzz $(fuzz_run) -runs=10000 -seed=1 -verbosity=0 \
 	    $(BUILD)/fuzz-smoke tests/fuzz/corpus
 
-$(BUILD)/fuzz/.stamp-built: CMakeLists.txt $(csrc) $(fuzz) $(VENV)/.stamp-group-build
+$(BUILD)/fuzz/.stamp-built $(BUILD)/fuzz-coverage/.stamp-built: \
+    CMakeLists.txt $(csrc) $(fuzz) $(VENV)/.stamp-group-build
 	mkdir -p $(@D)
-	cmake -S . -B $(@D) $(fuzz_options) >$(@D)/configure.log || { cat $(@D)/configure.log; exit 1; }
+	cmake -S . -B $(@D) $(fuzz_options) $(options) >$(@D)/configure.log || { cat $(@D)/configure.log; exit 1; }
 	cmake --build $(@D)
 	touch $@
+
+# What the corpora reach, in a build of its own without sanitizers, whose checks count as code.
+$(BUILD)/fuzz-coverage/.stamp-built: options = -DKVMIOMMU_SANITIZE=fuzzer-no-link \
+    -DCMAKE_CXX_FLAGS='-fprofile-instr-generate -fcoverage-mapping'
+
+fuzz-coverage: $(BUILD)/fuzz-coverage/.stamp-built
+	mkdir -p $(FUZZ_CORPUS)
+	LLVM_PROFILE_FILE=$(BUILD)/fuzz-coverage/raw $(BUILD)/fuzz-coverage/tests/fuzz/random_fuzz \
+	    $(fuzz_run) -runs=0 -verbosity=0 tests/fuzz/corpus $(FUZZ_CORPUS)
+	llvm-profdata merge -o $(BUILD)/fuzz-coverage/profile $(BUILD)/fuzz-coverage/raw
+	for folder in vfio kvm spapr iommu; do \
+	    llvm-cov report $(BUILD)/fuzz-coverage/tests/fuzz/random_fuzz \
+	        -instr-profile=$(BUILD)/fuzz-coverage/profile csrc/$$folder | tail -1 | \
+	        awk -v folder=$$folder '{ printf "csrc/%-6s functions %s of %d, lines %s of %d\n", folder, $$7, $$5, $$10, $$8 }'; \
+	done
 
 mutate: $(VENV)/.stamp-group-build $(VENV)/.stamp-group-test
 	python tests/mutate/mutate.py $(MUTATE_ARGS) $(FILES)
