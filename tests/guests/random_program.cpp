@@ -931,6 +931,9 @@ void RandomProgram::Writer::step() {
             return kvm_attribute();
         case 21:
             return odd();
+        case 22:  // Something fails in the middle of the next call.
+            call(Call::fail, {1 + below(12)});
+            return step();
         default:
             break;
     }
