@@ -25,7 +25,7 @@ constexpr fs::IoctlRow<Container> kRows[] = {
     fs::value_row<&Container::set_iommu>(uapi::VFIO_SET_IOMMU),
 };
 
-// The rest is for the IOMMU driver.
+// Other requests are passed to the backend.
 constexpr fs::IoctlTable<Container> kTable{
     kRows, {EINVAL, "request {:x}: the container has no IOMMU driver yet", kIoctl}};
 

@@ -47,8 +47,8 @@ void Device::close() {
     }
 }
 
-// The last one closes the driver while the device still belongs to its container. Another open may
-// have come before it had the turn.
+// The last close closes the driver while the group is still in its container. Another thread may
+// have opened the device before this one got the turn.
 void Device::close_in_turn() {
     if (group_.last_open(*this)) {
         closing_ = true;

@@ -34,20 +34,20 @@ class Device {
     /// Can all its DMA be made to snoop the caches?
     bool enforced_coherent() const { return driver_->enforced_coherent(); }
 
-    /// One more open. The first opens the driver.
-    /// EINTR   the task is interrupted while another thread opens, closes or resets the device
-    /// EDEADLK this thread closes it; or another one has its turn, and this one that of others
+    /// Opens the device once more. The first open opens the driver.
+    /// EINTR, EDEADLK as DeviceSet::begin() says
+    /// EDEADLK this thread is closing the device
     /// and what Group::open_device() says
     Result<> open(fs::Task& task);
-    /// One open less. The last closes the driver, or leaves that to the thread that has the turn.
+    /// Closes the device once. The last close closes the driver, or leaves that to the thread that
+    /// has the set's turn.
     void close();
 
     DeviceSet& device_set() { return device_set_; }
 
-    /// What its driver makes of it.
     DeviceOps& driver() { return *driver_; }
 
-    // --- for drivers that do without an IOMMU, while the device is open
+    // --- for drivers of emulated devices, while the device is open
     // (drivers/vfio/vfio_main.c: vfio_pin_pages, vfio_unpin_pages, vfio_dma_rw) ---
 
     /// EINVAL no page
@@ -56,7 +56,7 @@ class Device {
     Result<> pin_pages(fs::Task& task, std::uint64_t iova, std::uint32_t protection,
                        std::span<mm::PhysAddr> pages);
     void unpin_pages(std::uint64_t iova, std::uint64_t count);
-    /// EINVAL nothing to move
+    /// EINVAL no bytes
     /// ENOTTY the container's IOMMU driver moves no data
     /// and what DmaAccess::dma_rw() says
     Result<> dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write);
@@ -72,9 +72,9 @@ class Device {
     const std::string name_;
     const std::unique_ptr<DeviceOps> driver_;
     bool closing_ = false;  // guarded by the turn of the set
-    // While a descriptor is open: the container's, which stays as long.
+    // The container's, which stays while the device is open; else null.
     DmaAccess* dma_access_ = nullptr;
-    // The group's lock guards these: while a descriptor is open the group's file stays open.
+    // Guarded by the group's lock. While the device is open, the group's file stays open.
     std::uint32_t open_count_ = 0;
     Ref<fs::File> group_file_{"vfio_device.group file"};
     Ref<RefCounted> kvm_{"vfio_device.kvm"};

@@ -29,7 +29,7 @@ Result<std::int64_t> DeviceFile::ioctl(fs::Task& task, std::uint32_t command,
     return device_.driver().ioctl(task, command, argument);
 }
 
-// The position is read and advanced apart from the access, which may call a model.
+// The access may call a device's model, so the position is not locked across it.
 Result<std::int64_t> DeviceFile::read(fs::Task& task, fs::UserBuffer to) {
     std::uint64_t position = 0;
     {

@@ -15,7 +15,7 @@ class Device;
 
 class DeviceFile final : public fs::File {
   public:
-    /// As Device::open().
+    /// What Device::open() says.
     static Result<Ref<DeviceFile>> open(fs::Task& task, Device& device);
     explicit DeviceFile(Device& device);
     ~DeviceFile() override;
@@ -23,7 +23,8 @@ class DeviceFile final : public fs::File {
     const Device& device() const { return device_; }
     Device& device() { return device_; }
 
-    // What the driver says, with its contract: DeviceOps.
+    // Passed to the driver: the errors are those of DeviceOps. read() and write() use and advance
+    // the file's position.
 
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
@@ -36,7 +37,7 @@ class DeviceFile final : public fs::File {
 
   private:
     Device& device_;
-    // The device has been opened for this file, which nobody has before.
+    // The device was opened for this file: closed when the file is released.
     bool access_granted_ = false;
     Mutex position_mutex_{lock_order::kPosition};
     std::uint64_t position_ GUARDED_BY(position_mutex_) = 0;

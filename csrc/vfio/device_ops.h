@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What a driver makes of its device (include/linux/vfio.h: vfio_device_ops).
+// The operations of a driver of VFIO devices (include/linux/vfio.h: vfio_device_ops).
 
 #pragma once
 
@@ -20,29 +20,33 @@ class DeviceOps {
     DeviceOps(const DeviceOps&) = delete;
     DeviceOps& operator=(const DeviceOps&) = delete;
 
-    /// The first descriptor is opened, the last one closed.
+    /// Called at the device's first open and at its last close.
     virtual void open() = 0;
     virtual void close() = 0;
 
-    /// ENOTTY: not known.
+    /// ENOTTY the request is unknown
+    /// and what the request says
     virtual Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                        std::uint64_t argument) = 0;
-    /// Bytes moved. EINVAL no such region; else what the region says.
+    /// `offset` names the region and the offset into it. Returns the bytes moved.
+    /// EINVAL the device has no such region
+    /// and what the region says
     virtual Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) = 0;
     virtual Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from,
                                        std::uint64_t offset) = 0;
-    /// ENODEV: nothing can be mapped.
+    /// ENODEV the device has nothing that can be mapped
+    /// EINVAL the region cannot be mapped, or not so much of it
     virtual Result<fs::FileMapping> map(fs::Task& task, Ref<fs::File> file,
                                         const fs::FileMapRequest& request) = 0;
 
-    /// Does an IOMMU promise that all its DMA can be made to snoop the caches?
+    /// Can its IOMMU make all its DMA snoop the caches?
     virtual bool enforced_coherent() const = 0;
-    /// What is called before an unmap while the device is open; null: the driver pins nothing.
+    /// Called before an unmap while the device is open; null: the driver pins nothing.
     virtual DmaUser* dma_user() { return nullptr; }
 
   protected:
     DeviceOps() = default;
-    /// What it was bound to. Not while the object is made.
+    /// The device it is bound to. Not valid in a constructor.
     Device& device() const { return *device_; }
 
   private:

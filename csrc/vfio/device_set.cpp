@@ -48,7 +48,7 @@ void DeviceSet::end() {
                 return;
             }
         }
-        // One came after the last look; unless somebody else has the turn by now, it is ours.
+        // A close was left after take_left(). If another thread has the turn by now, it does it.
         if (!turn_.try_lock()) {
             return;
         }

@@ -17,14 +17,14 @@ class Device;
 
 class DeviceSet {
   public:
-    /// What one thread does with the devices at a time (vfio_device_set.lock). No lock of this
-    /// folder is held for it: a device's model is called meanwhile, which may open and close any
-    /// device itself.
+    /// The right to open, close and reset the devices of a set, of one thread at a time
+    /// (vfio_device_set.lock). It is not a lock of this folder: a device's model is called while
+    /// it is held, and may itself open and close any device.
     class Turn {
       public:
         Turn(Turn&& other) noexcept : set_(std::exchange(other.set_, nullptr)) {}
         Turn& operator=(Turn&&) = delete;
-        /// Does the closes that other threads have left to it.
+        /// Ends the turn, after the closes that other threads have left to it.
         ~Turn() {
             if (set_ != nullptr) {
                 set_->end();
@@ -42,12 +42,12 @@ class DeviceSet {
     DeviceSet(const DeviceSet&) = delete;
     DeviceSet& operator=(const DeviceSet&) = delete;
 
-    /// Within its turn a thread may begin another one.
-    /// EINTR   the task is interrupted while another thread has the turn
-    /// EDEADLK another thread has the turn, and this one that of another set
+    /// Waits for the turn. A thread that has the turn may begin it again.
+    /// EDEADLK another thread has the turn, and this one has that of another set
+    /// EINTR the task is interrupted while another thread has the turn
     Result<Turn> begin(fs::Task& task);
-    /// Takes back one open of a device, which may be the last. A thread that has the turn of
-    /// another set does not wait for this one's: then the close is done by who has the turn.
+    /// Closes a device once, which may be the last time. A thread that has the turn of another set
+    /// must not wait for this one's: it leaves the close to the thread that has the turn.
     void close(Device& device) EXCLUDES(mutex_);
 
   private:
@@ -56,7 +56,7 @@ class DeviceSet {
 
     fs::SleepLock turn_;
     Mutex mutex_{lock_order::kDeviceSet};
-    std::vector<Device*> left_ GUARDED_BY(mutex_);  // closes for who has the turn
+    std::vector<Device*> left_ GUARDED_BY(mutex_);  // closes left to the turn's thread
 };
 
 }  // namespace kvmiommu::vfio

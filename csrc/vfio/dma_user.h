@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A device whose driver does the work of an IOMMU (include/linux/vfio.h: vfio_device_ops.dma_unmap).
+// An emulated device, whose driver pins pages (include/linux/vfio.h: vfio_device_ops.dma_unmap).
 
 #pragma once
 
@@ -8,11 +8,11 @@
 
 namespace kvmiommu::vfio {
 
-/// It pins the pages that it lets its device reach, and unpins them when their mapping is to go.
+/// It pins the pages that its device accesses, and unpins them before they are unmapped.
 class DmaUser {
   public:
     virtual ~DmaUser() = default;
-    /// [iova, iova + size) is about to be unmapped: unpin every page of it. Called without a lock.
+    /// Called, without a lock, before [iova, iova + size) is unmapped: unpins every page of it.
     virtual void dma_unmap(std::uint64_t iova, std::uint64_t size) = 0;
 
   protected:

@@ -11,7 +11,7 @@ namespace {
 constexpr Source kGetUser{"drivers/vfio/vfio.c: vfio_group_get_external_user"};
 }  // namespace
 
-// A device's descriptor counts as well as its group's, also one that came from the group.
+// A device's file is valid too, even when it was opened through its group.
 bool file_is_valid(fs::File& file) {
     return dynamic_cast<GroupFile*>(&file) != nullptr ||
            dynamic_cast<DeviceFile*>(&file) != nullptr;
@@ -27,7 +27,7 @@ bool file_enforced_coherent(fs::File& file) {
     return true;
 }
 
-// A device that was opened through its group got the virtual machine then.
+// A device that was opened through its group got the virtual machine at its open.
 void file_set_kvm(fs::File& file, RefCounted* kvm) {
     if (auto* const group = dynamic_cast<GroupFile*>(&file)) {
         group->group().set_kvm(kvm);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What others may ask of a VFIO file without knowing VFIO (drivers/vfio/vfio_main.c:
+// What other modules may do with a VFIO file without including VFIO (drivers/vfio/vfio_main.c:
 // vfio_file_is_valid, vfio_file_enforced_coherent, vfio_file_set_kvm, vfio_file_iommu_group). Any
-// file may be asked; for one that is not VFIO's the neutral value is returned.
+// file may be passed; a file that is not VFIO's gets the neutral value.
 
 #pragma once
 
@@ -15,13 +15,14 @@ namespace kvmiommu::vfio {
 bool file_is_valid(fs::File& file);
 /// Can all its DMA be made to snoop the caches? True for files that are not VFIO's.
 bool file_enforced_coherent(fs::File& file);
-/// The virtual machine that its devices are to serve from their next open on; null: none. The
-/// caller keeps `kvm` alive until it says null.
+/// The virtual machine that its devices serve from their next open on; null: none. The caller
+/// keeps `kvm` alive until it sets null. Only a group's file keeps it.
 void file_set_kvm(fs::File& file, RefCounted* kvm);
 
-/// One more user of a group from outside, who keeps it in its container: EINVAL not a group, in no
-/// container, or in one without a driver; EPERM a group without an IOMMU. The caller holds the file
-/// until it says put. (vfio_group_get_external_user, as it was from 3.12 to 5.18)
+/// One more external user of a group, which stays in its container until the user is put. The
+/// caller holds the file as long. (vfio_group_get_external_user, as it was from 3.12 to 5.18)
+/// EINVAL the file is not a group
+/// and what Group::get_external_user() says
 Result<> group_get_external_user(fs::File& file);
 void group_put_external_user(fs::File& file);
 /// The IOMMU group that it opens; null for everything but a group (vfio_file_iommu_group).

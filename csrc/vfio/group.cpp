@@ -35,7 +35,7 @@ constexpr fs::IoctlRow<Group> kRows[] = {
 constexpr fs::IoctlTable<Group> kTable{kRows,
                                        {ENOTTY, "request {:x} means nothing to a group", kIoctl}};
 
-// strndup_user(): a name of up to a page, its NUL included.
+// strndup_user(): a string of at most a page, including its NUL.
 Result<std::string> user_string(fs::Task& task, std::uint64_t address) {
     const std::uint64_t most = task.mm().page_size();
     std::string name;
@@ -184,7 +184,7 @@ bool Group::last_open(const Device& device) {
 }
 
 void Group::close_device(Device& device) {
-    // Both may be the last reference to what they name.
+    // Either may be the last reference, so both are put after the lock.
     Ref<fs::File> group_file;
     Ref<RefCounted> kvm;
     const Lock lock(mutex_);

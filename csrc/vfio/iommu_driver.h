@@ -18,14 +18,15 @@ class IommuDriver {
     IommuDriver(const IommuDriver&) = delete;
     IommuDriver& operator=(const IommuDriver&) = delete;
 
-    /// Is this the driver of groups without an IOMMU? They and others do not mix.
+    /// Is this the driver for groups without an IOMMU? They do not mix with others.
     virtual bool noiommu() const { return false; }
-    /// VFIO_CHECK_EXTENSION without a container; what is positive claims a SET_IOMMU of it too.
+    /// VFIO_CHECK_EXTENSION before a driver is set. A positive value also claims a SET_IOMMU with
+    /// that number.
     virtual std::int64_t check_extension(std::uint64_t extension) const = 0;
-    /// A backend of the given type.
-    /// EINVAL not one of this driver's
-    /// EPERM the task may not use it
-    /// ENOMEM told to fail
+    /// A backend of the given type. Each driver checks in its own order.
+    /// EINVAL the type is not one of this driver's
+    /// EPERM the task lacks the capability
+    /// ENOMEM an injected failure
     virtual Result<Ref<IommuBackend>> open(fs::Task& task, std::uint64_t type) = 0;
 
   protected:

@@ -11,7 +11,7 @@
 namespace kvmiommu::vfio {
 
 Module::Module(fs::Kernel& kernel, const Options& options) : kernel_(kernel), options_(options) {
-    // VFIO brings this one along.
+    // This driver is part of the vfio module itself.
     register_iommu_driver(std::make_unique<NoiommuDriver>(kernel, options_));
     kernel_.nodes().add("/dev/vfio/vfio", 0666,
                         [this](fs::Task&, int flags) -> Result<Ref<fs::File>> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// VFIO as it is loaded on a machine: module parameters, groups, devices, and the nodes for them.
+// VFIO as it is loaded on a machine: module parameters, groups, devices and their nodes
+// (drivers/vfio/vfio_main.c, container.c).
 
 #pragma once
 
@@ -33,16 +34,16 @@ class Module {
 
     fs::Kernel& kernel() { return kernel_; }
     const Options& options() const { return options_; }
-    /// The one registered last comes first, as SET_IOMMU asks them.
+    /// The newest first: the order in which SET_IOMMU tries them.
     const std::vector<std::unique_ptr<IommuDriver>>& iommu_drivers() const { return drivers_; }
 
     // --- only while the machine is put together ---
 
     /// vfio_register_iommu_driver().
     void register_iommu_driver(std::unique_ptr<IommuDriver> driver);
-    /// vfio_register_group_dev(), vfio_register_emulated_iommu_dev(): a device that `driver` was
-    /// bound to. Its node /dev/vfio/N, or /dev/vfio/noiommu-N, is made with the group's first.
-    /// Devices of one `set_id` are one set (vfio_assign_device_set); null: a set of its own.
+    /// vfio_register_group_dev(), vfio_register_emulated_iommu_dev(): a device that is bound to
+    /// `driver`. The first device of a group makes the node /dev/vfio/N or /dev/vfio/noiommu-N.
+    /// Devices with the same `set_id` are one set (vfio_assign_device_set); null: a set of its own.
     void register_device(iommu::Group& group, GroupType type, const std::string& name,
                          std::unique_ptr<DeviceOps> driver, const void* set_id = nullptr);
 

@@ -18,7 +18,8 @@ class NoiommuDriver final : public IommuDriver {
 
     bool noiommu() const override { return true; }
     std::int64_t check_extension(std::uint64_t extension) const override;
-    /// EINVAL another type than VFIO_NOIOMMU_IOMMU, EPERM without CAP_SYS_RAWIO.
+    /// EINVAL the type is not VFIO_NOIOMMU_IOMMU
+    /// EPERM the task lacks CAP_SYS_RAWIO
     Result<Ref<IommuBackend>> open(fs::Task& task, std::uint64_t type) override;
 
   private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Eventfds that user space hands to VFIO: to be signalled, or to be acted upon when user space
-// signals them.
+// Eventfds that user space passes to VFIO: VFIO signals them, or acts when they are signalled
+// (drivers/vfio/virqfd.c).
 
 #pragma once
 
@@ -15,19 +15,20 @@
 
 namespace kvmiommu::vfio {
 
-/// eventfd_ctx_fdget(): EBADF not open, EINVAL not an eventfd.
+/// eventfd_ctx_fdget().
+/// EBADF the descriptor is not open
+/// EINVAL the descriptor is not an eventfd
 Result<Ref<fs::EventFd>> get_eventfd(fs::Task& task, std::int32_t fd);
 
-/// An action that each signal of an eventfd sets off, when the call that signalled it ends
-/// (drivers/vfio/virqfd.c).
+/// Runs an action for each signal of an eventfd, at the end of the call that signalled it.
 class Virqfd final : public fs::Work {
   public:
-    /// Starts to listen; what was signalled already sets the action off as well. Nobody is called:
-    /// the caller may hold the lock that the action takes.
+    /// Listens to the eventfd. If it is signalled already, the action is queued, not run: the
+    /// caller may hold the lock that the action takes.
     static Ref<Virqfd> start(Census& census, Ref<fs::EventFd> eventfd,
                              std::function<void()> action);
-    /// The action is not begun any more, whatever has been queued. One that another thread has
-    /// begun is not waited for: it may be waiting for the caller.
+    /// The action does not begin any more, even if it is queued. Does not wait for one that another
+    /// thread has begun: that may be waiting for the caller.
     void stop() EXCLUDES(mutex_);
     void run() override EXCLUDES(mutex_);
 

@@ -90,7 +90,7 @@ Result<fs::FileMapping> ProbeDevice::map(fs::Task&, Ref<fs::File>, const fs::Fil
     return refuse(ENODEV, "this device has registers only", kSource);
 }
 
-// How many of the bytes lie in the region: a read or a write ends at its end.
+// The bytes that an access moves: it ends at the end of the region.
 Result<std::uint64_t> ProbeDevice::check_range(std::uint64_t offset, std::uint64_t bytes) {
     if (offset >= kRegion) {
         return refuse(EINVAL, "offset {:x} is past the region's {:x} bytes", kSource, offset,
@@ -182,7 +182,7 @@ void ProbeDevice::store(std::uint64_t offset, std::uint64_t bytes, std::uint64_t
             registers_.access = low;
             break;
         default:
-            break;  // Read only, or nothing there.
+            break;  // Read only, or reserved.
     }
 }
 
@@ -230,7 +230,7 @@ Result<> ProbeDevice::execute(fs::Task& task, std::uint32_t command, Registers& 
     }
 }
 
-// The pages that are not pinned yet: the device holds each of them once.
+// Pins the pages that are not pinned yet: the device pins each page once.
 Result<> ProbeDevice::pin(fs::Task& task, const Registers& registers) {
     const std::uint64_t page_size = kernel_.page_size();
     const std::uint64_t first = align_down(registers.iova, page_size);
@@ -277,7 +277,7 @@ void ProbeDevice::unpin(Range iovas) {
     unpin_all(gone);
 }
 
-// The entry goes first: what it leads to is read and written as long as it is there.
+// The entry is erased first: the page is accessed as long as it has one.
 void ProbeDevice::unpin_all(const std::vector<std::uint64_t>& iovas) {
     for (const std::uint64_t iova : iovas) {
         {
@@ -288,7 +288,7 @@ void ProbeDevice::unpin_all(const std::vector<std::uint64_t>& iovas) {
     }
 }
 
-// The device itself: it goes by physical addresses, whatever the process has unmapped.
+// Accesses pinned pages by their physical addresses, also when the process has unmapped them.
 Result<> ProbeDevice::move_pinned(Registers& registers, bool store) {
     const std::uint64_t page_size = kernel_.page_size();
     const Lock lock(mutex_);

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// An emulated device, as mediated devices are: no IOMMU stands before it, its driver pins the pages
-// that it uses and reads and writes the rest through the user's mappings. It does what its
-// registers ask for, so that those paths can be tried from user space.
+// An emulated device, of the kind that mediated devices are (Documentation/driver-api/
+// vfio-mediated-device.rst): its driver pins pages, and reads and writes memory through the user's
+// mappings. The device is our own: commands in its registers exercise these paths from user space.
 //
-// Its one region has 4 KiB; registers are 4 or 8 bytes, little-endian, aligned.
+// Its one region has 4 KiB. Registers are 4 or 8 bytes, little-endian and aligned.
 //
 //   0x00  IDENT    0x0001d3ab, read only
-//   0x04  STATUS   errno of the last command, 0 when it was done; read only
+//   0x04  STATUS   errno of the last command, 0 when it succeeded; read only
 //   0x08  IOVA     8 bytes
-//   0x10  LENGTH   bytes; pages for PIN and UNPIN are those that it begins
-//   0x14  ACCESS   1 read, 2 write, 3 both: what PIN asks for
+//   0x10  LENGTH   bytes; PIN and UNPIN take every page that the range touches
+//   0x14  ACCESS   of PIN: 1 read, 2 write, 3 both
 //   0x18  COMMAND  written: 1 PIN, 2 UNPIN, 3 READ memory into the buffer, 4 WRITE the buffer to
 //                  memory (both through the mapping), 5 LOAD, 6 STORE (both in pinned pages)
 //   0x1c  PINNED   pages pinned now; read only
-//   0x20  UNMAPS   how often dma_unmap was called; read only
+//   0x20  UNMAPS   calls of dma_unmap; read only
 //   0x800 BUFFER   2048 bytes
 
 #pragma once
@@ -39,26 +39,37 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
 
     void open() override {}
     void close() override EXCLUDES(pin_mutex_, mutex_);
+    /// ENOTTY the request is unknown
+    /// EFAULT the request's struct cannot be read
+    /// EINVAL argsz is below the smallest struct of the request
+    /// and what the request says, below
+    /// EFAULT the struct cannot be written back
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
+    /// Ends at the end of the region. What a command refuses is in STATUS: the write of it
+    /// succeeds. EINVAL past the end of the region EINVAL in front of the buffer, and not an
+    /// aligned register EFAULT the user's buffer cannot be accessed
     Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) override
         EXCLUDES(mutex_);
     Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from, std::uint64_t offset) override
         EXCLUDES(mutex_);
+    /// ENODEV the region cannot be mapped
     Result<fs::FileMapping> map(fs::Task& task, Ref<fs::File> file,
                                 const fs::FileMapRequest& request) override;
-    // No IOMMU says that it can, whatever the driver does.
+    // There is no IOMMU that could enforce it.
     bool enforced_coherent() const override { return false; }
     DmaUser* dma_user() override { return this; }
     void dma_unmap(std::uint64_t iova, std::uint64_t size) override EXCLUDES(pin_mutex_, mutex_);
 
     // --- requests ---
 
+    /// Does not fail.
     Result<std::int64_t> get_info(fs::Block<uapi::vfio_device_info> info);
-    /// EINVAL another region than 0.
+    /// EINVAL not region 0
     Result<std::int64_t> get_region_info(fs::Block<uapi::vfio_region_info> info);
-    /// EINVAL: it has no interrupts.
+    /// EINVAL always: it has no interrupts
     Result<std::int64_t> get_irq_info(fs::Block<uapi::vfio_irq_info> info);
+    /// Does not fail.
     Result<std::int64_t> reset(fs::Task& task, std::uint64_t argument) EXCLUDES(pin_mutex_, mutex_);
 
   private:
@@ -78,7 +89,7 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     static Result<std::uint64_t> check_range(std::uint64_t offset, std::uint64_t bytes);
     std::uint64_t load(std::uint64_t offset) const REQUIRES(mutex_);
     void store(std::uint64_t offset, std::uint64_t bytes, std::uint64_t value) REQUIRES(mutex_);
-    // Commands leave for the container, which may call back: the registers are not locked.
+    // A command calls the container, which may call dma_unmap(): the registers are not locked.
     void run(fs::Task& task, std::uint32_t command) EXCLUDES(pin_mutex_, mutex_);
     Result<> execute(fs::Task& task, std::uint32_t command, Registers& registers)
         EXCLUDES(pin_mutex_, mutex_);
@@ -90,8 +101,9 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     Result<> move_pinned(Registers& registers, bool store) EXCLUDES(mutex_);
 
     fs::Kernel& kernel_;
-    // Who pins or unpins: between a page's pin and its entry no other command and no unmap looks
-    // for it. Held while the container is called, which calls back without a lock of its own.
+    // Serializes pins and unpins, so that neither another command nor an unmap sees a page that is
+    // pinned and has no entry yet. Held while the container is called, which calls dma_unmap()
+    // without its lock.
     Mutex pin_mutex_{lock_order::kProbePins};
     mutable Mutex mutex_{lock_order::kProbeDevice};
     Registers registers_ GUARDED_BY(mutex_);

@@ -45,7 +45,7 @@ void PciConfig::allow(std::uint32_t offset, unsigned width, std::uint32_t is_vir
     }
 }
 
-// A capability: nothing of it can be written, but for what is allowed afterwards.
+// A capability: read only, except for what allow() permits afterwards.
 void PciConfig::occupy(std::uint32_t start, std::uint32_t length, Kind kind) {
     const auto index = static_cast<std::uint8_t>(stretches_.size());
     stretches_.push_back({start, kind});
@@ -64,7 +64,7 @@ void PciConfig::open() {
     const std::uint32_t bytes = hardware().bytes();
     values_.assign(bytes, 0);
     virtual_.assign(bytes, 0);
-    // What belongs to nothing known is the hardware's own, and the user may do what he likes there.
+    // Bytes of no known capability are the hardware's, and the user may write them.
     writable_.assign(bytes, 0xff);
     owner_.assign(bytes, kNobody);
     stretches_.clear();
@@ -77,7 +77,7 @@ void PciConfig::open_header() {
     occupy(0, kHeaderBytes, Kind::header);
     allow(kVendorId, 4, kAll, 0);
     allow(kCommand, 2, kCommandIntxDisable, kAll);
-    // The list of capabilities is ours, so that some can be left out.
+    // The list of capabilities is virtual, because some are hidden.
     allow(kStatus, 2, kStatusCapabilities, 0);
     allow(kCapabilities, 1, kAll, 0);
     allow(kCacheLineSize, 1, 0, kAll);
@@ -120,7 +120,7 @@ void PciConfig::open_capabilities() {
         const std::uint32_t next = hardware().read(at + kCapNext, 1);
         const std::uint32_t length = capability_bytes(hardware(), id, at);
         if (length == 0) {
-            keep(previous, 1, next);  // not shown
+            keep(previous, 1, next);  // hidden
             at = next;
             continue;
         }
@@ -145,7 +145,7 @@ void PciConfig::open_capabilities() {
         allow(at + kCapNext, 1, kAll, 0);
         switch (id) {
             case kCapPm:
-                // Power management events are not passed to a guest, so it sees none.
+                // Power management events are not forwarded to a guest.
                 allow(at + kPmCapabilities, 2, kPmPmeMask, 0);
                 allow(at + kPmControl, 4, kPmPmeEnable | kPmPmeStatus,
                       ~(kPmPmeEnable | kPmPmeStatus | kPmStateMask));
@@ -159,7 +159,7 @@ void PciConfig::open_capabilities() {
                 std::fill_n(writable_.begin() + at + 2, length - 2, std::uint8_t{0xff});
                 break;
             case kCapExpress:
-                // Phantom functions would confuse the IOMMU, another payload size other devices.
+                // Phantom functions defeat the IOMMU; the payload size affects other devices.
                 allow(at + kExpressDeviceControl, 2,
                       kExpressFlrStart | kExpressPayload | kExpressReadRequest, ~kExpressPhantom);
                 if (length >= kExpressDeviceControl2 + 2) {
@@ -216,7 +216,7 @@ void PciConfig::open_extended_capabilities() {
             continue;
         }
         if (hidden) {
-            length = 4;  // The list begins here whatever stands here.
+            length = 4;  // The list begins here, so the header of a hidden first one stays.
         }
         occupy(at, length, Kind::plain);
         allow(at, 4, kAll, 0);
@@ -238,7 +238,7 @@ void PciConfig::open_extended_capabilities() {
 
 // --- access ---
 
-// The next bytes that can be moved at once: aligned, in one word, of one capability.
+// The widest access at `position`: aligned, within one word and one capability.
 Result<unsigned> PciConfig::piece(std::uint64_t position, std::uint64_t bytes) const {
     const std::uint64_t size = values_.size();
     if (position >= size || bytes > size - position) {
@@ -305,7 +305,7 @@ std::uint32_t PciConfig::read_piece(std::uint32_t at, unsigned width) {
     return (hardware().read(at, width) & ~is_virtual) | (kept(at, width) & is_virtual);
 }
 
-// Writable bits go to where they are read from; the rest is dropped.
+// Writable bits are written to where they are read from; the others are ignored.
 void PciConfig::write_default(std::uint32_t at, unsigned width, std::uint32_t value) {
     std::uint32_t is_virtual = 0;
     std::uint32_t writable = 0;
@@ -371,15 +371,14 @@ void PciConfig::after_header_write(std::uint32_t at, std::uint32_t value) {
     }
 }
 
-// A request to reset reads as zero again at once. Was it asked for?
+// The bit that initiates a reset reads as zero. Returns whether it was written.
 bool PciConfig::take_bit(std::uint32_t at, unsigned width, std::uint32_t bit) {
     const std::uint32_t asked = kept(at, width);
     keep(at, width, asked & ~bit);
     return (asked & bit) != 0;
 }
 
-// MSI is enabled through VFIO_DEVICE_SET_IRQS, with as many vectors as were asked for there.
-// (vfio_msi_config_write)
+// MSI is enabled by VFIO_DEVICE_SET_IRQS only, with its number of vectors. (vfio_msi_config_write)
 void PciConfig::settle_msi_flags(std::uint32_t at) {
     std::uint32_t flags = kept(at, 2);
     if (!irqs_.msi()) {
@@ -393,7 +392,7 @@ void PciConfig::settle_msi_flags(std::uint32_t at) {
     hardware().write(at, 2, flags);
 }
 
-// What the hardware would make of the values that were written: how a region's size is found out.
+// The BARs read as the hardware would return what was written, so that the user can size them.
 // (vfio_bar_fixup)
 void PciConfig::size_bars() {
     if (!bars_written_) {
@@ -421,7 +420,7 @@ void PciConfig::size_bars() {
     keep(kRom, 4, 0);  // None of the models has a ROM.
 }
 
-// The kernel changes the state itself; one that the function does not have is not tried.
+// (vfio_pm_config_write, pci_set_power_state: a state that the function lacks is ignored)
 void PciConfig::set_power_state(std::uint32_t capability, std::uint32_t state) {
     const std::uint32_t can = hardware().read(capability + kPmCapabilities, 2);
     if ((state == 1 && (can & kPmD1) == 0) || (state == 2 && (can & kPmD2) == 0)) {

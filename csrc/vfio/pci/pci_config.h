@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Configuration space as vfio-pci shows it: part hardware, part of its own making. Each bit has two
-// properties, whether it is virtual (kept here, not in hardware) and whether the user may write it.
+// Configuration space as vfio-pci shows it, partly virtual. Each bit has two properties: whether it
+// is virtual (kept here, not in hardware), and whether the user may write it.
 // Rules: drivers/vfio/pci/vfio_pci_config.c.
 
 #pragma once
@@ -23,21 +23,23 @@ class PciConfig {
     PciConfig(const PciConfig&) = delete;
     PciConfig& operator=(const PciConfig&) = delete;
 
-    /// The device is opened: looks at the hardware and decides on every byte. (vfio_config_init)
+    /// Called at the first open: sets the properties of every byte. (vfio_config_init)
     void open() EXCLUDES(mutex_);
 
-    /// Bytes moved, all that are asked for. EFAULT past the end of configuration space, or memory
-    /// that cannot be reached. (vfio_pci_config_rw)
+    /// Returns the bytes moved, which are all. Bytes moved before an error stay moved.
+    /// (vfio_pci_config_rw)
+    /// EFAULT past the end of configuration space
+    /// EFAULT the user's buffer cannot be accessed
     Result<std::int64_t> read(fs::Task& task, std::uint64_t position, fs::UserBuffer to)
         EXCLUDES(mutex_);
     Result<std::int64_t> write(fs::Task& task, std::uint64_t position, fs::UserBuffer from)
         EXCLUDES(mutex_);
 
-    /// Does the function decode its memory, and is it awake? (__vfio_pci_memory_enabled)
+    /// Is memory decoding enabled, and the function not in D3hot? (__vfio_pci_memory_enabled)
     bool memory_enabled() const EXCLUDES(mutex_);
 
   private:
-    // What lies in a stretch of bytes, as far as writing it has effects of its own.
+    // Kinds of capabilities whose writes have side effects, and the rest.
     enum class Kind : std::uint8_t { plain, header, pm, msi, express, af };
     struct Stretch {
         std::uint32_t start;
@@ -56,7 +58,7 @@ class PciConfig {
 
     Result<unsigned> piece(std::uint64_t position, std::uint64_t bytes) const REQUIRES(mutex_);
     std::uint32_t read_piece(std::uint32_t at, unsigned width) REQUIRES(mutex_);
-    // Is the function to be reset? That is done without the lock.
+    // Returns whether the caller is to reset the function, which takes the lock dropped.
     bool write_piece(std::uint32_t at, unsigned width, std::uint32_t value) REQUIRES(mutex_);
     void after_header_write(std::uint32_t at, std::uint32_t value) REQUIRES(mutex_);
     bool take_bit(std::uint32_t at, unsigned width, std::uint32_t bit) REQUIRES(mutex_);

@@ -55,7 +55,7 @@ std::uint32_t extended_capability_bytes(const ConfigSpace& space, std::uint16_t 
     constexpr std::uint16_t kLtr = 0x0018;
     switch (id) {
         case kExtCapErr:
-            return 0x2c;  // without what only root ports have
+            return 0x2c;  // without the registers of root ports
         case kExtCapSerial:
             return kSerialBytes;
         case kPowerBudget:

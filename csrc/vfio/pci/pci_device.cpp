@@ -44,7 +44,7 @@ constexpr fs::IoctlTable<PciDevice> kTable{
 
 }  // namespace
 
-// Interrupt domains of x86 add MSI-X vectors one by one, those of POWER do not yet.
+// MSI-X vectors can be added one by one on x86, but not yet on POWER (pci_msix_can_alloc_dyn).
 PciDevice::PciDevice(fs::Kernel& kernel, const pci::Function& function)
     : kernel_(kernel), function_(function), irqs_(kernel, function, kernel.abi() == Abi::generic) {
     function.hardware->interrupts().connect(irqs_);
@@ -170,7 +170,7 @@ Result<std::int64_t> PciDevice::get_region_info(fs::Block<vfio_region_info> info
     if (!regions_.msix_table(index)) {
         return 0;
     }
-    // The page with the MSI-X table may be mapped, too: interrupts are the IOMMU's to keep apart.
+    // The page with the MSI-X table can be mapped too: the IOMMU isolates interrupts.
     info->flags |= VFIO_REGION_INFO_FLAG_CAPS;
     const vfio_info_cap_header header{VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, 1, 0};
     constexpr std::uint32_t kNeeded = sizeof(vfio_region_info) + sizeof header;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// VFIO_DEVICE_FEATURE: asking what a device can do besides, and having it done. Migration and the
-// logging of DMA need a driver for the very device, which vfio-pci is not.
+// VFIO_DEVICE_FEATURE: probing, getting and setting optional features. vfio-pci has low power
+// alone: migration and DMA logging take a driver for the specific device.
 // Rules: drivers/vfio/vfio_main.c: vfio_ioctl_device_feature; vfio_pci_core.c for low power.
 
 #include "fs/task.h"
@@ -20,7 +20,7 @@ using namespace uapi;
 
 constexpr std::uint32_t kOperations = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
 
-// True: go on and do it; false: it was only asked whether it could be done.
+// Returns false for a probe, which ends here.
 Result<bool> check_feature(const vfio_device_feature& request, std::uint32_t operations,
                            std::uint64_t bytes) {
     if ((request.flags & kOperations & ~operations) != 0) {
@@ -42,7 +42,7 @@ Result<bool> check_feature(const vfio_device_feature& request, std::uint32_t ope
 
 }  // namespace
 
-// While it is on, nothing reaches the device's memory. (vfio_pci_runtime_pm_entry)
+// (vfio_pci_runtime_pm_entry)
 Result<> PciDevice::set_low_power(bool on) {
     const Lock lock(mutex_);
     if (on && low_power_) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Resetting a whole bus: which functions go with it, and whether they are all the caller's.
+// VFIO_DEVICE_PCI_HOT_RESET: resets a whole bus, if the caller owns all functions of it.
+// Rules: drivers/vfio/pci/vfio_pci_core.c: vfio_pci_ioctl_get_pci_hot_reset_info,
+// vfio_pci_ioctl_pci_hot_reset.
 
 #include <algorithm>
 
@@ -21,7 +23,7 @@ using namespace uapi;
 
 }  // namespace
 
-// It takes a bridge.
+// A bus is reset by the bridge above it.
 Result<> PciDevice::check_hot_reset() const {
     if (function_.on_root_bus()) {
         return refuse(ENODEV, "nothing can reset the root bus", kReset);
@@ -37,7 +39,7 @@ Result<std::int64_t> PciDevice::get_hot_reset_info(fs::Block<vfio_pci_hot_reset_
     const auto count = static_cast<std::uint32_t>(function_.bus.size());
     if (count > room) {
         info->count = count;
-        // The refusal comes with how many there are.
+        // The count is written although the call fails.
         TRY(info.respond());
         return refuse(ENOSPC, "{} functions on the bus, room for {}", kInfo, count, room);
     }
@@ -83,7 +85,7 @@ Result<std::int64_t> PciDevice::hot_reset(fs::Block<vfio_pci_hot_reset> request)
         }
         groups.push_back(&file->group().iommu_group());
     }
-    // No device of the bus is opened or closed meanwhile.
+    // With the turn no device of the bus is opened or closed until the reset is done.
     const DeviceSet::Turn turn = TRY(device().device_set().begin(request.task()));
     for (const pci::Function* const function : function_.bus) {
         if (function->driver != "vfio-pci") {

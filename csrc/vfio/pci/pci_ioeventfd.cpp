@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Eventfds whose signal is a store into a BAR.
+// VFIO_DEVICE_IOEVENTFD: a signal of an eventfd stores a value into a BAR.
 // Rules: drivers/vfio/pci/vfio_pci_rdwr.c: vfio_pci_ioeventfd.
 
 #include <algorithm>
@@ -37,7 +37,7 @@ Result<std::int64_t> PciDevice::ioeventfd(fs::Block<uapi::vfio_device_ioeventfd>
         return refuse(EINVAL, "{:x} is in the MSI-X table", kSource, position);
     }
     const fs::DeferredWork::Call call(kernel_.deferred_work());
-    // Looked up before the lock is taken: to put it again may release a file.
+    // Looked up without the lock: putting the reference may release a file.
     const Result<Ref<fs::EventFd>> eventfd =
         request->fd < 0 ? nullptr : get_eventfd(request.task(), request->fd);
     Ref<Virqfd> ended;
@@ -65,8 +65,8 @@ Result<std::int64_t> PciDevice::ioeventfd(fs::Block<uapi::vfio_device_ioeventfd>
             ioeventfds_.push_back({request->offset, request->data, width, {}});
             ioeventfds_.back().virqfd = Virqfd::start(
                 kernel_.census(), *eventfd, [this, bar, position, width, data = request->data] {
-                    // The kernel takes any position; a bus splits what is not aligned.
-                    // There is nobody to return to that the memory is switched off.
+                    // The kernel accepts any position; an unaligned store is split as a bus
+                    // does it. An error has no caller to be returned to.
                     [[maybe_unused]] const auto stored = regions_.store(
                         bar, position, std::as_bytes(std::span(&data, 1)).first(width));
                 });

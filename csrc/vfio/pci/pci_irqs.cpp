@@ -164,7 +164,7 @@ void PciIrqs::signal_intx() {
     }
 }
 
-// Also while INTx is not what the device interrupts by: the hardware's bit follows the user's.
+// Also called while INTx is not enabled: the hardware's INTx disable bit follows the user's.
 void PciIrqs::do_mask_intx() {
     if (type_ != Type::intx) {
         let_intx(false);
@@ -174,7 +174,7 @@ void PciIrqs::do_mask_intx() {
     }
 }
 
-// While the line is asserted the interrupt stays masked, and is signalled once more.
+// While the line is asserted the interrupt stays masked and is signalled again.
 void PciIrqs::do_unmask_intx() {
     if (type_ != Type::intx) {
         let_intx(true);
@@ -189,11 +189,11 @@ void PciIrqs::do_unmask_intx() {
     }
     let_intx(true);
     masked_ = false;
-    // A device that asserted it just now may have found it disabled, and called nobody.
+    // The device may have asserted the line while INTx was disabled, without a call of intx().
     handle_intx();
 }
 
-// The line is shared and level triggered: masked until the user has served it.
+// The line is level triggered, so it is masked until the user unmasks it.
 void PciIrqs::handle_intx() {
     if (type_ != Type::intx || masked_ || !function_.hardware->interrupts().intx_asserted()) {
         return;
@@ -402,7 +402,7 @@ void PciIrqs::forget_vector(std::uint32_t vector, Later& later) {
     }
 }
 
-// One vector after the other; when one cannot be set, all that were asked for lose theirs.
+// When one vector cannot be set, those before it in the request lose their eventfds too.
 Result<> PciIrqs::set_vectors(const IrqRequest& request, const IrqEventfds& eventfds,
                               Later& later) {
     for (std::uint32_t at = 0; at < request.count; ++at) {
@@ -426,7 +426,7 @@ Result<> PciIrqs::set_vectors(const IrqRequest& request, const IrqEventfds& even
     return {};
 }
 
-// --- errors of the device, and requests to give it back ---
+// --- errors of the device, and requests to release it ---
 
 Result<> PciIrqs::trigger_single(const IrqRequest& request, const IrqEventfds& eventfds,
                                  Ref<fs::EventFd>& trigger, Later& later) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The interrupts of an assigned PCI function: eventfds in the place of handlers.
+// The interrupts of an assigned PCI function, which signal eventfds.
 // Rules: drivers/vfio/pci/vfio_pci_intrs.c.
 
 #pragma once
@@ -20,7 +20,7 @@
 
 namespace kvmiommu::vfio {
 
-/// VFIO_DEVICE_SET_IRQS once its sizes have been checked.
+/// A VFIO_DEVICE_SET_IRQS whose sizes have been checked.
 struct IrqRequest {
     std::uint32_t flags;
     std::uint32_t index;
@@ -29,17 +29,17 @@ struct IrqRequest {
     std::span<const std::byte> data;
 
     bool has(std::uint32_t flag) const { return (flags & flag) != 0; }
-    /// The element `at` of the data, as what the flags say it is.
+    /// Element `at` of the data, for DATA_BOOL and for DATA_EVENTFD.
     bool boolean(std::uint32_t at) const;
     std::int32_t fd(std::uint32_t at) const;
 };
 
-/// The eventfds that a request names, looked up before a lock is taken: to put one again may
-/// release a file. Which of them is wrong matters when its turn comes.
+/// The eventfds of a request, looked up without a lock: putting a reference may release a file. An
+/// error counts when its element is reached.
 class IrqEventfds {
   public:
     IrqEventfds(fs::Task& task, const IrqRequest& request);
-    /// That of the element `at`, null for a negative descriptor. EBADF, EINVAL no eventfd.
+    /// The eventfd of element `at`; null for a negative descriptor. Errors as get_eventfd() says.
     const Result<Ref<fs::EventFd>>& at(std::uint32_t at) const { return found_[at]; }
 
   private:
@@ -48,30 +48,51 @@ class IrqEventfds {
 
 class PciIrqs final : public pci::InterruptSink {
   public:
-    /// `dynamic_msix`: can vectors be added while MSI-X is enabled?
+    /// `dynamic_msix`: whether vectors can be added while MSI-X is enabled.
     PciIrqs(fs::Kernel& kernel, const pci::Function& function, bool dynamic_msix)
         : kernel_(kernel), function_(function), dynamic_msix_(dynamic_msix) {}
     PciIrqs(const PciIrqs&) = delete;
     PciIrqs& operator=(const PciIrqs&) = delete;
 
-    /// How many interrupts an index has (VFIO_PCI_*_IRQ_INDEX); 0 for one that is not known.
+    /// The interrupts of an index (VFIO_PCI_*_IRQ_INDEX); 0 for an unknown one.
     std::uint32_t count(std::uint32_t index) const;
     bool dynamic_msix() const { return dynamic_msix_; }
 
-    /// What SET_IRQS does. ENOTTY this index does not know the action; EINVAL another kind of
-    /// interrupt is enabled, this one is not, or a number is out of range; EBADF, EINVAL a
-    /// descriptor that is no eventfd; EBUSY INTx has an unmask eventfd; ERANGE no vectors.
+    /// VFIO_DEVICE_SET_IRQS. (vfio_pci_set_irqs_ioctl)
+    /// ENOTTY the index does not have the action
+    /// INTx:
+    /// EINVAL mask, unmask: INTx is not enabled, or the range is not interrupt 0
+    /// ENOTTY mask: by eventfd
+    /// EINVAL trigger: MSI or MSI-X is enabled, or the range is not interrupt 0
+    /// EBADF the descriptor is not open
+    /// EINVAL the descriptor is not an eventfd
+    /// EBUSY unmask: INTx has an eventfd for that
+    /// EINVAL trigger without an eventfd: INTx is not enabled
+    /// MSI and MSI-X:
+    /// EINVAL another kind of interrupt is enabled
+    /// EINVAL enabling: the device is not in D0
+    /// ERANGE enabling: no vectors
+    /// EBADF a descriptor is not open; all vectors of the request lose their eventfds
+    /// EINVAL a descriptor is not an eventfd; the same
+    /// EINVAL without eventfds: this kind is not enabled
+    /// Errors of the device, and its release:
+    /// EINVAL the range is neither empty nor interrupt 0
+    /// EINVAL no data, and the index has no eventfd
+    /// EINVAL data for an empty range
+    /// EINVAL the descriptor is below -1
+    /// EBADF the descriptor is not open
+    /// EINVAL the descriptor is not an eventfd
     Result<> set(fs::Task& task, const IrqRequest& request) EXCLUDES(mutex_);
-    /// The device is closed.
+    /// Called at the last close: disables all interrupts.
     void close() EXCLUDES(mutex_);
 
     // --- for configuration space ---
 
-    /// The user's INTx disable bit, which masks and unmasks.
+    /// The user has written the INTx disable bit, which masks and unmasks INTx.
     void disable_intx(bool disabled) EXCLUDES(mutex_);
-    /// Is MSI what the device interrupts by?
+    /// Is MSI enabled?
     bool msi() const EXCLUDES(mutex_);
-    /// As many vectors as MSI was enabled with last, as a power of two.
+    /// The vectors that MSI was last enabled with, rounded up to a power of two.
     std::uint32_t msi_vectors_log2() const EXCLUDES(mutex_);
 
     // --- interrupts of the hardware ---
@@ -81,9 +102,8 @@ class PciIrqs final : public pci::InterruptSink {
 
   private:
     enum class Type : std::uint8_t { none, intx, msi, msix };
-    // What is taken away while the lock is held, to be put or stopped without it, and what may be
-    // pending at the hardware. Eventfds are signalled with the lock held: once SET_IRQS has
-    // returned, the one that it took away is not signalled any more.
+    // What is left to do after the lock is dropped. Eventfds are signalled with the lock held, so
+    // an eventfd that SET_IRQS has replaced is not signalled after the call.
     struct Later {
         std::vector<Ref<fs::EventFd>> dropped;
         Ref<Virqfd> stopped;
@@ -94,7 +114,7 @@ class PciIrqs final : public pci::InterruptSink {
     };
 
     pci::ConfigSpace& config() const { return function_.hardware->config(); }
-    // The device's own INTx disable bit (pci_intx).
+    // Writes the device's INTx disable bit (pci_intx).
     void let_intx(bool through) REQUIRES(mutex_);
 
     Result<> set_locked(const IrqRequest& request, const IrqEventfds& eventfds, Later& later)
@@ -112,7 +132,7 @@ class PciIrqs final : public pci::InterruptSink {
     void do_mask_intx() REQUIRES(mutex_);
     void do_unmask_intx() REQUIRES(mutex_);
     void signal_intx() REQUIRES(mutex_);
-    // Masks and signals, if the line is asserted.
+    // Masks and signals INTx if the line is asserted.
     void handle_intx() REQUIRES(mutex_);
     void disable_intx_type(Later& later) REQUIRES(mutex_);
     Result<> enable_messages(std::uint32_t vectors, Type type) REQUIRES(mutex_);

@@ -36,7 +36,7 @@ bool PciRegions::mappable(std::uint32_t index, std::uint64_t page_size) const {
     if (bar.bytes == 0 || bar.kind == Bar::Kind::io) {
         return false;
     }
-    // Smaller ones share their page with nothing if they begin with it.
+    // The kernel reserves the rest of the page if a smaller BAR begins with it.
     const std::uint32_t address = function_.hardware->config().read(kBar0 + 4 * index, 4);
     return bar.bytes >= page_size || is_aligned(align_down(address, 16), page_size);
 }
@@ -154,7 +154,7 @@ Result<std::int64_t> PciRegions::write(fs::Task& task, std::uint32_t index, std:
     for (std::uint64_t done = 0; done < bytes;) {
         const std::uint64_t at = position + done;
         if (table && table->contains(at)) {
-            done += std::min(bytes - done, table->last - at + 1);  // dropped without a look
+            done += std::min(bytes - done, table->last - at + 1);  // the buffer is not read
             continue;
         }
         const bool before = table && at < table->start;
@@ -191,7 +191,7 @@ Result<fs::FileMapping> PciRegions::map(fs::Task& task, Ref<fs::File> file,
         offset};
 }
 
-// No system call: the processor comes here by itself.
+// An access of the processor is not within a system call, so deferred work is run here.
 bool BarMapping::load(std::uint64_t offset, std::span<std::byte> to) {
     const fs::DeferredWork::Call call(regions_.kernel().deferred_work());
     return regions_.load(index_, offset, to).has_value();

@@ -20,7 +20,7 @@
 
 namespace kvmiommu::vfio {
 
-/// Where a region lies in the device's file: its index above this bit, an offset into it below.
+/// An offset in the device's file: the region's index from this bit up, the offset into it below.
 inline constexpr unsigned kRegionShift = 40;
 
 class PciRegions {
@@ -30,26 +30,36 @@ class PciRegions {
     PciRegions(const PciRegions&) = delete;
     PciRegions& operator=(const PciRegions&) = delete;
 
-    /// Can a BAR be mapped: memory, of a page or alone in one?
+    /// Can a BAR be mapped: memory, of a page at least or aligned to one?
     bool mappable(std::uint32_t index, std::uint64_t page_size) const;
-    /// Bytes [start, last] of a BAR that hold the MSI-X table, which is not for the user to touch.
+    /// Bytes [start, last] of a BAR that hold the MSI-X table, which the user must not access.
     std::optional<Range> msix_table(std::uint32_t index) const;
 
-    /// Bytes moved, up to the end of the BAR. EINVAL no such BAR, or past its end; EIO its memory
-    /// is switched off; EFAULT. What comes before has been moved. (vfio_pci_bar_rw)
+    /// Returns the bytes moved, up to the end of the BAR. Of the MSI-X table a read is all ones and
+    /// a write is dropped. Bytes moved before an error stay moved. (vfio_pci_bar_rw)
+    /// EINVAL the device has no such BAR
+    /// EINVAL `position` is past its end
+    /// EIO the device's memory is disabled, or the device is in D3hot
+    /// EFAULT the user's buffer cannot be accessed
     Result<std::int64_t> read(fs::Task& task, std::uint32_t index, std::uint64_t position,
                               fs::UserBuffer to);
+    /// As read(), but each piece of the buffer is read before it is stored.
     Result<std::int64_t> write(fs::Task& task, std::uint32_t index, std::uint64_t position,
                                fs::UserBuffer from);
-    /// EINVAL not shared, no BAR that can be mapped, or past its end. The mapping keeps `file`.
+    /// The mapping holds a reference to `file`. (vfio_pci_core_mmap)
+    /// EINVAL not MAP_SHARED
+    /// EINVAL not a BAR that can be mapped
+    /// EINVAL past the BAR's end
     Result<fs::FileMapping> map(fs::Task& task, Ref<fs::File> file,
                                 const fs::FileMapRequest& request);
 
-    /// One access of the processor, aligned to its size. EIO: the memory is switched off.
+    /// One access of the processor, aligned to its size. I/O ports that are disabled read as all
+    /// ones and drop what is written.
+    /// EIO the device's memory is disabled, or the device is in D3hot
     Result<std::uint64_t> load(std::uint32_t index, std::uint64_t offset, unsigned width);
     Result<> store(std::uint32_t index, std::uint64_t offset, unsigned width, std::uint64_t value);
-    /// Bytes anywhere, moved by the widest such accesses in turn. EIO as above; what comes before
-    /// has been moved.
+    /// The same at any alignment, split into the widest aligned accesses. Bytes moved before an
+    /// error stay moved.
     Result<> load(std::uint32_t index, std::uint64_t offset, std::span<std::byte> to);
     Result<> store(std::uint32_t index, std::uint64_t offset, std::span<const std::byte> from);
 
@@ -65,7 +75,7 @@ class PciRegions {
     const PciConfig& config_;
 };
 
-/// A mapping of a BAR: pages of memory, and registers that each access is a call of the model.
+/// A mapping of a BAR. An access to a trapped page is a call of the device's model.
 class BarMapping final : public mm::Backing {
   public:
     BarMapping(Census& census, PciRegions& regions, pci::DeviceModel& model, std::uint32_t index,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What KVM asks of a VFIO group on POWER beside the questions of vfio/external.h.
+// What KVM needs of a VFIO group on POWER beside vfio/external.h, for the proposals of 2013.
 
 #pragma once
 
@@ -9,10 +9,9 @@
 
 namespace kvmiommu::vfio {
 
-/// The table of a group's default window, where its pages are held entry by entry. `file` is a
-/// group's.
-///
-/// ENODEV  the group is in a container of another kind, or has no windows
+/// The table of a group's default window, in a container of version 1. `file` is a group's.
+/// ENODEV the group is in no container, or in one of another kind
+/// and what TceContainer::default_table() says
 Result<Ref<spapr::HardwareTable>> group_tce_table(fs::Task& task, fs::File& file);
 
 }  // namespace kvmiommu::vfio

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Opening, groups, and what a container is asked about itself. The other parts: tce_windows.cpp,
+// Opening, groups, and the requests about a container itself. The other parts: tce_windows.cpp,
 // tce_map.cpp, tce_memory.cpp.
 
 #include "vfio/spapr/tce_container.h"

@@ -28,6 +28,8 @@ class TceDriver final : public IommuDriver {
     TceDriver(fs::Kernel& kernel, bool eeh) : kernel_(kernel), eeh_(eeh) {}
 
     std::int64_t check_extension(std::uint64_t extension) const override;
+    /// EINVAL the type is neither version
+    /// ENOMEM an injected failure
     Result<Ref<IommuBackend>> open(fs::Task& task, std::uint64_t type) override;
 
   private:
@@ -40,32 +42,91 @@ class TceContainer final : public IommuBackend {
     TceContainer(fs::Kernel& kernel, const TceDriver& driver, bool v2);
     ~TceContainer() override;
 
-    /// EPERM: another address space than the one that it works for.
+    /// EPERM the task's address space is not the container's
+    /// ENOTTY the request is unknown to this version
+    /// and what the request says, below
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override EXCLUDES(mutex_);
     std::int64_t check_extension(std::uint64_t extension) override {
         return driver_.check_extension(extension);
     }
-    /// EINVAL an emulated device; ENODEV a group without windows; EBUSY a second group of version
-    /// 1, or one that is in already; EPERM of another platform, or it cannot share the windows.
+    /// EINVAL the group is emulated
+    /// ENODEV the group has no windows
+    /// EBUSY version 1 has a group already
+    /// EBUSY the group is in the container already
+    /// EPERM a group of another platform is in the container
+    /// ENOMEM an injected failure
+    /// and what TableGroup::set_window() says; then the group has no windows of the container
     Result<> attach_group(fs::Task& task, iommu::Group& group, GroupType type) override
         EXCLUDES(mutex_);
     void detach_group(iommu::Group& group) override EXCLUDES(mutex_);
-    /// The table of the default window, which is made if it was not needed yet. ENODEV in version
-    /// 2, whose entries are not pages that are held one by one; as work_for(), create_window().
+    /// The table of the default window, which is made if it is pending.
+    /// ENODEV version 2, whose entries do not pin their pages
+    /// and what work_for() and create_default_window() say
+    /// ENODEV the default window was removed
     Result<Ref<spapr::HardwareTable>> default_table(fs::Task& task) EXCLUDES(mutex_);
 
     // --- requests ---
 
+    /// ENXIO the container has no group
+    /// EFAULT the struct cannot be read
+    /// EINVAL argsz is below the smallest struct
+    /// EFAULT the struct cannot be written back
     Result<std::int64_t> get_info(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// EBUSY the container is enabled already
+    /// ENODEV the container has no group
+    /// EPERM the group has no default window
+    /// and what work_for() says
+    /// ENOMEM the charge of the whole window would pass RLIMIT_MEMLOCK
     Result<std::int64_t> enable(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// Does not fail.
     Result<std::int64_t> disable(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// EPERM the container is not enabled
+    /// EFAULT the struct cannot be read
+    /// EINVAL argsz is below the struct
+    /// EINVAL flags other than read and write
+    /// and what create_default_window() says
+    /// ENXIO iova is in no window
+    /// EINVAL size or vaddr is not a multiple of the window's page
+    /// EINVAL neither read nor write
+    /// iova is not aligned: what check_failed() says
+    /// and what build() says
     Result<std::int64_t> map_dma(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// EPERM the container is not enabled
+    /// and what take_without_flags() says
+    /// and what create_default_window() says
+    /// ENXIO iova is in no window
+    /// EINVAL size is not a multiple of the window's page
+    /// iova is not aligned, or (with a kernel bug fixed) past the window's end: what check_failed()
+    /// says
     Result<std::int64_t> unmap_dma(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// What work_for() says
+    /// and what take_without_flags() says
+    /// EINVAL vaddr or size is not a multiple of the page, or vaddr + size wraps
+    /// and what RegisteredMemory::create() says, unless the region is registered elsewhere already
+    /// EBUSY the region is registered with this container
+    /// ENOMEM an injected failure
     Result<std::int64_t> register_memory(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// EPERM the container has no address space yet
+    /// and what take_without_flags() says
+    /// EINVAL vaddr or size is not a multiple of the page
+    /// ENOENT there is no such region
+    /// ENOENT the region is not registered with this container
+    /// EBUSY (with a kernel bug fixed) entries refer to the region
     Result<std::int64_t> unregister_memory(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// What work_for() says
+    /// ENXIO the container has no group
+    /// and what take_without_flags() says
+    /// and what create_default_window() and create_window() say
+    /// EFAULT the start address cannot be written back; the window stays
     Result<std::int64_t> create(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// What work_for() says
+    /// ENXIO the container has no group
+    /// and what take_without_flags() says
+    /// EINVAL the address is in no window
     Result<std::int64_t> remove(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
+    /// The first result of a group that is not 0; 0 without a group.
+    /// and what vfio::eeh_pe_op() says
     Result<std::int64_t> eeh_pe_op(fs::Task& task, std::uint64_t argument) EXCLUDES(mutex_);
 
   private:
@@ -75,6 +136,8 @@ class TceContainer final : public IommuBackend {
         std::uint64_t count;
     };
 
+    // Takes the task's address space as the container's if it has none. (tce_iommu_mm_set)
+    // EPERM the container has another one
     Result<> work_for(fs::Task& task) REQUIRES(mutex_);
     spapr::TableGroup& first_group() REQUIRES(mutex_) {
         return *spapr::table_group_of(*groups_.front());
@@ -82,19 +145,39 @@ class TceContainer final : public IommuBackend {
 
     // tce_windows.cpp
     std::optional<unsigned> window_of(std::uint64_t iova) const REQUIRES(mutex_);
+    // Does nothing unless the window is pending.
+    // ENODEV the container has no group
+    // and what create_window() says
     Result<> create_default_window(fs::Task& task) REQUIRES(mutex_);
+    // ENOSPC the container has all its windows
+    // EINVAL the platform has no such page size
+    // EINVAL the platform has no table of such a size
+    // ENOMEM the table's charge would pass RLIMIT_MEMLOCK
+    // and what TableGroup::create_table() and set_window() say
     Result<std::uint64_t> create_window(fs::Task& task, unsigned page_shift,
                                         std::uint64_t window_size, unsigned levels)
         REQUIRES(mutex_);
     Result<> remove_window(std::uint64_t start, Table& gone) REQUIRES(mutex_);
-    // A guest's table that has it behind it finds no entries any more.
+    // Guests' tables that are linked to it find no entries any more.
     void retire(spapr::HardwareTable& table) REQUIRES(mutex_);
     void release(Table& table) REQUIRES(mutex_);
 
     // tce_map.cpp
+    // Returns 1, which is what the kernel's check returns.
+    // EINVAL (with that kernel bug fixed)
     Result<std::int64_t> check_failed(std::uint64_t iova, std::uint64_t pages) const;
+    // Makes entries. When one fails, all of them are cleared.
+    // Version 1:
+    // what mm::AddressSpace::pin() says
+    // EPERM the window's page is larger than the kernel's
+    // Version 2:
+    // EINVAL the memory is not registered, or is in smaller pieces than the window's page
+    // ENOMEM no memory for the user address
+    // Both:
+    // and what HardwareTable::exchange() says
     Result<> build(fs::Task& task, spapr::HardwareTable& table, Pages pages, std::uint64_t vaddr,
                    std::uint64_t rights) REQUIRES(mutex_);
+    // False: no entry was made and build() ends without an error.
     Result<bool> build_one(fs::Task& task, spapr::HardwareTable& table, std::uint64_t page,
                            std::uint64_t vaddr, std::uint64_t rights) REQUIRES(mutex_);
     Result<bool> build_registered(fs::Task& task, spapr::HardwareTable& table, std::uint64_t page,
@@ -102,7 +185,7 @@ class TceContainer final : public IommuBackend {
     void clear(spapr::HardwareTable& table, Pages pages) REQUIRES(mutex_);
     void clear_entries(spapr::HardwareTable& table, std::uint64_t first, std::uint64_t end)
         REQUIRES(mutex_);
-    // The page of an entry of version 1, or the count of one of version 2.
+    // Unpins the page of an entry of version 1; drops the count of one of version 2.
     void let_go(spapr::Tce old) REQUIRES(mutex_);
     void let_go_registered(spapr::HardwareTable& table, std::uint64_t page, spapr::Tce old,
                            const spapr::RegisteredMemory::Reader& registered) REQUIRES(mutex_);
@@ -113,7 +196,7 @@ class TceContainer final : public IommuBackend {
     const bool v2_;
 
     Mutex mutex_{lock_order::kBackend};
-    // Whose memory it maps: from the first call on that needs to know.
+    // The address space whose memory it maps. Set by work_for().
     Ref<mm::AddressSpace> mm_ GUARDED_BY(mutex_){"tce_container.mm"};
     bool enabled_ GUARDED_BY(mutex_) = false;
     bool default_window_pending_ GUARDED_BY(mutex_) = false;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// VFIO_IOMMU_MAP_DMA and UNMAP_DMA of a window: entry by entry, and what an entry that goes leaves
-// behind.
+// VFIO_IOMMU_MAP_DMA and UNMAP_DMA of a window, which make and clear one entry after the other.
 
 #include <algorithm>
 
@@ -81,7 +80,7 @@ Result<std::int64_t> TceContainer::unmap_dma(fs::Task& task, std::uint64_t argum
     return 0;
 }
 
-// The check says yes or no where its caller expects an errno.
+// iommu_tce_check_ioba() returns 0 or 1 where its caller expects an errno.
 Result<std::int64_t> TceContainer::check_failed(std::uint64_t iova, std::uint64_t pages) const {
     if (!kernel_.fixed(fs::KernelBug::spapr_check_answers_one)) {
         return 1;
@@ -141,12 +140,12 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
                       kBuild2, table.page_size(), vaddr);
     }
     if (!region->map()) {
-        return false;  // somebody unregisters it just now: no error
+        return false;  // another thread is unregistering it: the kernel returns no error
     }
     const auto user_address = table.make_user_address(page, task.faults());
     if (!user_address) {
         region->unmap();
-        // Beyond the table it is the exchange that says so.
+        // Beyond the table the exchange fails, with its own errno.
         TRY(table.exchange(page, {*address, rights}, task.faults()));
         return refuse(ENOMEM, "there is no memory for the table of page {:x}", kBuild2, page);
     }
@@ -161,14 +160,14 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
 }
 
 void TceContainer::clear(spapr::HardwareTable& table, Pages pages) {
-    // Past the window's end there is nothing to be cleared.
+    // Not past the window's end.
     clear_entries(
         table, pages.first,
         pages.first + std::min(pages.count, table.size() - (pages.first - table.offset())));
 }
 
-// Up to `end`, not included. A build that began in the window may have gone on past its end, where
-// the table has entries, too.
+// [first, end). A build that began in the window may have made entries past its end, where the
+// table may have some too.
 void TceContainer::clear_entries(spapr::HardwareTable& table, std::uint64_t first,
                                  std::uint64_t end) {
     for (std::uint64_t page = first; page < end;) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// VFIO_IOMMU_SPAPR_REGISTER_MEMORY and UNREGISTER_MEMORY.
+// VFIO_IOMMU_SPAPR_REGISTER_MEMORY and UNREGISTER_MEMORY of a container of version 2.
 
 #include <algorithm>
 
@@ -70,10 +70,10 @@ Result<std::int64_t> TceContainer::unregister_memory(fs::Task& task, std::uint64
                       request.vaddr);
     }
     if (kernel_.fixed(fs::KernelBug::spapr_unregister_while_mapped)) {
-        // Without the reference that get() took, so that what is mapped is noticed.
+        // The user that get() added is put first, so that put() below sees the entries.
         [[maybe_unused]] const auto own = memory.put(*mm_, region);
         if (region->mapped() > 1) {
-            // Another container's reference would hide it from put().
+            // put() does not see the entries while another container uses the region.
             return refuse(EBUSY, "{} entries lead to the region at {:x}", kUnregister,
                           region->mapped() - 1, request.vaddr);
         }
@@ -81,7 +81,7 @@ Result<std::int64_t> TceContainer::unregister_memory(fs::Task& task, std::uint64
         regions_.erase(found);
         return 0;
     }
-    // Not the last reference, so this never fails; and what the last one meets is not looked at.
+    // The user that get() added, which is not the last. The kernel ignores the error of the last.
     TRY(memory.put(*mm_, region));
     regions_.erase(found);
     [[maybe_unused]] const auto last = memory.put(*mm_, region);

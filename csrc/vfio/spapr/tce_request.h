@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The structs of sPAPR's requests. They are copied in by each request itself, which has looked at
-// the container before.
+// The structs of sPAPR's requests (drivers/vfio/vfio_iommu_spapr_tce.c: tce_iommu_ioctl). Each
+// request copies its struct in itself, because it checks the container first.
 
 #pragma once
 
@@ -13,8 +13,9 @@
 
 namespace kvmiommu::vfio {
 
-/// The first `smallest` bytes of a struct that begins with argsz; what comes behind is 0. EFAULT,
-/// then EINVAL for a smaller argsz.
+/// The first `smallest` bytes of a struct that begins with argsz; the rest is 0.
+/// EFAULT they cannot be read
+/// EINVAL argsz is below `smallest`
 template <class T>
 Result<T> take_request(fs::Task& task, std::uint64_t argument, std::size_t smallest = sizeof(T)) {
     constexpr Source kSource{"drivers/vfio/vfio_iommu_spapr_tce.c: tce_iommu_ioctl"};
@@ -27,7 +28,8 @@ Result<T> take_request(fs::Task& task, std::uint64_t argument, std::size_t small
     return request;
 }
 
-/// As take_request(), of a struct whose flags must be 0.
+/// As take_request(), for a struct whose flags must be 0, and
+/// EINVAL flags are set
 template <class T>
 Result<T> take_without_flags(fs::Task& task, std::uint64_t argument) {
     constexpr Source kSource{"drivers/vfio/vfio_iommu_spapr_tce.c: tce_iommu_ioctl"};

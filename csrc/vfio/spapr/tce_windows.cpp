@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The windows of a container: made, found, removed.
+// The windows of a container: creation, look-up, removal.
 
 #include <algorithm>
 #include <utility>
@@ -80,7 +80,7 @@ Result<std::uint64_t> TceContainer::create_window(fs::Task& task, unsigned page_
                                 task.capable(fs::Capability::ipc_lock)));
     auto made = group.create_table(number, page_shift, window_size, levels, task.faults());
     if (!made) {
-        // What was charged stays so: the kernel forgets to give it back.
+        // The kernel forgets to uncharge.
         if (kernel_.fixed(fs::KernelBug::spapr_failed_window_stays_charged)) {
             mm_->locked_vm().uncharge(bytes / page);
         }
@@ -110,8 +110,8 @@ Result<> TceContainer::remove_window(std::uint64_t start, Table& gone) {
         return refuse(EINVAL, "no window has {:x} in it", kRemove, start);
     }
     gone = tables_[*number];
-    // Where the window goes for guests as well, before it is cleared: else a hypercall that maps
-    // meanwhile would leave an entry, and the count of its region, behind.
+    // Retired before it is cleared: else a hypercall could make an entry after the clear, whose
+    // region would stay counted.
     for (iommu::Group* const group : groups_) {
         spapr::table_group_of(*group)->unset_window(*number);
     }
@@ -148,7 +148,7 @@ Result<std::int64_t> TceContainer::create(fs::Task& task, std::uint64_t argument
 }
 
 Result<std::int64_t> TceContainer::remove(fs::Task& task, std::uint64_t argument) {
-    Table gone;  // without the lock
+    Table gone;  // put after the lock
     const Lock lock(mutex_);
     TRY(work_for(task));
     if (groups_.empty()) {

@@ -3,9 +3,9 @@
 // The dirty pages of one mapping, a bit each (drivers/vfio/vfio_iommu_type1.c:
 // vfio_dma_bitmap_alloc, update_user_bitmap).
 //
-// A bitmap counts in the pages that it was made for. When the container's smallest page changes,
-// its bits are remade before they are shown: the kernel reads the old ones with the new page size,
-// beyond their end when the pages have become smaller.
+// A bitmap keeps the page size that it was made for. When the container's smallest page changes, it
+// is remade before it is copied. The kernel reads the old bits with the new page size, beyond their
+// end if the pages are smaller now; that bug is not copied.
 
 #pragma once
 
@@ -19,35 +19,35 @@ namespace kvmiommu::vfio {
 
 class DmaBitmap {
   public:
-    /// A user's word has as many bits.
+    /// Bits of a word of the user's bitmap.
     static constexpr std::uint64_t kBits = 64;
 
-    /// Of a mapping that is not tracked.
+    /// The bitmap of a mapping that is not tracked.
     DmaBitmap() = default;
     /// All clean, for `size` bytes in pages of `pgsize`.
     /// EINVAL more than 2^31 - 1 pages
     static Result<DmaBitmap> create(std::uint64_t size, std::uint64_t pgsize);
 
     std::uint64_t pgsize() const { return pgsize_; }
-    /// Whole pages; what is left of a mapping behind them has no bit.
+    /// Whole pages; a rest of the mapping behind them has no bit.
     std::uint64_t pages() const { return pages_; }
 
-    /// Marks the pages that `bytes` bytes, not none, from `offset` on touch.
+    /// Marks the pages of `bytes` bytes from `offset` on; `bytes` is not 0.
     void mark(std::uint64_t offset, std::uint64_t bytes);
     void mark_all();
-    /// Clears the bits of all pages. Bits behind the last one, which a shift has left, stay.
+    /// Clears the bits of all pages, not bits behind the last page that a shift has left.
     void clear_pages();
-    /// Clears those too.
+    /// Clears all bits.
     void clear() { words_.assign(words_.size(), 0); }
 
-    /// Counts in pages of `pgsize` from now on: a page is dirty that has something of a dirty one.
-    /// The caller knows that there are not too many.
+    /// Changes the page size: a page is dirty that overlaps a dirty one. The caller has checked
+    /// that there are not too many pages.
     void remake(std::uint64_t pgsize);
 
-    /// The words in which the first page has bit `shift`, below kBits: as many as the last page
-    /// needs. The spare bits of the last one are what stands behind the last page.
+    /// The words in which the first page has bit `shift`, below kBits, up to that of the last page.
+    /// Its remaining bits are those behind the last page.
     std::vector<std::uint64_t> shifted(unsigned shift) const;
-    /// Puts words that shifted() returned in the place of the first ones.
+    /// Replaces the first words by words of shifted().
     void replace(std::span<const std::uint64_t> words);
 
   private:
@@ -56,7 +56,7 @@ class DmaBitmap {
     std::uint64_t size_ = 0;  // bytes
     std::uint64_t pgsize_ = 0;
     std::uint64_t pages_ = 0;
-    std::vector<std::uint64_t> words_;  // and one to spare, into which a shift may run
+    std::vector<std::uint64_t> words_;  // with a spare one for a shift
 };
 
 }  // namespace kvmiommu::vfio

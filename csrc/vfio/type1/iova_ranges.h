@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The iovas that a container can map: what every aperture has and no reserved region takes
+// The iovas that a container can map: in every aperture and in no reserved region
 // (drivers/vfio/vfio_iommu_type1.c: vfio_iova).
 
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace kvmiommu::vfio {
 
-/// Ranges in order, disjoint. Without any, nothing has said what can be mapped: anything goes.
+/// Ranges in order, disjoint. Without any there is no restriction.
 class IovaRanges {
   public:
     const std::vector<Range>& ranges() const { return ranges_; }
@@ -22,9 +22,9 @@ class IovaRanges {
 
     /// Does `range` lie within one of the ranges?
     bool allows(Range range) const;
-    /// Takes away what lies outside of `aperture`; the first aperture is all there is.
+    /// Removes what is outside of `aperture`. Without ranges, `aperture` becomes the only one.
     void restrict_to(Range aperture);
-    /// Takes away reserved regions but for relaxable ones. False: nothing is left.
+    /// Removes reserved regions except relaxable ones. False: nothing is left.
     bool exclude(const std::vector<iommu::ReservedRegion>& regions);
 
   private:

@@ -37,13 +37,13 @@ constexpr fs::UnknownRequest kUnknown{ENOTTY, "request {:x} means nothing to a t
 constexpr fs::IoctlTable<Type1> kTable1{kVersion1, kUnknown};
 constexpr fs::IoctlTable<Type1> kTable2{kVersion2, kUnknown};
 
-// Capabilities behind a struct: each begins with its id, its version and where the next one is.
+// The capabilities behind a struct. Each begins with its id, its version and the next one's offset.
 class CapabilityChain {
   public:
-    // `begins`: the bytes of the struct in front of the first.
+    // `begins`: bytes of the struct in front of the first capability.
     explicit CapabilityChain(std::uint32_t begins) : begins_(begins) {}
 
-    // A capability: a struct that begins with the header, and what follows it.
+    // `capability` begins with the header; `tail` follows it.
     template <class Capability>
     void add(std::uint16_t id, std::uint16_t version, Capability capability,
              std::span<const std::byte> tail = {}) {
@@ -130,7 +130,7 @@ std::int64_t Type1::check_extension(std::uint64_t extension) {
         case uapi::VFIO_UNMAP_ALL:
             return 1;
         case uapi::VFIO_UPDATE_VADDR: {
-            // Drivers that pin for themselves could not be kept away meanwhile.
+            // Drivers of emulated devices use the user addresses while they are invalid.
             const Lock lock(mutex_);
             return emulated_iommu_groups_.empty();
         }
@@ -153,7 +153,7 @@ Result<std::int64_t> Type1::get_info(fs::Block<uapi::vfio_iommu_type1_info> info
     {
         const Lock lock(mutex_);
         info->iova_pgsizes = pgsize_bitmap_;
-        // The bitmap of the largest range that may be asked for at once.
+        // The size of a bitmap in bytes, at most.
         constexpr std::uint64_t kLargestBitmap = std::uint64_t{1} << 28;
         chain.add(
             uapi::VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Groups that join and leave a type1 container, and the domains they share.
+// Attaching groups to a type1 container, detaching them, and the domains that they share.
 
 #include <algorithm>
 #include <utility>
@@ -42,8 +42,7 @@ Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType type
     return {};
 }
 
-// A domain that the group is attached to: one that is there already, or a new one with all
-// mappings in it.
+// Attaches the group to a domain of the container, or to a new one with all mappings in it.
 Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group) {
     iommu::Device& device = group.first_device();
     auto fresh = std::make_unique<VfioDomain>();
@@ -81,7 +80,7 @@ Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group
     return domain_list_.front().get();
 }
 
-// What could be mapped with the group in. Refused when a mapping that exists could not.
+// The iovas that can be mapped with the group in the container. EINVAL if a mapping is outside.
 Result<IovaRanges> Type1::iova_list_with(const iommu::Domain& domain, const iommu::Group& group) {
     const Range aperture = domain.aperture();
     if (!iova_list_.empty()) {
@@ -116,7 +115,7 @@ Result<IovaRanges> Type1::iova_list_with(const iommu::Domain& domain, const iomm
     return ranges;
 }
 
-// The kernel goes on without a page size in common and then shifts by a number that means nothing.
+// The kernel does not check this: without a common page size it computes with a shift of -1.
 Result<> Type1::check_page_sizes(const iommu::Domain& domain) const {
     if ((common_page_sizes() & domain.pgsize_bitmap()) == 0) {
         return refuse(EINVAL, "page sizes {:x} have none in common with {:x}", kAttach,
@@ -148,16 +147,16 @@ std::uint64_t Type1::common_page_sizes() const {
 
 void Type1::update_pgsize_bitmap() {
     std::uint64_t common = common_page_sizes();
-    // Smaller pages than the machine's are not shown: what is pinned has the machine's size.
+    // No pages smaller than the machine's, which is the unit of pins.
     if ((common & (page_size() - 1)) != 0) {
         common = (common & ~(page_size() - 1)) | page_size();
     }
     pgsize_bitmap_ = common;
 }
 
-// Puts all mappings into a domain that is not in the list yet. What was only recorded, for want of
-// a domain, is pinned now, apart from the mapping until all of them are in: refused, every mapping
-// is as before.
+// Maps all mappings in a domain that is not in the list yet. Mappings that were only recorded are
+// pinned; the pins are kept apart until all are mapped, so that a failure leaves every mapping as
+// it was.
 Result<> Type1::replay(fs::Task& task, iommu::Domain& domain) {
     std::vector<std::pair<VfioDma*, mm::Pins>> fresh;
     std::vector<Range> mapped;
@@ -214,7 +213,7 @@ void Type1::detach_group(iommu::Group& group) {
     group.detach(*attached.domain);
     std::erase(attached.groups, &group);
     if (attached.groups.empty()) {
-        // A group that is owned is what entitles the container to its mappings.
+        // The last group with an IOMMU: drivers of emulated devices need no mapping pinned.
         if (domain_list_.size() == 1) {
             if (emulated_iommu_groups_.empty()) {
                 remove_all(removed);
@@ -228,7 +227,7 @@ void Type1::detach_group(iommu::Group& group) {
         update_pgsize_bitmap();
     }
     update_iova_list();
-    // Its devices may have written anything.
+    // Its devices may have written any page.
     if (dirty_page_tracking_) {
         mark_all_dirty();
     }

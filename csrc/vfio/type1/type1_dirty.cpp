@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// VFIO_IOMMU_DIRTY_PAGES: which pages a device may have written. No IOMMU of a container says, so
-// every page that is mapped for one counts as dirty; of devices without one it is known.
+// VFIO_IOMMU_DIRTY_PAGES: which pages devices may have written. No IOMMU reports that to a type1
+// container, so every page that is mapped for an IOMMU counts as dirty. Without one, the pages that
+// drivers pin or write are dirty.
 
 #include <algorithm>
 #include <bit>
@@ -61,7 +62,7 @@ Result<> Type1::check_bitmap(const uapi::vfio_bitmap& bitmap, std::uint64_t size
         return refuse(EINVAL, "a bitmap of {:x} bytes at {:x} is past the user addresses' end",
                       kDirtyPages, bitmap.size, bitmap.data);
     }
-    // A page size of 0 is caught later: the shift it gives changes nothing here.
+    // A page size of 0 is refused later. The kernel's shift by ffs(0) - 1 shifts by nothing here.
     const std::uint64_t pages = bitmap.pgsize == 0 ? size : size >> std::countr_zero(bitmap.pgsize);
     if (pages == 0 || bitmap.size == 0 || bitmap.size > kLargestBitmap ||
         bitmap.size < words_for(pages) * sizeof(std::uint64_t)) {
@@ -113,7 +114,7 @@ Result<std::int64_t> Type1::get_dirty_bitmap(fs::Task& task,
         std::optional<BitmapCopy> copy;
         {
             const Lock lock(mutex_);
-            // Also when the lock was dropped: tracking, page size and mappings may have changed.
+            // Checked in each round: the lock was dropped, so anything may have changed.
             TRY(check_get(get));
             auto at = dma_list_.first_behind(next);
             if (given) {
@@ -161,7 +162,7 @@ void Type1::mark_dirty(VfioDma& dma, std::uint64_t offset, std::uint64_t bytes) 
     bitmap_changed(dma);
 }
 
-// Pages that drivers have pinned may be written at any time: they stay dirty.
+// Pages that drivers have pinned stay dirty, because the device may write them at any time.
 void Type1::mark_pinned_dirty(std::uint64_t iova, VfioDma& dma) {
     for (const auto& [page, pinned] : dma.pfn_list) {
         mark_dirty(dma, page - iova, page_size());
@@ -175,12 +176,12 @@ void Type1::mark_all_dirty() {
     }
 }
 
-// Bits go where they belong in a bitmap that begins at iova `base`, in whole words: bits behind the
+// The bits of a mapping in a bitmap that begins at iova `base`, in whole words: bits behind the
 // mapping in its last word are written too, and bits of the user's first word are kept.
 Type1::BitmapCopy Type1::copy_bitmap(std::uint64_t iova, VfioDma& dma, std::uint64_t base,
                                      std::uint64_t user_bitmap) {
     if (dma.bitmap.pgsize() != pgsize()) {
-        // Not more pages than the user's bitmap has bits for.
+        // Not too many pages: the size of the user's bitmap was checked.
         dma.bitmap.remake(pgsize());
         bitmap_changed(dma);
     }
@@ -198,7 +199,7 @@ Type1::BitmapCopy Type1::copy_bitmap(std::uint64_t iova, VfioDma& dma, std::uint
             .leftover = {}};
 }
 
-// The user may have its bitmap where it wants, and change that meanwhile.
+// Without the lock: the user's bitmap may be memory that another thread unmaps.
 Result<> Type1::give_bitmap(fs::Task& task, BitmapCopy& copy) {
     const auto given = [&]() -> Result<> {
         if (copy.shift != 0) {
@@ -227,8 +228,8 @@ VfioDma* Type1::unchanged(const BitmapCopy& copy) {
     return same ? &found->second : nullptr;
 }
 
-// The kernel shifts within the mapping's own bitmap, which has a word to spare for it, and leaves
-// it shifted; what the user had in the first word is in there then.
+// The kernel shifts the mapping's own bitmap, which has a spare word for that, merges the user's
+// first word into it, and leaves it so.
 void Type1::keep_shift(const BitmapCopy& copy, VfioDma& dma) {
     if (copy.shift != 0) {
         dma.bitmap.replace(copy.words);
@@ -236,9 +237,9 @@ void Type1::keep_shift(const BitmapCopy& copy, VfioDma& dma) {
     }
 }
 
-// After its bits have been given. The kernel clears as many bits as the mapping has pages from the
-// start, though they were shifted: the last ones stay and are given, as dirty pages that are not
-// the mapping's, by the next call that shifts.
+// Called after the bits were copied. The kernel clears as many bits as the mapping has pages, but
+// from the start of a bitmap that was shifted: the last bits stay, and the next call that shifts
+// reports them as dirty pages behind the mapping.
 void Type1::forget_dirty(std::uint64_t iova, VfioDma& dma) {
     if (kernel_.fixed(fs::KernelBug::type1_dirty_stale_bits)) {
         dma.bitmap.clear();

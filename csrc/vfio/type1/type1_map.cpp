@@ -41,7 +41,7 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
                       kDoMap, map->flags);
     }
     fs::Task& task = map.task();
-    // What a refused map took, and the owner before a new address, are put after the lock.
+    // Put after the lock: what a failed map took, and the address space of a former owner.
     DmaList::Removed removed;
     Ref<mm::AddressSpace> unused;
     const Lock lock(mutex_);
@@ -101,7 +101,7 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
     return 0;
 }
 
-// The same memory under another address: what is charged moves to the caller.
+// The same memory at a new user address. The mapping's charge moves to the caller.
 Result<> Type1::change_vaddr(fs::Task& task, DmaList::iterator found,
                              const uapi::vfio_iommu_type1_dma_map& map,
                              Ref<mm::AddressSpace>& unused) {
@@ -146,15 +146,15 @@ Result<> Type1::pin_and_map(fs::Task& task, std::uint64_t iova, VfioDma& dma, st
     return {};
 }
 
-// The caller's memory is pinned and its limit is looked at, as that of whoever lets a group join
-// what others have mapped; charged is the mapping's own task.
+// Pins the caller's memory and checks the caller's limit, but charges the mapping's own task. They
+// differ when a task attaches a group to a container with another task's mappings.
 Result<mm::PinnedRun> Type1::pin_run(fs::Task& task, std::uint64_t iova, const VfioDma& dma,
                                      std::uint64_t offset, std::uint64_t bytes, mm::Pins& pins) {
     if (options_.disable_hugepages) {
         bytes = page_size();
     }
     mm::Pin pin = TRY(mm::Pin::of(task.mm(), dma.vaddr + offset, bytes, dma.access()));
-    // What drivers have pinned is charged already.
+    // Pages that drivers have pinned are charged already.
     const auto charged_already = static_cast<std::uint64_t>(
         std::distance(dma.pfn_list.lower_bound(iova + offset),
                       dma.pfn_list.lower_bound(iova + offset + pin.bytes())));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Pages for drivers that do the work of an IOMMU themselves: pinned one by one, read and written
-// through the user's mapping.
+// Access for the drivers of emulated devices: pages pinned one by one, and data moved through the
+// user's mappings.
 
 #include <algorithm>
 #include <utility>
@@ -25,7 +25,7 @@ void Type1::register_device(DmaUser& device) {
 void Type1::unregister_device(DmaUser& device) {
     const Lock lock(mutex_);
     std::erase(device_list_, &device);
-    // An unmap may have begun to call it.
+    // An unmap may be calling it.
     while (notifying_ != 0) {
         idle_.wait(mutex_);
     }
@@ -122,7 +122,7 @@ void Type1::drop_pfn(VfioDma& dma, std::map<std::uint64_t, VfioPfn>::iterator pf
 
 Result<> Type1::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> data, bool write) {
     while (!data.empty()) {
-        // Neither the mapping nor its address space goes while copying_ counts this copy.
+        // Neither the mapping nor its address space is removed while copying_ counts this copy.
         VfioDma* dma = nullptr;
         std::uint64_t offset = 0;
         {
@@ -164,7 +164,7 @@ Result<DmaList::iterator> Type1::dma_to_copy(fs::Task& task, std::uint64_t iova,
         return refuse(EINVAL, "nothing is mapped at {:x}", kDmaRw, iova);
     }
     const VfioDma& dma = found->second;
-    // A mapping that the device may only write cannot be used, not even for writing.
+    // The kernel checks for read permission also before a write.
     if ((write && (dma.prot & iommu::kWrite) == 0) || (dma.prot & iommu::kRead) == 0) {
         return refuse(EPERM, "{:x} is mapped with protection {:x}", kDmaRw, iova, dma.prot);
     }

@@ -47,7 +47,7 @@ Result<std::int64_t> Type1::unmap_dma(fs::Block<uapi::vfio_iommu_type1_dma_unmap
             if (first) {
                 TRY(check_unmap(*unmap));
             }
-            // Another thread may have stopped the tracking, or changed the page size, since.
+            // Checked in each round: the lock was dropped, so tracking and page size may differ.
             if (get_dirty) {
                 TRY(check_unmap_bitmap(bitmap));
             }
@@ -100,8 +100,8 @@ Result<> Type1::check_unmap_bitmap(const uapi::vfio_bitmap& bitmap) {
     return {};
 }
 
-// Where the range ends, not included. The kernel's end wraps to 0 for a range up to the last byte,
-// and then nothing is unmapped.
+// The end of the range, exclusive. The kernel's end wraps to 0 for a range up to the last byte, and
+// then nothing is unmapped.
 std::uint64_t Type1::end_of(const uapi::vfio_iommu_type1_dma_unmap& unmap) const {
     const bool all = (unmap.flags & uapi::VFIO_DMA_UNMAP_FLAG_ALL) != 0;
     const std::uint64_t end = unmap.iova + (all ? ~std::uint64_t{0} : unmap.size);
@@ -163,8 +163,8 @@ void Type1::notify_unmap(Range iovas) {
     idle_.notify_all();
 }
 
-// A device that does not unpin its pages however often it is asked is a bug of its driver, for
-// which the kernel stops; here its pages are taken.
+// A driver that does not unpin after kMostRounds calls has a bug: the kernel stops with BUG(), here
+// its pages are unpinned.
 void Type1::take_from_drivers(Range iovas) {
     const Lock lock(mutex_);
     const auto found = dma_list_.overlapping(iovas);
@@ -177,7 +177,7 @@ void Type1::take_from_drivers(Range iovas) {
     }
 }
 
-// Does a mapping go on before or behind the range?
+// Is there a mapping that begins in front of the range or ends behind it?
 bool Type1::cuts_a_mapping(std::uint64_t iova, std::uint64_t size) {
     const auto first = dma_list_.overlapping({iova, iova});
     if (first != dma_list_.end() && first->first != iova) {

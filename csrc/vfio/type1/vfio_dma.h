@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // One mapping of a type1 container and the tree of them (drivers/vfio/vfio_iommu_type1.c:
-// vfio_dma, vfio_pfn, vfio_find_dma). type1.h says which states it has.
+// vfio_dma, vfio_pfn, vfio_find_dma). Its states: type1.h.
 
 #pragma once
 
@@ -17,28 +17,28 @@
 
 namespace kvmiommu::vfio {
 
-/// A page that drivers without an IOMMU have pinned (vfio_pfn).
+/// A page that drivers of emulated devices have pinned (vfio_pfn).
 struct VfioPfn {
     mm::Pin pin;
-    std::uint32_t ref_count;  // pin_pages() of it
+    std::uint32_t ref_count;  // pin_pages() calls for it
 };
 
-/// What one VFIO_IOMMU_MAP_DMA made (vfio_dma).
+/// One mapping (vfio_dma).
 struct VfioDma {
-    std::uint64_t size = 0;           // bytes mapped so far; all once the call has returned
+    std::uint64_t size = 0;           // bytes mapped so far
     std::uint64_t vaddr = 0;          // the user's address of its start
     std::uint32_t prot = 0;           // iommu::kRead | iommu::kWrite
     bool iommu_mapped = false;        // pinned and in every domain
     bool lock_cap = false;            // CAP_IPC_LOCK of its task: no limit
     bool vaddr_invalid = false;       // VFIO_DMA_UNMAP_FLAG_VADDR
     std::uint64_t memlock_pages = 0;  // RLIMIT_MEMLOCK of its task, for pins that come later
-    // Its task's. Put without the container's lock, and after what is charged to it.
+    // Its task's. Put after the container's lock is dropped and the charges are uncharged.
     Ref<mm::AddressSpace> mm{"vfio_dma.mm"};
     mm::Pins pins;                              // for the IOMMU, by offset
     std::map<std::uint64_t, VfioPfn> pfn_list;  // by iova
     mm::Charge pfn_charge;                      // pages of pfn_list that `pins` does not charge
     DmaBitmap bitmap;                           // while dirty pages are tracked
-    std::uint64_t bitmap_version = 0;           // another one whenever a bit may have changed
+    std::uint64_t bitmap_version = 0;           // changes whenever a bit may have changed
 
     /// Pages charged to mm->locked_vm for it (dma->locked_vm).
     std::uint64_t locked_vm() const { return pins.charge().pages() + pfn_charge.pages(); }
@@ -52,7 +52,7 @@ class DmaList {
   public:
     using Map = std::map<std::uint64_t, VfioDma>;
     using iterator = Map::iterator;
-    /// Mappings that have been removed. Declared in front of the lock, it is destroyed behind it.
+    /// Mappings that were removed. Declared before the lock, so that they are destroyed after it.
     class Removed {
       public:
         void add(Map::node_type dma) {
@@ -64,7 +64,7 @@ class DmaList {
         }
 
       private:
-        Map::node_type first_;  // mostly there is no other
+        Map::node_type first_;  // usually the only one: no allocation
         std::vector<Map::node_type> rest_;
     };
 
