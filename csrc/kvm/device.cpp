@@ -63,7 +63,7 @@ DeviceFile::DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device)
 
 DeviceFile::~DeviceFile() {
     vm_->forget(*device_);
-    // The device puts what it holds while the Vm still exists.
+    // Destroyed first: its destructor uses the Vm.
     device_.reset();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Devices that KVM emulates: made by KVM_CREATE_DEVICE, driven by attributes
+// Devices that KVM emulates: created by KVM_CREATE_DEVICE, controlled by attributes
 // (virt/kvm/kvm_main.c: kvm_device, kvm_device_ops).
 
 #pragma once
@@ -17,8 +17,8 @@ namespace kvmiommu::kvm {
 
 class Vm;
 
-/// What a kind of device does. What it does not provide is refused with EPERM before the caller's
-/// struct is looked at.
+/// The operations of a kind of device. One that it does not provide is refused with EPERM before
+/// the caller's struct is read.
 class Device {
   public:
     using Attribute = uapi::kvm_device_attr;
@@ -27,21 +27,23 @@ class Device {
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
-    /// "kvm-vfio": what the descriptor is called.
+    /// The name of the descriptor's file: "kvm-vfio".
     virtual const char* name() const = 0;
     virtual bool sets() const { return false; }
     virtual bool gets() const { return false; }
     virtual bool has() const { return false; }
+    /// EPERM the kind of device does not provide it
+    /// and what the kind of device says
     virtual Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute);
     virtual Result<std::int64_t> get_attribute(fs::Task& task, const Attribute& attribute);
     virtual Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute);
-    /// ENODEV, but for what is a table.
+    /// ENODEV the device cannot be mapped
     virtual Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request);
 
   protected:
     Device() = default;
-    /// For a device with one group of attributes, whose numbers mean nothing: 0, or ENXIO for
-    /// another group.
+    /// For a device with one group of attributes, whose numbers are ignored: returns 0.
+    /// ENXIO another group
     static Result<std::int64_t> check_group(const Attribute& attribute, std::uint32_t group);
 };
 
@@ -50,6 +52,9 @@ class DeviceFile final : public fs::File {
     DeviceFile(Ref<Vm> vm, std::unique_ptr<Device> device);
     ~DeviceFile() override;
 
+    /// EIO the task's address space is not the virtual machine's
+    /// ENOTTY the request is unknown
+    /// and what the request says, below
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
     Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override {
@@ -58,6 +63,9 @@ class DeviceFile final : public fs::File {
 
     // --- requests ---
 
+    /// EPERM the device does not provide it
+    /// EFAULT the attribute cannot be read
+    /// and what the device says
     Result<std::int64_t> set_attribute(fs::Task& task, std::uint64_t argument);
     Result<std::int64_t> get_attribute(fs::Task& task, std::uint64_t argument);
     Result<std::int64_t> has_attribute(fs::Task& task, std::uint64_t argument);

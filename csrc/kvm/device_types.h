@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What kinds of devices a virtual machine can be asked for (virt/kvm/kvm_main.c:
-// kvm_device_ops_table). In a KVM of 2013 the number of the VFIO device was to be another's.
+// The types of devices that KVM_CREATE_DEVICE knows (virt/kvm/kvm_main.c: kvm_device_ops_table).
+// The proposals of 2013 use the number of the VFIO device for another type.
 
 #pragma once
 
@@ -15,13 +15,13 @@ namespace kvmiommu::kvm {
 
 struct DeviceType {
     std::uint32_t number;  // KVM_DEV_TYPE_*
-    // Errno for a second one in a virtual machine; 0: there may be any number.
+    // Errno for a second one in a virtual machine; 0: any number is allowed.
     int once;
     Source create;
     std::unique_ptr<Device> (*make)(Vm& vm);
 };
 
-/// Null: this KVM has no such devices.
+/// The type of a number; null: unknown to this KVM.
 const DeviceType* device_type(const Module& module, std::uint32_t number);
 
 }  // namespace kvmiommu::kvm

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Which hypercalls KVM handles itself (arch/powerpc/kvm/book3s_hv.c: default_hcall_list,
-// kvmppc_hcall_impl_hv). The numbers are LoPAR's.
+// The hypercalls that KVM can handle in the kernel (arch/powerpc/kvm/book3s_hv.c:
+// default_hcall_list, kvmppc_hcall_impl_hv). The numbers are those of LoPAR.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace kvmiommu::kvm {
 
-/// Those that a new virtual machine leaves to the kernel.
+/// Enabled in a new virtual machine.
 inline constexpr std::uint32_t kEnabledHypercalls[] = {
     0x04, 0x08, 0x0c, 0x18, 0x124,        // hash tables: H_REMOVE, H_ENTER, H_READ, H_PROTECT,
                                           // H_BULK_REMOVE
@@ -22,7 +22,7 @@ inline constexpr std::uint32_t kEnabledHypercalls[] = {
                                           // H_XIRR_X
 };
 
-/// Those that can be left to it besides.
+/// Can be enabled with KVM_CAP_PPC_ENABLE_HCALL.
 inline constexpr std::uint32_t kOtherHypercalls[] = {
     0x10,  0x14,   // H_CLEAR_MOD, H_CLEAR_REF
     0x2c,          // H_PAGE_INIT

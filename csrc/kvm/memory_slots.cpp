@@ -14,13 +14,13 @@ constexpr std::uint64_t kMostPages = (std::uint64_t{1} << 31) - 1;
 
 }  // namespace
 
-// What is looked at for every slot, also for one that is to be deleted.
+// The checks that also hold for a slot that is to be deleted.
 Result<> MemorySlots::check(const uapi::kvm_userspace_memory_region& region) const {
     if ((region.flags & ~flags_) != 0) {
         return refuse(EINVAL, "flags {:x} are not all known", kSet, region.flags);
     }
-    // The number of the address space is in the upper half; a machine without system management
-    // mode has one.
+    // The upper half is the number of the address space; without system management mode there is
+    // only address space 0.
     if ((region.slot & 0xffff) >= most_ || region.slot >> 16 != 0) {
         return refuse(EINVAL, "slot {:x}: there are {}", kIoctl, region.slot, most_);
     }

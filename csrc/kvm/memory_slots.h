@@ -13,12 +13,12 @@
 
 namespace kvmiommu::kvm {
 
-/// Slots that user space can have (KVM_CAP_NR_MEMSLOTS): x86 keeps three for itself.
+/// Slots of user space (KVM_CAP_NR_MEMSLOTS): x86 reserves three of 32767.
 constexpr std::uint32_t user_memory_slots(uapi::Abi abi) {
     return abi == uapi::Abi::power ? 32767 : 32764;
 }
 
-/// KVM_MEM_* that a slot can have: POWER has none that is only read (KVM_CAP_READONLY_MEM).
+/// KVM_MEM_* that a slot can have: POWER has no read-only slots (KVM_CAP_READONLY_MEM).
 constexpr std::uint32_t memory_slot_flags(uapi::Abi abi) {
     return uapi::KVM_MEM_LOG_DIRTY_PAGES | (abi == uapi::Abi::power ? 0 : uapi::KVM_MEM_READONLY);
 }
@@ -31,15 +31,22 @@ struct MemorySlot {
 
 class MemorySlots {
   public:
-    /// `flags`: those that a slot can have.
+    /// `most`: number of slots; `flags`: those that a slot can have.
     MemorySlots(std::uint64_t page_size, std::uint32_t most, std::uint32_t flags)
         : page_size_(page_size), most_(most), flags_(flags) {}
 
-    /// Makes, moves, changes or, with size 0, deletes a slot. EINVAL: flags or slot unknown, not
-    /// page aligned, past the end, deleting nothing, changing what must stay; EEXIST: overlaps.
+    /// Creates, moves or changes a slot, or deletes it with size 0.
+    /// EINVAL unknown flags
+    /// EINVAL the slot's number is too large
+    /// EINVAL size, guest address or user address is not a multiple of the page
+    /// EINVAL the user addresses exceed the address space
+    /// EINVAL the guest addresses wrap, or the slot has too many pages
+    /// EINVAL size 0, and there is no such slot
+    /// EINVAL the slot exists, and its user address, its size or whether it is read-only would
+    /// change EEXIST the guest addresses overlap another slot
     Result<> set(const uapi::kvm_userspace_memory_region& region);
     const std::map<std::uint32_t, MemorySlot>& slots() const { return slots_; }
-    /// The user address behind a guest address; nothing: no slot has it.
+    /// The user address of a guest address; nothing: it is in no slot.
     std::optional<std::uint64_t> user_address(std::uint64_t guest) const {
         for (const auto& [number, slot] : slots_) {
             if (slot.guest.start <= guest && guest <= slot.guest.last) {

@@ -85,14 +85,14 @@ Result<std::int64_t> Module::get_vcpu_mmap_size(fs::Task&, std::uint64_t argumen
     if (argument != 0) {
         return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
     }
-    // x86 has two more: for port I/O and for coalesced stores.
+    // x86 shares two more pages: port I/O and coalesced MMIO.
     return static_cast<std::int64_t>((kernel_.abi() == uapi::Abi::power ? 1 : 3) *
                                      kernel_.page_size());
 }
 
 Result<std::int64_t> Module::create_vm(fs::Task& task, std::uint64_t type) {
     const int fd = TRY(task.files().get_unused_fd(task.limit(fs::Resource::nofile)));
-    // On POWER, 1 asks for the kind that 0 gives as well.
+    // On POWER type 1 is KVM_VM_PPC_HV, which is also the default.
     if (type != 0 && (type != 1 || kernel_.abi() != uapi::Abi::power)) {
         task.files().put_unused_fd(fd);
         return refuse(EINVAL, "type {:x} is not known, 0 is", kCreateVm, type);

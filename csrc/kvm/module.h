@@ -16,12 +16,12 @@ namespace kvmiommu::kvm {
 
 struct Options {
     fs::Proposals proposals;
-    bool real_mode = false;  // runs without a hypervisor below: of 2013, hypercalls in real mode
+    bool real_mode = false;  // on bare metal: the proposals of 2013 have hypercalls in real mode
 };
 
 class Module {
   public:
-    /// Loads KVM: makes /dev/kvm. `vfio`: nothing when VFIO is not loaded.
+    /// Loads KVM: makes /dev/kvm. Without `vfio`, VFIO is not loaded.
     Module(fs::Kernel& kernel, std::optional<VfioSymbols> vfio, Options options = {});
     Module(const Module&) = delete;
     Module& operator=(const Module&) = delete;
@@ -33,13 +33,18 @@ class Module {
 
     // --- requests of /dev/kvm ---
 
-    /// EINVAL an argument.
+    /// EINVAL the argument is not 0
     Result<std::int64_t> get_api_version(fs::Task& task, std::uint64_t argument);
-    /// What is modelled says 1 or how many; everything else 0.
+    /// Returns 1 or a number for a capability that is modelled, else 0. Does not fail.
     Result<std::int64_t> check_extension(fs::Task& task, std::uint64_t capability);
-    /// Bytes of the page that a vcpu shares. EINVAL an argument.
+    /// Returns the bytes of the pages that a vcpu shares.
+    /// EINVAL the argument is not 0
     Result<std::int64_t> get_vcpu_mmap_size(fs::Task& task, std::uint64_t argument);
-    /// A descriptor. EINVAL another type than 0, EMFILE.
+    /// Returns a descriptor.
+    /// EBADF the process has exited
+    /// EMFILE RLIMIT_NOFILE descriptors are open
+    /// EINVAL the type is not 0, nor, on POWER, 1
+    /// ENOMEM an injected failure
     Result<std::int64_t> create_vm(fs::Task& task, std::uint64_t type);
 
   private:
@@ -51,6 +56,8 @@ class Module {
 class ModuleFile final : public fs::File {
   public:
     ModuleFile(Module& module, int flags);
+    /// EINVAL the request is unknown
+    /// and what the request says: Module
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The descriptor of a guest's TCE table: it can be mapped, and nothing else (arch/powerpc/kvm/
+// The descriptor of a guest's TCE table, which can be mapped only (arch/powerpc/kvm/
 // book3s_64_vio.c: kvm_spapr_tce_fops).
 
 #pragma once
@@ -20,7 +20,7 @@ class SpaprTceFile final : public fs::File {
     }
 
     spapr::GuestTable& table() { return *table_; }
-    /// Any length and any offset: past the table's end a touch is SIGBUS.
+    /// Any length and any offset: an access past the table's end is a SIGBUS. Does not fail.
     Result<fs::FileMapping> mmap(fs::Task&, const fs::FileMapRequest& request) override {
         return fs::FileMapping{table_, request.offset};
     }

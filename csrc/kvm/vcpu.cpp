@@ -60,15 +60,17 @@ HypercallFigures Vcpu::figures() const {
     return figures_;
 }
 
-// What a KVM_RUN works on: taken from the queue at once, and what is left of it given back.
+// The hypercalls of a KVM_RUN: taken from the queue at once, so that its lock is not taken for each
+// of them. The destructor puts the rest back.
 class Vcpu::Work {
   public:
     explicit Work(Vcpu& vcpu) : vcpu_(vcpu) { take(); }
     ~Work() {
         const Lock lock(vcpu_.queue_mutex_);
-        // What was queued meanwhile comes after what is left.
+        // Hypercalls that were queued meanwhile come after the rest.
         if (next_ != calls_.size()) {
-            // What was done is dropped once it is the larger part, so that each call is moved once.
+            // Those that are done are erased once they are the larger part: amortized, each call
+            // is moved once.
             if (next_ > calls_.size() / 2) {
                 calls_.erase(calls_.begin(), calls_.begin() + static_cast<std::ptrdiff_t>(next_));
                 next_ = 0;
@@ -85,7 +87,7 @@ class Vcpu::Work {
     Work(const Work&) = delete;
     Work& operator=(const Work&) = delete;
 
-    /// Null: the guest has nothing left to do.
+    /// Null: the queue is empty.
     const Hypercall* next() {
         if (next_ == calls_.size()) {
             take();
@@ -129,7 +131,7 @@ Result<std::int64_t> Vcpu::run_queue(fs::Task& task) {
         work.answer({shared.papr_hcall.nr, shared.papr_hcall.ret, shared.papr_hcall.args[0]},
                     &HypercallFigures::user);
     }
-    // The process may write it at any time.
+    // Atomic, because the process may write it at any time.
     const auto wants_back = [&shared] {
         return std::atomic_ref(shared.immediate_exit).load(std::memory_order_relaxed) != 0;
     };
@@ -165,7 +167,7 @@ Result<std::int64_t> Vcpu::enable_cap(fs::Block<uapi::kvm_enable_cap> cap) {
         return refuse(EINVAL, "capability {} with flags {:x} cannot be enabled", kEnableCap,
                       cap->cap, cap->flags);
     }
-    // Every hypercall is one of PAPR's here.
+    // All hypercalls here are those of PAPR: nothing to switch.
     return 0;
 }
 

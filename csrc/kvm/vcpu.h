@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A virtual processor without a processor: a queue of the hypercalls that the guest makes
-// (arch/powerpc/kvm/book3s_hv.c: kvmppc_pseries_do_hcall). KVM_RUN makes them until one needs user
-// space, and then leaves by the page that it shares, as the kernel does.
+// A virtual processor without a processor: a queue of the guest's hypercalls (arch/powerpc/kvm/
+// book3s_hv.c: kvmppc_pseries_do_hcall). KVM_RUN performs them until one needs user space, and then
+// exits with that one in the shared kvm_run.
 
 #pragma once
 
@@ -30,22 +30,23 @@ struct Hypercall {
     std::array<std::uint64_t, 9> arguments{};  // r4 to r12
 };
 
-/// What the guest found when a hypercall came back.
+/// The registers of the guest after a hypercall.
 struct HypercallAnswer {
     std::uint64_t number;
     std::uint64_t r3;
     std::uint64_t r4;
 };
 
-/// Who has handled the hypercalls so far.
+/// How many hypercalls were handled, and where.
 struct HypercallFigures {
-    std::uint64_t real_mode = 0;  // the kernel with the MMU off, as it was until 5.18
+    std::uint64_t real_mode = 0;  // in the kernel with the MMU off, as it was until 5.18
     std::uint64_t virtual_mode = 0;
     std::uint64_t user = 0;
 };
 
 class Vcpu final : public RefCounted {
   public:
+    /// ENOMEM the machine has no frame for kvm_run
     static Result<Ref<Vcpu>> create(Vm& vm, std::uint32_t id);
     /// For create().
     Vcpu(Vm& vm, std::uint32_t id, Ref<mm::KernelPages> page);
@@ -56,19 +57,22 @@ class Vcpu final : public RefCounted {
 
     // --- the guest ---
 
-    /// The guest makes these, after what it is to make already.
+    /// Appends hypercalls of the guest.
     void queue(std::vector<Hypercall> calls) EXCLUDES(queue_mutex_);
-    /// What came back since this was asked last, the oldest first.
+    /// The results since the last call of this, the oldest first.
     std::vector<HypercallAnswer> take_answers() EXCLUDES(queue_mutex_);
     HypercallFigures figures() const EXCLUDES(queue_mutex_);
 
     // --- requests ---
 
-    /// 0: a hypercall is user space's, see kvm_run. EINTR: nothing is left to be done, or user
-    /// space wants to have it so (immediate_exit), or the sleep for another KVM_RUN was ended;
-    /// EINVAL an argument.
+    /// KVM_RUN. Returns 0 when user space has to handle a hypercall: see kvm_run.
+    /// EINVAL the argument is not 0
+    /// EDEADLK, EINTR another KVM_RUN is under way: as SleepLock::lock_killable() says
+    /// EINTR kvm_run.immediate_exit is set
+    /// EINTR the queue is empty
     Result<std::int64_t> run(fs::Task& task, std::uint64_t argument);
-    /// KVM_CAP_PPC_PAPR. EINVAL flags, another capability.
+    /// KVM_ENABLE_CAP of KVM_CAP_PPC_PAPR.
+    /// EINVAL flags are set, or another capability
     Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap);
 
   private:
@@ -80,13 +84,13 @@ class Vcpu final : public RefCounted {
     const std::uint32_t id_;
     const Ref<mm::KernelPages> page_;
 
-    // kvm_vcpu.mutex: one KVM_RUN at a time, whose this is.
+    // kvm_vcpu.mutex: guards waits_for_user_ and kvm_run. A KVM_RUN holds it.
     fs::SleepLock running_;
     bool waits_for_user_ = false;
 
     mutable Mutex queue_mutex_{lock_order::kQueue};
     std::vector<Hypercall> calls_ GUARDED_BY(queue_mutex_);
-    std::size_t next_call_ GUARDED_BY(queue_mutex_) = 0;  // of calls_: those before were made
+    std::size_t next_call_ GUARDED_BY(queue_mutex_) = 0;  // of calls_: those before are done
     std::vector<HypercallAnswer> answers_ GUARDED_BY(queue_mutex_);
     HypercallFigures figures_ GUARDED_BY(queue_mutex_);
 };
@@ -96,8 +100,13 @@ class VcpuFile final : public fs::File {
     explicit VcpuFile(Ref<Vcpu> vcpu);
 
     Vcpu& vcpu() { return *vcpu_; }
+    /// EIO the task's address space is not the virtual machine's
+    /// EINVAL the request is unknown
+    /// EFAULT the request's struct cannot be read
+    /// and what the request says: Vcpu
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
+    /// Maps kvm_run. Does not fail.
     Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override;
 
   private:

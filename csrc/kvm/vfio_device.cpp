@@ -95,7 +95,7 @@ Result<> VfioDevice::remove(fs::Task& task, int fd) {
 Result<> VfioDevice::set_spapr_tce(fs::Task& task, std::uint64_t address) {
     const auto request = TRY(mm::UserPtr<uapi::kvm_vfio_spapr_tce>(address).read(task.mm()));
     const Ref<fs::File> file = TRY(task.files().get(request.groupfd));
-    Ref<fs::File> table;  // put without the lock
+    Ref<fs::File> table;  // put after the lock
     const Lock lock(mutex_);
     const auto found = find(*file);
     if (found == files_.end()) {

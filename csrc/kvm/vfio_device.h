@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The pseudo device that tells KVM which VFIO files serve a virtual machine (virt/kvm/vfio.c).
+// The pseudo device with the VFIO files that serve a virtual machine (virt/kvm/vfio.c;
+// Documentation/virt/kvm/devices/vfio.rst).
 
 #pragma once
 
@@ -22,12 +23,26 @@ class VfioDevice final : public Device {
     const char* name() const override { return "kvm-vfio"; }
     bool sets() const override { return true; }
     bool has() const override { return true; }
-    /// ENXIO no such attribute. ADD and DEL, with a descriptor at the attribute's address: EFAULT,
-    /// EBADF; ADD: EINVAL not a VFIO file, EEXIST; DEL: ENOENT. SET_SPAPR_TCE, on POWER: EFAULT,
-    /// EBADF, ENOENT a group that was never added, EIO a device; then as Vm::attach_tables().
+    /// ENXIO there is no such attribute
+    /// EFAULT the descriptor, or the struct with two of them, cannot be read
+    /// KVM_DEV_VFIO_FILE_ADD:
+    /// EBADF the descriptor is not open
+    /// EINVAL the descriptor is not VFIO's, or VFIO is not loaded
+    /// EEXIST the file was added already
+    /// ENOMEM an injected failure
+    /// KVM_DEV_VFIO_FILE_DEL:
+    /// EBADF the descriptor is not open
+    /// ENOENT the file was not added
+    /// KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, on POWER:
+    /// EBADF the group's descriptor is not open
+    /// ENOENT the group was not added
+    /// EIO the file is a device, not a group
+    /// EBADF the table's descriptor is not open
+    /// and what Vm::attach_tables() says
     Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
-    /// 0 or ENXIO; the address is not looked at.
+    /// Does not read the address.
+    /// ENXIO there is no such attribute
     Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute) override;
 
   private:
@@ -36,10 +51,10 @@ class VfioDevice final : public Device {
     Result<> set_spapr_tce(fs::Task& task, std::uint64_t address) EXCLUDES(mutex_);
     struct Served {
         Ref<fs::File> file;
-        iommu::Group* group = nullptr;  // once its tables stand behind the guest's
+        iommu::Group* group = nullptr;  // once a table of it may be linked to a guest's table
     };
     std::vector<Served>::iterator find(const fs::File& file) REQUIRES(mutex_);
-    // What letting one file go does, but for the list.
+    // Undoes an add(), except for the list.
     void let_go(const Served& served) REQUIRES(mutex_);
     void update_coherency() REQUIRES(mutex_);
 

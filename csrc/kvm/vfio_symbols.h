@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The few questions that KVM asks of a VFIO file. The real KVM looks the functions up by name each
-// time (virt/kvm/vfio.c: symbol_get) and works without them; here the machine fills them in.
+// The functions of VFIO that KVM calls. The kernel looks them up by name at each call and works
+// without them (virt/kvm/vfio.c: symbol_get); here the machine fills them in.
 
 #pragma once
 
@@ -16,7 +16,7 @@ struct VfioSymbols {
     bool (*file_enforced_coherent)(fs::File& file);
     void (*file_set_kvm)(fs::File& file, RefCounted* kvm);
     iommu::Group* (*file_iommu_group)(fs::File& file);
-    // Those of 2013.
+    // For the proposals of 2013.
     Result<> (*group_get_external_user)(fs::File& file);
     void (*group_put_external_user)(fs::File& file);
     Result<Ref<spapr::HardwareTable>> (*group_tce_table)(fs::Task& task, fs::File& file);

@@ -55,7 +55,7 @@ constexpr fs::IoctlTable<Vm> kPower{kPowerRows, kUnknown};
 constexpr fs::IoctlTable<Vm> kPowerOf2013{kPowerRowsOf2013, kUnknown};
 constexpr fs::IoctlTable<Vm> kSpaprTceIommu{kSpaprTceIommuRows, kUnknown, &kPowerOf2013};
 
-// Which requests there are is a matter of the machine.
+// The requests depend on the machine's ABI and on its proposals.
 const fs::IoctlTable<Vm>& table_of(Vm& vm) {
     Module& module = vm.module();
     if (module.kernel().abi() != uapi::Abi::power) {

@@ -35,71 +35,97 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
 
     Module& module() { return module_; }
     fs::Kernel& kernel() { return module_.kernel(); }
-    /// EIO for a call from another address space than the one that made it.
+    /// EIO the task's address space is not the one that created the virtual machine
     Result<> check_mm(fs::Task& task) const;
 
     // --- requests ---
 
+    /// As Module::check_extension().
     Result<std::int64_t> check_extension(fs::Task& task, std::uint64_t capability);
+    /// What MemorySlots::set() says.
     Result<std::int64_t> set_user_memory_region(fs::Block<uapi::kvm_userspace_memory_region> region)
         EXCLUDES(mutex_);
-    /// ENODEV no such type; KVM_CREATE_DEVICE_TEST makes nothing; EBUSY a second one of a kind that
-    /// a Vm has once; EMFILE.
+    /// With KVM_CREATE_DEVICE_TEST only the first one, and no device is created.
+    /// ENODEV the type is unknown
+    /// ENOMEM an injected failure
+    /// EBUSY, EEXIST the virtual machine has a device of a type that it can have once
+    /// EBADF the process has exited
+    /// EMFILE RLIMIT_NOFILE descriptors are open
     Result<std::int64_t> create_device(fs::Block<uapi::kvm_create_device> create) EXCLUDES(mutex_);
+    /// Does not fail.
     Result<std::int64_t> set_boot_cpu_id(fs::Task& task, std::uint64_t id) EXCLUDES(mutex_);
 
     // --- requests on POWER ---
 
-    /// EINVAL an id that is too large, or there already; EMFILE.
+    /// Returns the descriptor of a new vcpu.
+    /// EINVAL the id is too large
+    /// and what Vcpu::create() says
+    /// EINVAL there is a vcpu with this id
+    /// EBADF the process has exited
+    /// EMFILE RLIMIT_NOFILE descriptors are open
     Result<std::int64_t> create_vcpu(fs::Task& task, std::uint64_t id) EXCLUDES(mutex_);
-    /// KVM_CAP_PPC_ENABLE_HCALL. EINVAL flags, another capability, a hypercall that the kernel does
-    /// not handle, neither off nor on.
+    /// KVM_ENABLE_CAP of KVM_CAP_PPC_ENABLE_HCALL.
+    /// EINVAL flags are set, or another capability
+    /// EINVAL the kernel cannot handle the hypercall, or the value is neither 0 nor 1
     Result<std::int64_t> enable_cap(fs::Block<uapi::kvm_enable_cap> cap) EXCLUDES(mutex_);
-    /// A descriptor of a new table. As GuestTable::create(); EBUSY a bus that has one; EMFILE.
+    /// Returns the descriptor of a new table.
+    /// and what GuestTable::create() says
+    /// EBUSY the bus has a table or a link
+    /// EBADF the process has exited
+    /// EMFILE RLIMIT_NOFILE descriptors are open
     Result<std::int64_t> create_spapr_tce(fs::Block<uapi::kvm_create_spapr_tce> create)
         EXCLUDES(mutex_);
-    /// As create_spapr_tce(); EINVAL flags.
+    /// EINVAL flags are set
+    /// and what create_spapr_tce() says
     Result<std::int64_t> create_spapr_tce_64(fs::Block<uapi::kvm_create_spapr_tce_64> create)
         EXCLUDES(mutex_);
-    /// Of 2013: a descriptor of a link. As TceLink::create(); EMFILE.
+    /// Of 2013: returns the descriptor of a link.
+    /// and what TceLink::create() says
+    /// EBADF the process has exited
+    /// EMFILE RLIMIT_NOFILE descriptors are open
     Result<std::int64_t> create_spapr_tce_iommu(fs::Block<uapi::kvm_create_spapr_tce_iommu> create)
         EXCLUDES(mutex_);
 
     // --- for vcpus ---
 
-    /// What comes back in r3, and from whom; r4 changes with some.
+    /// Returns r3 and where the hypercall was handled; H_GET_TCE also sets r4.
     spapr::HypercallOutcome hypercall(fs::Task& task, const Hypercall& call, std::uint64_t& r4)
         EXCLUDES(mutex_);
 
-    /// What the guest's buses have in their tables.
+    /// The entries in the tables of the guest's buses.
     std::vector<spapr::TableState> table_states() const EXCLUDES(mutex_);
 
     // --- for devices ---
 
-    /// Puts the hardware table that fits behind a guest's: EINVAL not a table of this machine, or
-    /// none fits. (kvm_spapr_tce_attach_iommu_group)
+    /// Links a guest's table to the group's hardware table that covers it.
+    /// (kvm_spapr_tce_attach_iommu_group)
+    /// EINVAL the file is not a TCE table of this virtual machine
+    /// EFAULT the group has no windows
+    /// EINVAL no window of the group covers the table
     Result<> attach_tables(fs::File& table, const iommu::Group& group) EXCLUDES(mutex_);
-    /// Takes the tables of a group from behind all. (kvm_spapr_tce_release_iommu_group)
+    /// Unlinks the hardware tables of a group. (kvm_spapr_tce_release_iommu_group)
     void release_tables(const iommu::Group& group) EXCLUDES(mutex_);
 
     void forget(const Device& device) EXCLUDES(mutex_);
-    /// As create_spapr_tce(), without a descriptor.
+    /// Creates a table without a descriptor.
+    /// and what GuestTable::create() says
+    /// EBUSY the bus has a table or a link
     Result<Ref<spapr::GuestTable>> make_table(fs::Task& task,
                                               const uapi::kvm_create_spapr_tce& window)
         EXCLUDES(mutex_);
-    /// EBUSY: the bus has a table or a link.
+    /// EBUSY the bus has a table or a link
     Result<> check_bus_free(std::uint64_t liobn) const EXCLUDES(mutex_);
+    /// EBUSY the bus has a table or a link
     Result<> add_link(const spapr::LinkedTable& table) EXCLUDES(mutex_);
-    /// Of one that was never added, too.
+    /// Does nothing for a link that was not added.
     void remove_link(const spapr::LinkedTable& table) EXCLUDES(mutex_);
-    /// A device that does DMA through an IOMMU serves the machine, or no longer does
-    /// (kvm_arch_start_assignment). How many do is what posted interrupts go by.
+    /// Counts the devices that are assigned to the virtual machine, for posted interrupts.
+    /// (kvm_arch_start_assignment, kvm_arch_end_assignment)
     void start_assignment() EXCLUDES(mutex_);
     void end_assignment() EXCLUDES(mutex_);
     std::uint32_t assigned_devices() const EXCLUDES(mutex_);
-    /// DMA that does not snoop the caches can reach the machine, or no longer can
-    /// (kvm_arch_register_noncoherent_dma): the guest's WBINVD and memory types must then be taken
-    /// seriously.
+    /// Counts sources of DMA that does not snoop the caches: with one the guest's WBINVD and memory
+    /// types must be honoured. (kvm_arch_register_noncoherent_dma)
     void register_noncoherent_dma() EXCLUDES(mutex_);
     void unregister_noncoherent_dma() EXCLUDES(mutex_);
     bool has_noncoherent_dma() const EXCLUDES(mutex_);
@@ -110,7 +136,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     mm::AddressSpace& mm() override { return *mm_; }
 
   private:
-    // Only while a hypercall is handled, with the lock held.
+    // Called within a hypercall, with the lock held.
     std::optional<std::uint64_t> user_address(std::uint64_t guest) const override {
         mutex_.assert_held();
         return slots_.user_address(guest);
@@ -149,6 +175,11 @@ class VmFile final : public fs::File {
     explicit VmFile(Ref<Vm> vm);
 
     Vm& vm() { return *vm_; }
+    /// EIO the task's address space is not the virtual machine's
+    /// ENOTTY the request is unknown
+    /// EFAULT the request's struct cannot be read
+    /// and what the request says: Vm
+    /// EFAULT the struct cannot be written back
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
 

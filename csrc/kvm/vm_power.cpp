@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a virtual machine on POWER has besides: vcpus, hypercalls and TCE tables (arch/powerpc/kvm/
-// powerpc.c: kvm_arch_vm_ioctl; book3s_64_vio.c).
+// The parts of a virtual machine that only POWER has here: vcpus, hypercalls and TCE tables
+// (arch/powerpc/kvm/powerpc.c: kvm_arch_vm_ioctl; book3s_64_vio.c).
 
 #include <algorithm>
 #include <utility>
@@ -41,7 +41,7 @@ std::int64_t answer(const spapr::Caller& caller, const Hypercall& call, std::uin
 }  // namespace
 
 Result<std::int64_t> Vm::create_vcpu(fs::Task& task, std::uint64_t id) {
-    // There are more ids for those who ask for threads in a core, which is not modelled.
+    // KVM_MAX_VCPU_IDS is larger, for cores with threads (KVM_CAP_PPC_SMT): not modelled.
     if (id >= kMostVcpus) {
         return refuse(EINVAL, "vcpu {}: there are {} ids", kCreateVcpu, id, kMostVcpus);
     }
@@ -141,7 +141,7 @@ std::vector<spapr::TableState> Vm::table_states() const {
 
 Result<> Vm::attach_tables(fs::File& file, const iommu::Group& group) {
     auto* const table_file = dynamic_cast<SpaprTceFile*>(&file);
-    std::vector<Ref<spapr::HardwareTable>> seen;  // put without the lock
+    std::vector<Ref<spapr::HardwareTable>> seen;  // put after the lock
     const Lock lock(mutex_);
     const auto& tables = tables_.tables();
     if (table_file == nullptr ||
@@ -169,7 +169,7 @@ Result<> Vm::attach_tables(fs::File& file, const iommu::Group& group) {
 }
 
 void Vm::release_tables(const iommu::Group& group) {
-    std::vector<Ref<spapr::HardwareTable>> gone;  // put without the lock
+    std::vector<Ref<spapr::HardwareTable>> gone;  // put after the lock
     const spapr::TableGroup* const windows = spapr::table_group_of(group);
     if (windows == nullptr) {
         return;

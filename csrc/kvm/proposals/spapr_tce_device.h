@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A guest's TCE table as a KVM device, which was an idea of 2013: both kinds of table were to be
-// devices, one descriptor each, and the old request to make one as well. It can be mapped from
-// offset 0 on, as the descriptor of the old request can.
+// A guest's TCE table as a KVM device, a proposal of 2013: both kinds of tables become devices, and
+// KVM_CREATE_SPAPR_TCE creates such a device too. It can be mapped like the descriptor of
+// KVM_CREATE_SPAPR_TCE.
 
 #pragma once
 
@@ -23,19 +23,28 @@ class SpaprTceDevice final : public Device {
     bool sets() const override { return true; }
     bool gets() const override { return true; }
     bool has() const override { return true; }
-    /// ENXIO no such group of attributes; EBUSY there is a table; EFAULT; then as
-    /// Vm::make_table().
+    /// ENXIO there is no such group of attributes
+    /// EBUSY the device has a table
+    /// EFAULT the window cannot be read
+    /// and what set_window() says
     Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
-    /// What was set. ENXIO; EINVAL nothing was; EFAULT.
+    /// Returns the window that was set.
+    /// ENXIO there is no such group of attributes
+    /// EINVAL the device has no table yet
+    /// EFAULT the window cannot be written
     Result<std::int64_t> get_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
+    /// ENXIO there is no such group of attributes
     Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute) override;
-    /// Any length and any offset. ENODEV: there is no table yet.
+    /// Any length and any offset.
+    /// ENODEV the device has no table yet
     Result<fs::FileMapping> mmap(fs::Task& task, const fs::FileMapRequest& request) override
         EXCLUDES(mutex_);
 
-    /// Makes the table. EBUSY there is one; then as Vm::make_table().
+    /// Creates the table.
+    /// and what Vm::make_table() says
+    /// EBUSY the device has a table
     Result<> set_window(fs::Task& task, const uapi::kvm_create_spapr_tce& window) EXCLUDES(mutex_);
 
   private:

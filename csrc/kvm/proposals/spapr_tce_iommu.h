@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The KVM device that was to link a guest's bus to an IOMMU group, one for each link ("KVM: PPC:
-// Add support for IOMMU in-kernel handling", version 9 of 2013).
+// The KVM device that links a guest's bus to an IOMMU group, one device for each link: a proposal
+// ("KVM: PPC: Add support for IOMMU in-kernel handling", version 9 of 2013).
 
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace kvmiommu::kvm {
 
-/// One link, which is set once and goes with the device.
+/// One link, which is set once and removed with the device.
 class SpaprTceIommu final : public Device {
   public:
     /// `vm` outlives it.
@@ -25,14 +25,20 @@ class SpaprTceIommu final : public Device {
     bool sets() const override { return true; }
     bool gets() const override { return true; }
     bool has() const override { return true; }
-    /// ENXIO no such group of attributes; EBUSY there is a link; EFAULT; then as
-    /// TceLink::create().
+    /// ENXIO there is no such group of attributes
+    /// EBUSY the device has a link
+    /// EFAULT the link cannot be read
+    /// and what TceLink::create() says
     Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
-    /// What was set. ENXIO; EFAULT nothing was, or the address is bad.
+    /// Returns the link that was set.
+    /// ENXIO there is no such group of attributes
+    /// EFAULT the device has no link yet
+    /// EFAULT the link cannot be written
     Result<std::int64_t> get_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
-    /// 0 or ENXIO; neither attribute nor address is looked at.
+    /// Ignores the attribute and the address.
+    /// ENXIO there is no such group of attributes
     Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute) override;
 
   private:

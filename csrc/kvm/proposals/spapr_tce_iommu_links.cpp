@@ -26,7 +26,7 @@ Result<std::int64_t> SpaprTceIommuLinks::set_attribute(fs::Task& task, const Att
     TRY(check_group(attribute, kGroup));
     const std::uint32_t fd = TRY(mm::UserPtr<std::uint32_t>(attribute.addr).read(task.mm()));
     if (fd == kUnlink && !vm_.check_bus_free(attribute.attr)) {
-        TRY(unlink(attribute.attr));  // what it returns is put without the lock
+        TRY(unlink(attribute.attr));  // the link is destroyed without the lock
         return 0;
     }
     auto link = TRY(TceLink::create(vm_, task, attribute.attr, fd));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// One KVM device for all links of a virtual machine's buses to IOMMU groups, which came after the
-// discussion of one for each (kvm/proposals/spapr_tce_iommu.h).
+// One KVM device for all links of a virtual machine's buses to IOMMU groups: a proposal that
+// followed the discussion of one for each link (kvm/proposals/spapr_tce_iommu.h).
 
 #pragma once
 
@@ -26,12 +26,15 @@ class SpaprTceIommuLinks final : public Device {
     const char* name() const override { return "kvm-spapr-tce-iommu"; }
     bool sets() const override { return true; }
     bool has() const override { return true; }
-    /// The attribute is a liobn, its address leads to the descriptor of a group, or to -1 to
-    /// unlink. ENXIO no such group of attributes; EFAULT; EINVAL unlinks a bus whose table is not a
-    /// link; then as TceLink::create().
+    /// The attribute is a liobn. At its address is the descriptor of a group, or -1 to unlink.
+    /// ENXIO there is no such group of attributes
+    /// EFAULT the descriptor cannot be read
+    /// EINVAL unlink: the table of the bus is not a link of this device
+    /// and what TceLink::create() says, also for an unlink of a bus without a table
     Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute) override
         EXCLUDES(mutex_);
-    /// 0 or ENXIO; neither attribute nor address is looked at.
+    /// Ignores the attribute and the address.
+    /// ENXIO there is no such group of attributes
     Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute) override;
 
   private:

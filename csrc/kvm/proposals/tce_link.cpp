@@ -14,7 +14,7 @@ namespace {
 
 constexpr Source kLink{"KVM: PPC, version 9 of 2013, patch 12: kvmppc_spapr_tce_iommu_link"};
 
-// Whatever is wrong with the group, the errno is one.
+// The proposal returns ENXIO for every error of the group.
 std::unexpected<Refusal> no_group(const Refusal& why) {
     return std::unexpected(why.under(ENXIO));
 }
@@ -64,7 +64,7 @@ TceLinkFile::TceLinkFile(Ref<Vm> vm, std::unique_ptr<TceLink> link)
       link_(std::move(link)) {}
 
 TceLinkFile::~TceLinkFile() {
-    // While the virtual machine is still there.
+    // Destroyed first: its destructor uses the Vm.
     link_.reset();
 }
 

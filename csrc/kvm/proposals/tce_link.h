@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // A guest's bus that is linked to an IOMMU group, as it was proposed in 2013 ("KVM: PPC: Add
-// support for IOMMU in-kernel handling", version 9: kvmppc_spapr_tce_iommu_link). The group stays
-// in its container as long as the link is there: the link is an external user of it.
+// support for IOMMU in-kernel handling", version 9: kvmppc_spapr_tce_iommu_link). The link is an
+// external user of the group, which stays in its container as long.
 
 #pragma once
 
@@ -19,11 +19,17 @@ class Vm;
 
 class TceLink {
   public:
-    /// `fd` is a VFIO group's. EBUSY the bus has a table or a link; ENXIO all else: no group, it is
-    /// in no container with an IOMMU driver, it has no table. `vm` outlives the link.
+    /// `fd` is the descriptor of a VFIO group. `vm` outlives the link.
+    /// EBUSY the bus has a table or a link
+    /// ENXIO VFIO is not loaded
+    /// ENXIO the descriptor is not open
+    /// ENXIO whatever group_get_external_user() refuses with
+    /// ENXIO whatever group_tce_table() refuses with
+    /// ENXIO an injected failure
+    /// EBUSY another thread has given the bus a table or a link meanwhile
     static Result<std::unique_ptr<TceLink>> create(Vm& vm, fs::Task& task, std::uint64_t liobn,
                                                    std::uint32_t fd);
-    /// For create(), which has made the file's external user and registers the table.
+    /// For create(). The link puts the external user that create() got.
     TceLink(Vm& vm, Ref<fs::File> group, const spapr::LinkedTable& table);
     ~TceLink();
     TceLink(const TceLink&) = delete;
@@ -37,7 +43,7 @@ class TceLink {
     const spapr::LinkedTable table_;
 };
 
-/// The descriptor of a link that the virtual machine was asked for: nothing but its lifetime.
+/// The descriptor of KVM_CREATE_SPAPR_TCE_IOMMU, which owns the link and has no requests.
 class TceLinkFile final : public fs::File {
   public:
     TceLinkFile(Ref<Vm> vm, std::unique_ptr<TceLink> link);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What a virtual machine on POWER was to have by the proposals of 2013: buses that are linked to
+// The parts of a virtual machine on POWER that the proposals of 2013 add: buses that are linked to
 // IOMMU groups, and hypercalls for them ("KVM: PPC: IOMMU in-kernel handling").
 
 #include <memory>
@@ -36,7 +36,7 @@ Result<std::int64_t> Vm::create_spapr_tce_iommu(
     return install(create.task(), make<TceLinkFile>(Ref<Vm>(*this), std::move(link)));
 }
 
-// The request of old as a wrapper: it makes a device, and its descriptor is the device's.
+// KVM_CREATE_SPAPR_TCE as a wrapper: creates a device and returns its descriptor.
 Result<std::int64_t> Vm::create_table_device(fs::Task& task,
                                              const uapi::kvm_create_spapr_tce& window) {
     auto device = std::make_unique<SpaprTceDevice>(*this);
