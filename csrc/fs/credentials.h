@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Who a task is and what it may use: user ids, capabilities, resource limits.
+// The credentials and resource limits of a task: user id, capabilities, rlimits
+// (include/linux/cred.h, kernel/capability.c; kernel/sys.c: do_prlimit).
 
 #pragma once
 
@@ -9,7 +10,7 @@
 
 namespace kvmiommu::fs {
 
-/// The capabilities that a check of this kernel asks for (include/uapi/linux/capability.h).
+/// The capabilities that this kernel checks (include/uapi/linux/capability.h).
 enum class Capability : std::uint8_t {
     dac_override = 1,   // CAP_DAC_OVERRIDE
     setuid = 7,         // CAP_SETUID

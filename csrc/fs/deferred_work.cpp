@@ -33,7 +33,7 @@ void DeferredWork::flush() {
     }
 }
 
-// How often two threads' calls end at once is of no interest: each has a record of its own.
+// One record a call, which has its own queue.
 void DeferredWork::refuse_rest(const Call::Queue& queue) {
     if (!trace_.on()) {
         return;
@@ -50,7 +50,7 @@ void DeferredWork::refuse_rest(const Call::Queue& queue) {
     trace_.add(std::move(record));
 }
 
-// Calls of other machines may lie between.
+// Calls of other machines may be nested in between.
 void DeferredWork::Call::begin_within() {
     if (machine_->current() != nullptr) {
         machine_ = nullptr;
@@ -66,7 +66,7 @@ void DeferredWork::Call::add(Ref<Work> work) {
     if (!queue_->running) {
         ++queue_->by_the_call;
     }
-    // Also what is too much: dropping it here could be dropping it under a lock.
+    // Queued even beyond the limit: a reference must not be put here, under the caller's lock.
     queue_->waiting.push_back(std::move(work));
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Work that a call leaves behind: what an eventfd's signal sets off. In the kernel it goes to a
-// workqueue (drivers/vfio/virqfd.c: virqfd_wakeup); here the thread that queued it does it when its
-// outermost call ends, so that nothing recurses and every caller sees what its call led to.
+// Work that is deferred to the end of a call, such as the reaction to an eventfd's signal. The
+// kernel queues it on a workqueue (drivers/vfio/virqfd.c: virqfd_wakeup). Here the thread that
+// queued it runs it when its outermost call ends: nothing recurses, and the effects of a call are
+// visible when it returns.
 //
-// Each thread has a queue for each machine that it is in a call of. Work is never handed to another
-// thread: nobody waits for a thread that may be waiting for him.
+// Each thread has a queue for each machine that it is in a call of. Work never moves to another
+// thread, so no thread waits for one that may be waiting for it.
 
 #pragma once
 
@@ -18,10 +19,10 @@
 
 namespace kvmiommu::fs {
 
-/// Something to be done after the call that led to it (struct work_struct).
+/// A piece of deferred work (struct work_struct).
 class Work : public RefCounted {
   public:
-    /// Called without a lock held, once for each time that it was queued.
+    /// Called without a lock held, once for each time it was queued.
     virtual void run() = 0;
 
   protected:
@@ -31,14 +32,14 @@ class Work : public RefCounted {
 /// The deferred work of one machine.
 class DeferredWork {
   public:
-    /// How much more than a call queued itself is done before the call ends: what work queues in
-    /// its turn. The rest is dropped, with a record in the trace (ELOOP).
+    /// The work that may be queued by work itself, for one call. The rest is dropped, with a record
+    /// in the trace (ELOOP).
     static constexpr std::uint64_t kMostFollowing = 4096;
 
-    /// A call of the machine. Everything that enters it from outside has one, as the first thing
-    /// on its stack: a system call, an exit, an access to a trapped page, an interrupt. Within
-    /// another call of the same thread and machine it does nothing; else work that was queued
-    /// meanwhile is done at its end, which is therefore without a lock held.
+    /// A call of the machine. Every entry from outside declares one first: a system call, an exit,
+    /// an access to a trapped page, an interrupt. Within another call of the same thread and
+    /// machine it does nothing. Else its destructor runs the work that was queued, so no lock may
+    /// be held then.
     class Call {
       public:
         explicit Call(DeferredWork& machine) : machine_(&machine) {
@@ -82,11 +83,11 @@ class DeferredWork {
     DeferredWork(const DeferredWork&) = delete;
     DeferredWork& operator=(const DeferredWork&) = delete;
 
-    /// Work for the end of this thread's call; outside of any it is done at once. Who holds a lock
-    /// is in a Call that began before.
+    /// Queues work for the end of this thread's call; outside of any call it is run at once. A
+    /// caller that holds a lock must be in a Call that began before it took the lock.
     void queue(Ref<Work> work);
-    /// Before this thread sleeps: does what its call has queued, for it may be what wakes it. Work
-    /// that sleeps itself holds up what was queued behind it, as in an ordered workqueue.
+    /// Called before this thread sleeps: runs what its call has queued, because that may wake it.
+    /// Work that sleeps delays the work behind it, as in an ordered workqueue.
     void flush();
 
   private:
@@ -94,8 +95,8 @@ class DeferredWork {
     void refuse_rest(const Call::Queue& queue);
 
     TraceRing& trace_;
-    // The calls that this thread is in, of any machine. A call pays for this look-up, so it is of
-    // the kind that takes no function call where the C library has room for it.
+    // The calls that this thread is in, of any machine. Each call looks this up, so it uses the TLS
+    // model that needs no function call.
 #if defined(__GLIBC__)
     [[gnu::tls_model("initial-exec")]]
 #endif

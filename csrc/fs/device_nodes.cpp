@@ -56,7 +56,7 @@ Result<> DeviceNodes::check_name(std::string_view path) {
     return {};
 }
 
-// A name stands for a folder when something is in it; "" is the root.
+// A name is a directory while a node is in it; "" is the root.
 bool DeviceNodes::is_folder(const std::string& name) const {
     const std::string inside = name + '/';
     const auto first = nodes_.lower_bound(inside);
@@ -66,7 +66,7 @@ bool DeviceNodes::is_folder(const std::string& name) const {
 Result<DeviceNodes::Node> DeviceNodes::find(std::string_view path) {
     TRY(check_name(path));
     const Lock lock(mutex_);
-    std::string name;  // what has been walked: a folder while more is to come
+    std::string name;  // the part that has been walked
     while (!path.empty()) {
         const std::size_t slash = path.find('/');
         const std::string_view part = path.substr(0, slash);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The names under /dev and what opening them gives. Nodes come and go with their devices.
+// The device nodes under /dev, and how their names are looked up (fs/namei.c, drivers/base/
+// devtmpfs.c).
 
 #pragma once
 
@@ -20,19 +21,30 @@ class Task;
 
 class DeviceNodes {
   public:
-    /// Makes the File of one open(); `flags` as the caller gave them.
+    /// Creates the File of one open(); `flags` are the caller's.
     using Open = std::function<Result<Ref<File>>(Task& task, int flags)>;
 
-    /// Adds a node, which belongs to user 0; `path` is absolute, `mode` its permission bits.
-    /// Its folders exist as soon as something is in them.
+    /// Adds a node owned by user 0; `path` is absolute, `mode` its permission bits. Its directories
+    /// exist while a node is in them.
     void add(std::string path, std::uint32_t mode, Open open) EXCLUDES(mutex_);
     void remove(const std::string& path) EXCLUDES(mutex_);
 
-    /// getname(): ENOENT an empty path, ENAMETOOLONG one of 4096 bytes or more.
+    /// getname().
+    /// ENOENT the path is empty
+    /// ENAMETOOLONG the path has 4096 bytes or more
     static Result<> check_name(std::string_view path);
-    /// open() of a path, relative ones from /. As check_name(); ENOENT no such name, ENAMETOOLONG a
-    /// part of more than 255 bytes, ENOTDIR a node in the place of a folder, EISDIR a folder (only
-    /// nodes can be opened), EACCES not permitted; else what the node says. (fs/namei.c: do_open)
+    /// open() of a path; a relative one begins at /. (fs/namei.c: link_path_walk, do_open)
+    /// and what check_name() says
+    /// For each component in turn:
+    /// ENAMETOOLONG the component has more than 255 bytes
+    /// ENOTDIR the component is a node, and another one follows
+    /// ENOENT there is no such name
+    /// Then:
+    /// EISDIR the path is a directory: only nodes can be opened
+    /// ENOTDIR O_DIRECTORY
+    /// EEXIST O_CREAT with O_EXCL
+    /// EACCES the mode of the node does not permit it, without CAP_DAC_OVERRIDE
+    /// and what the node's Open says
     Result<Ref<File>> open(Task& task, std::string_view path, int flags) EXCLUDES(mutex_);
 
   private:

@@ -16,7 +16,7 @@ namespace kvmiommu::fs {
 namespace {
 constexpr Source kRead{"fs/eventfd.c: eventfd_read"};
 constexpr Source kWrite{"fs/eventfd.c: eventfd_write"};
-// What only signal() reaches; writers leave the counter below.
+// Only signal() reaches this value; writers stay below it.
 constexpr std::uint64_t kOverflow = ~std::uint64_t{0};
 }  // namespace
 
@@ -32,7 +32,7 @@ void EventFd::wake() {
     }
 }
 
-// The sleeper already stands in the list.
+// The sleeper is in the list already.
 Result<> EventFd::wait(Task& task, Sleeper& sleeper) {
     const bool interrupted = task.sleep(sleeper);
     const Lock lock(mutex_);
@@ -65,7 +65,7 @@ Result<std::int64_t> EventFd::read(Task& task, UserBuffer to) {
         }
         TRY(wait(task, sleeper));
     }
-    // As in the kernel, what was taken is gone when it cannot be written to the user's memory.
+    // As in the kernel, the count is lost if it cannot be written to the user's memory.
     TRY(mm::UserPtr<std::uint64_t>(to.address).write(task.mm(), taken));
     return sizeof taken;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// eventfd(2): a counter to wait for, and how the kernel reports an interrupt to user space.
-// Rules: fs/eventfd.c.
+// eventfd(2): a counter that can be waited for. The kernel signals interrupts to user space with
+// it. Rules: fs/eventfd.c.
 
 #pragma once
 
@@ -20,21 +20,29 @@ class EventFd final : public File {
     /// `flags`: EFD_SEMAPHORE, EFD_NONBLOCK, EFD_CLOEXEC.
     EventFd(Kernel& kernel, std::uint64_t count, int flags);
 
-    /// 8 bytes. EINVAL for less, EAGAIN an empty counter that does not block, EINTR.
+    /// Returns 8.
+    /// EINVAL the buffer has less than 8 bytes
+    /// EAGAIN the counter is 0 and does not block
+    /// EINTR interrupted while the counter was 0
+    /// EFAULT the buffer cannot be written; the count has been taken
     Result<std::int64_t> read(Task& task, UserBuffer to) override EXCLUDES(mutex_);
-    /// 8 bytes. EINVAL for less or more, or for 2^64-1, EAGAIN a full counter that does not block,
-    /// EINTR.
+    /// Returns 8.
+    /// EINVAL the buffer does not have 8 bytes
+    /// EFAULT the buffer cannot be read
+    /// EINVAL the value is 2^64 - 1
+    /// EAGAIN the sum would pass 2^64 - 2, and the counter does not block
+    /// EINTR interrupted while the sum would pass
     Result<std::int64_t> write(Task& task, UserBuffer from) override EXCLUDES(mutex_);
     std::uint32_t poll() override EXCLUDES(mutex_);
 
-    /// eventfd_signal(): counts one more; at its end the counter stays there. It calls nobody, so
-    /// who signals may hold a lock of its own (DeferredWork::queue).
+    /// eventfd_signal(): adds 1, up to 2^64 - 1. It only queues work, so the caller may hold a lock
+    /// (DeferredWork::queue).
     void signal() EXCLUDES(mutex_);
-    /// From now on `listener` is queued whenever something is counted, which it takes in the place
-    /// of a reader; and once now when something has been counted already. (In the kernel an entry
-    /// of the wait queue: drivers/vfio/virqfd.c.) It calls nobody, as signal().
+    /// Queues `listener` whenever the counter becomes non-zero, and resets the counter as a read
+    /// does; also now if the counter is not 0. (In the kernel an entry of the wait queue:
+    /// drivers/vfio/virqfd.c.) It only queues work, as signal().
     void listen(Ref<Work> listener) EXCLUDES(mutex_);
-    /// What was queued before is still run.
+    /// `listener` is not queued any more. What is queued already still runs.
     void unlisten(const Work& listener) EXCLUDES(mutex_);
     std::uint64_t count() const EXCLUDES(mutex_);
 
@@ -42,7 +50,7 @@ class EventFd final : public File {
     using Listeners = std::vector<Ref<Work>>;
 
     void wake() REQUIRES(mutex_);
-    // What has been counted goes to the listeners, if there are any: they are to be queued.
+    // Resets the counter for the listeners, if there are any, and returns them to be queued.
     Listeners take_for_listeners() REQUIRES(mutex_);
     void queue(Listeners listeners) EXCLUDES(mutex_);
     Result<> wait(Task& task, Sleeper& sleeper) EXCLUDES(mutex_);

@@ -43,7 +43,7 @@ Result<int> FdTable::get_unused_fd(std::uint64_t limit) {
 void FdTable::fd_install(int fd, Ref<File> file) {
     const Lock lock(mutex_);
     if (closed_) {
-        return;  // The process has exited meanwhile: the file goes with the call.
+        return;  // The process has exited: the file is put at the end of the call.
     }
     Slot& slot = slots_[static_cast<std::size_t>(fd)];
     assert(slot.taken && !slot.file);
@@ -80,7 +80,7 @@ void FdTable::close_all() {
         closed_ = true;
         slots.swap(slots_);
     }
-    // In the order of their numbers, as close_files() does.
+    // In the order of close_files().
     for (Slot& slot : slots) {
         slot.file.reset();
     }

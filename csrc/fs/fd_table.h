@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Descriptor numbers to Files (fs/file.c).
+// A task's table of descriptors (fs/file.c: files_struct).
 
 #pragma once
 
@@ -20,21 +20,27 @@ class FdTable {
     FdTable& operator=(const FdTable&) = delete;
     ~FdTable() { close_all(); }
 
-    /// The file of a descriptor, or EBADF.
+    /// The file of a descriptor.
+    /// EBADF the descriptor is not open
     Result<Ref<File>> get(int fd) const EXCLUDES(mutex_);
 
-    /// Gives the lowest free number below `limit` to `file`, or EMFILE; EBADF once closed.
+    /// get_unused_fd() and fd_install() in one.
+    /// and what get_unused_fd() says
     Result<int> install(Ref<File> file, std::uint64_t limit) EXCLUDES(mutex_);
 
-    /// The two halves of install(), for calls that may fail between: get_unused_fd_flags() takes
-    /// a number that names no file yet, fd_install() gives it one, put_unused_fd() takes it back.
+    /// get_unused_fd_flags(): reserves the lowest free number, which must be below `limit`.
+    /// EBADF the table is closed
+    /// EMFILE there is no such number
     Result<int> get_unused_fd(std::uint64_t limit) EXCLUDES(mutex_);
+    /// Opens a reserved number. In a closed table the file is put.
     void fd_install(int fd, Ref<File> file) EXCLUDES(mutex_);
+    /// Frees a reserved number.
     void put_unused_fd(int fd) EXCLUDES(mutex_);
 
-    /// Takes the file out of the table, or EBADF. The caller drops it.
+    /// Removes a descriptor; the caller puts its file.
+    /// EBADF the descriptor is not open
     Result<Ref<File>> remove(int fd) EXCLUDES(mutex_);
-    /// Closes everything, in the order of the numbers; nothing can be opened any more.
+    /// Closes all descriptors in the order of their numbers, and the table for good.
     void close_all() EXCLUDES(mutex_);
 
     std::uint64_t open_count() const EXCLUDES(mutex_);

@@ -32,7 +32,7 @@ Result<std::int64_t> File::write(Task&, UserBuffer) {
     return refuse(EINVAL, "this file cannot be written", kWrite);
 }
 
-// A file with read() and positions takes the offset itself; one without read() has neither.
+// A file that provides read() and is positioned() also provides pread().
 Result<std::int64_t> File::pread(Task&, UserBuffer, std::uint64_t) {
     return refuse(EINVAL, "this file cannot be read", kRead);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// struct file and its operations. What a kind of file does not provide is refused as the VFS
-// refuses it (fs/read_write.c, fs/ioctl.c, mm/mmap.c).
+// struct file and its operations. An operation that a kind of file does not provide is refused as
+// by the VFS (fs/read_write.c, fs/ioctl.c, mm/mmap.c).
 
 #pragma once
 
@@ -18,7 +18,7 @@ namespace kvmiommu::fs {
 class Kernel;
 class Task;
 
-/// Memory of the caller that a read fills or a write empties.
+/// Memory of the caller, for a read or a write.
 struct UserBuffer {
     std::uint64_t address;
     std::uint64_t bytes;
@@ -31,7 +31,7 @@ struct FileMapRequest {
     bool shared;
 };
 
-/// What a file gives to be mapped.
+/// The pages that a file maps.
 struct FileMapping {
     Ref<mm::Backing> backing;
     std::uint64_t offset;
@@ -41,7 +41,7 @@ class File : public RefCounted {
   public:
     /// O_ACCMODE and O_NONBLOCK.
     int flags() const { return flags_.load(std::memory_order_relaxed); }
-    // Access mode 3, for drivers that only take ioctls, is neither (OPEN_FMODE).
+    // Access mode 3, for files that are opened for ioctls only, is neither (OPEN_FMODE).
     bool readable() const { return ((flags() + 1) & 1) != 0; }
     bool writable() const { return ((flags() + 1) & 2) != 0; }
     bool nonblocking() const { return (flags() & O_NONBLOCK) != 0; }
@@ -49,21 +49,24 @@ class File : public RefCounted {
         on ? flags_.fetch_or(O_NONBLOCK) : flags_.fetch_and(~O_NONBLOCK);
     }
 
-    /// Does it take pread() and pwrite() (FMODE_PREAD)? Opened nodes do, even if only to refuse.
+    /// Are pread() and pwrite() more than ESPIPE (FMODE_PREAD)? They are for device nodes.
     bool positioned() const { return positioned_; }
 
-    /// `command` is the request as the task's ABI encodes it. ENOTTY: not known.
+    /// `command` is the request as the task's ABI encodes it.
+    /// ENOTTY the request is unknown
     virtual Result<std::int64_t> ioctl(Task& task, std::uint32_t command, std::uint64_t argument);
-    /// Bytes moved. EINVAL: no such operation.
+    /// These four return the bytes moved.
+    /// EINVAL the file does not provide it
     virtual Result<std::int64_t> read(Task& task, UserBuffer to);
     virtual Result<std::int64_t> write(Task& task, UserBuffer from);
     virtual Result<std::int64_t> pread(Task& task, UserBuffer to, std::uint64_t offset);
     virtual Result<std::int64_t> pwrite(Task& task, UserBuffer from, std::uint64_t offset);
-    /// The largest offset that a mapping of it may reach (s_maxbytes; EOVERFLOW beyond).
+    /// The largest offset that a mapping of it may have (s_maxbytes; EOVERFLOW beyond).
     virtual std::uint64_t longest() const { return ~std::uint64_t{0}; }
-    /// The pages to be mapped. ENODEV: cannot be mapped.
+    /// The pages to be mapped.
+    /// ENODEV the file cannot be mapped
     virtual Result<FileMapping> mmap(Task& task, const FileMapRequest& request);
-    /// The events that would not block. Files that do not say are always ready.
+    /// The events that would not block; by default reads and writes.
     virtual std::uint32_t poll();
 
   protected:

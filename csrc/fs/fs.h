@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: MIT
 //
-// fs: tasks, their descriptors, and the files that descriptors name.
+// fs: tasks, their descriptors and files, and the system calls (fs/, kernel/).
 //
 // Vocabulary
-//   Kernel       what every part of one machine shares: its memory, its nodes, its trace
-//   Task         who makes a call: credentials, limits, address space, descriptors (task_struct)
-//   File         an open file (struct file); dup()ed descriptors name one File
-//   Work         something that is done when the call that led to it ends (work_struct)
-//   FdTable      descriptor numbers to Files (files_struct)
-//   UserAccount  what the tasks of one user have locked together (user_struct)
-//   DeviceNodes  the names under /dev and what opening them gives
+//   Kernel       what all parts of one machine share: its memory, its nodes, its trace
+//   Task         the caller: credentials, limits, address space, descriptors (task_struct)
+//   File         an open file (struct file); dup()ed descriptors share one File
+//   Work         work that is deferred to the end of a call (work_struct)
+//   FdTable      a task's descriptors (files_struct)
+//   UserAccount  the locked memory of all tasks of one user (user_struct)
+//   DeviceNodes  the device nodes under /dev
 //   IoctlRow     one request that a kind of file handles: its number, its struct, its function
-//   sys_*        the system calls, as the kernel's own functions are called
+//   sys_*        the system calls, by the names of the kernel's functions
 //
 // Owners
-//   A Task owns its FdTable and its address space; a descriptor, a mapping or another file holds
-//   a File. A File that lost its last reference is released at once, so a reference is never
-//   dropped with a lock held. The Kernel outlives its tasks and files.
+//   A Task owns its FdTable and its address space. Descriptors, mappings and other files hold
+//   references to a File, which is released when the last one is put; so a reference is never put
+//   with a lock held. The Kernel outlives its tasks and files.
 //
-// An eventfd may be signalled, or listened to, with a lock of its user held: what that sets off is
-// Work. Nothing sleeps with a lock held.
+// An eventfd may be signalled or listened to with a lock held, because the reaction is Work.
 //
-// Locks: lock_order.h. Nothing is called with that of a FdTable, a Task or the DeviceNodes held,
-// and no call sleeps with any.
+// Locks: lock_order.h. With the lock of a FdTable, a Task or the DeviceNodes held no other object
+// is called, and no call sleeps with any lock held.
 
 #pragma once
 

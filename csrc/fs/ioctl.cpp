@@ -15,7 +15,7 @@ std::uint32_t first_word(const std::byte* block) {
     return word;
 }
 
-// copy_struct_from_user(): a longer struct is welcome as long as it asks for nothing unknown.
+// copy_struct_from_user().
 Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
     mm::AddressSpace& mm = call.task.mm();
     TRY(mm.copy_in(call.block, call.argument, sizeof(std::uint32_t)));
@@ -27,7 +27,7 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
     }
     const std::uint32_t known = std::min<std::uint32_t>(given, shape.size);
     for (std::uint64_t at = known; at < given;) {
-        // No piece crosses a page: a byte that is not zero counts before a page that is not there.
+        // No piece crosses a page, so that a non-zero byte is found before a later fault.
         std::byte rest[64];
         const std::uint64_t to_border = sizeof rest - (call.argument + at) % sizeof rest;
         const std::uint64_t step = std::min<std::uint64_t>(to_border, given - at);
@@ -40,7 +40,7 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
     }
     std::memset(call.block, 0, shape.size);
     TRY(mm.copy_in(call.block, call.argument, known));
-    // Another thread may have written another size meanwhile: this one was checked.
+    // Another thread may have changed the size since: the handler gets the one that was checked.
     std::memcpy(call.block, &given, sizeof given);
     return {};
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// One request that a kind of file performs, as a row of its table (ioctl_table.h): the function of
-// a row sees its struct already copied in and checked for size.
+// One request that a kind of file performs, as a row of its table (ioctl_table.h). The row's
+// function is called with the struct copied in and its size checked.
 //
-// Three framings exist. KVM's requests carry the size of their struct in their number. VFIO's
-// carry none: the struct begins with argsz, and only the smallest struct that ever was is copied
-// in (a fault comes before the check of argsz). iommufd's structs begin with their size, which
-// may be shorter or longer than what this kernel knows; bytes beyond must be zero.
+// Three framings exist. The number of a KVM request encodes the size of its struct. A VFIO struct
+// begins with argsz, and the smallest version of the struct is copied in (EFAULT comes before the
+// check of argsz). An iommufd struct begins with its size, which may be smaller or larger than the
+// struct that this kernel knows; bytes beyond that must be zero (include/linux/uaccess.h:
+// copy_struct_from_user).
 
 #pragma once
 
@@ -30,15 +31,15 @@ enum class Framing : std::uint8_t { value, kvm, vfio, iommufd };
 /// When the struct is written back to the caller.
 enum class Reply : std::uint8_t { never, success };
 
-/// What a row says of a request before any object sees it.
+/// The properties of a request that do not depend on the object.
 struct IoctlShape {
-    // Worked out when the table is compiled: what a call is compared with, for each ABI.
+    // The request's number for each ABI, computed at compile time.
     std::uint32_t generic_number;
     std::uint32_t power_number;
     Framing framing;
     std::uint16_t size;      // bytes of the struct as this kernel knows it
-    std::uint16_t smallest;  // bytes that a caller must give
-    std::uint16_t leftover;  // errno for bytes that are not zero beyond `size`; 0: not looked at
+    std::uint16_t smallest;  // bytes that a caller must pass
+    std::uint16_t leftover;  // errno for bytes beyond `size` that are not zero; 0: not checked
     Reply reply;
 
     constexpr std::uint32_t number(uapi::Abi abi) const {
@@ -52,18 +53,27 @@ inline constexpr std::size_t kLargestBlock = 256;
 /// One call while it is performed.
 struct IoctlCall {
     Task& task;
-    std::uint64_t argument;         // as the caller gave it: a number or a pointer
-    std::byte* block = nullptr;     // the struct; what was not copied in is zero
-    std::uint32_t given = 0;        // bytes that the caller says to have room for
-    std::uint32_t reply_bytes = 0;  // how much is copied back; `smallest` unless changed
+    std::uint64_t argument;         // the caller's: a number or a pointer
+    std::byte* block = nullptr;     // the struct; bytes that were not copied in are zero
+    std::uint32_t given = 0;        // the caller's size of the struct
+    std::uint32_t reply_bytes = 0;  // bytes that are copied back; `smallest` unless changed
 };
 
-/// Copies the struct of a call in and checks its size, in the framing's order.
+/// Copies the struct of a call in and checks its size.
+/// KVM, VFIO:
+/// EFAULT the struct, its smallest version for VFIO, cannot be read
+/// EINVAL VFIO: argsz is below the smallest struct
+/// iommufd:
+/// EFAULT the size cannot be read
+/// EINVAL the size is below the smallest struct
+/// IoctlShape::leftover a byte beyond the known struct is not zero
+/// EFAULT a byte of the struct cannot be read
 Result<> copy_block_in(const IoctlShape& shape, IoctlCall& call);
 /// Copies the first `bytes` bytes of the struct back to the caller.
+/// EFAULT they cannot be written
 Result<> copy_block_out(const IoctlCall& call, std::uint64_t bytes);
 
-/// The struct of a call, and the user memory it came from.
+/// The struct of a call, and its address in user memory.
 template <class T>
 class Block {
   public:
@@ -72,14 +82,15 @@ class Block {
     Task& task() const { return call_.task; }
     T* operator->() const { return reinterpret_cast<T*>(call_.block); }
     T& operator*() const { return *reinterpret_cast<T*>(call_.block); }
-    /// Where the caller keeps it.
+    /// The caller's pointer to it.
     mm::UserPtr<T> user() const { return mm::UserPtr<T>(call_.argument); }
-    /// Has this many bytes copied back, once the call succeeds, instead of the smallest struct.
+    /// Sets the bytes that are copied back when the call succeeds: by default the smallest struct.
     void reply(std::uint64_t bytes) {
         call_.reply_bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, sizeof(T)));
     }
-    /// Copies the struct back now, also when the call fails afterwards: `bytes` of it, or as many
-    /// as the caller has room for. EFAULT.
+    /// Copies the struct back now, for calls that fail afterwards: `bytes` of it, at most the
+    /// caller's size.
+    /// EFAULT they cannot be written
     Result<> respond(std::uint64_t bytes = sizeof(T)) const {
         return copy_block_out(call_, std::min({bytes, std::uint64_t{call_.given}, sizeof(T)}));
     }
@@ -121,7 +132,7 @@ constexpr IoctlShape shape(uapi::Request request, Framing framing, std::size_t s
             reply};
 }
 
-// Bytes up to the end of a member. offsetof() takes no pointer to one.
+// The offset of a member's end. offsetof() does not accept a pointer to member.
 template <class Struct, class Member>
 consteval std::size_t end_of(Member Struct::* last) {
     Struct probe{};
@@ -150,7 +161,7 @@ Result<std::int64_t> call_block(ObjectOf<Method>& object, IoctlCall& call) {
 
 }  // namespace detail
 
-/// A request whose argument is a number, or a pointer that its function follows itself:
+/// A request whose argument is a number, or a pointer that the function itself copies through:
 /// Result<int64_t> Object::method(Task&, uint64_t).
 template <auto Method>
 constexpr IoctlRow<detail::ObjectOf<Method>> value_row(uapi::Request request) {
@@ -158,7 +169,7 @@ constexpr IoctlRow<detail::ObjectOf<Method>> value_row(uapi::Request request) {
             &detail::call_value<Method>};
 }
 
-/// A KVM request: the struct has the size that the number says.
+/// A KVM request: the number encodes the size of the struct.
 /// Result<int64_t> Object::method(Block<Struct>).
 template <auto Method>
 constexpr IoctlRow<detail::ObjectOf<Method>> kvm_row(uapi::Request request,
@@ -169,8 +180,8 @@ constexpr IoctlRow<detail::ObjectOf<Method>> kvm_row(uapi::Request request,
             &detail::call_block<Method>};
 }
 
-/// A VFIO request. The smallest struct ends with its member `last`: so much is copied in and, where
-/// `reply` says so, back when the call succeeds.
+/// A VFIO request. The smallest struct ends with the member `last`: up to there it is copied in,
+/// and with Reply::success copied back.
 template <auto Method, class Member>
 consteval IoctlRow<detail::ObjectOf<Method>> vfio_row(uapi::Request request,
                                                       Member detail::StructOf<Method>::* last,
@@ -181,8 +192,8 @@ consteval IoctlRow<detail::ObjectOf<Method>> vfio_row(uapi::Request request,
             &detail::call_block<Method>};
 }
 
-/// An iommufd request. The smallest struct ends with its member `last`; what the caller's kernel
-/// headers did not know reads as zero, what this kernel does not know must be zero (E2BIG).
+/// An iommufd request. The smallest struct ends with the member `last`. Members that the caller's
+/// struct lacks read as zero; bytes that this kernel does not know must be zero (E2BIG).
 template <auto Method, class Member>
 consteval IoctlRow<detail::ObjectOf<Method>> iommufd_row(uapi::Request request,
                                                          Member detail::StructOf<Method>::* last) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The requests of one kind of file, found by their number. Decoding a call stands here, once: the
-// row's struct is copied in and checked for size, its function is called, the struct is copied out.
+// The requests of one kind of file, by number, and the decoding of a call: the struct is copied in
+// and its size checked, the row's function is called, the struct is copied out.
 
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace kvmiommu::fs {
 
-/// What a file returns for a number that no row has.
+/// The refusal of a number that no row has.
 struct UnknownRequest {
     int error;
     ReasonText<1> reason;  // its {:x} stands for the number
@@ -24,15 +24,15 @@ struct UnknownRequest {
 template <class Object>
 class IoctlTable {
   public:
-    /// `rows` outlive the table. A number that none of them has is looked up in `otherwise`, and is
-    /// `unknown` where that is null.
+    /// `rows` outlive the table. A number that is not among them is looked up in `otherwise`, or is
+    /// refused as `unknown` if that is null.
     template <std::size_t Count>
     consteval IoctlTable(const IoctlRow<Object> (&rows)[Count], UnknownRequest unknown,
                          const IoctlTable* otherwise = nullptr)
         : rows_(rows), unknown_(unknown), otherwise_(otherwise) {
         static_assert(Count <= kMostRows);
         first_.fill(kNone);
-        // From the back, so that rows of one number stand in the order of the list.
+        // From the back, so that rows with one _IOC_NR() are chained in their order.
         for (std::size_t at = Count; at-- != 0;) {
             std::uint8_t& first = first_[slot(rows[at].shape.generic_number)];
             next_[at] = first;
@@ -40,7 +40,7 @@ class IoctlTable {
         }
     }
 
-    /// The row of a number, or null. Nothing of the caller's memory is touched.
+    /// The row of a number, or null. Does not access the caller's memory.
     const IoctlRow<Object>* find(uapi::Abi abi, std::uint32_t command) const {
         for (std::uint8_t at = first_[slot(command)]; at != kNone; at = next_[at]) {
             if (rows_[at].shape.number(abi) == command) {
@@ -51,6 +51,8 @@ class IoctlTable {
     }
 
     /// Performs a request on `object`.
+    /// UnknownRequest::error no row has the number
+    /// and what perform() says
     Result<std::int64_t> ioctl(Object& object, Task& task, std::uint32_t command,
                                std::uint64_t argument) const {
         if (const IoctlRow<Object>* const row = find(task.abi(), command)) [[likely]] {
@@ -63,7 +65,10 @@ class IoctlTable {
         return refuse(unknown_.error, unknown_.reason, unknown_.source, command);
     }
 
-    /// Performs a request that find() has found.
+    /// Performs the request of a row.
+    /// and what copy_block_in() says
+    /// and what the row's function says
+    /// EFAULT the struct cannot be written back; the function has succeeded
     static Result<std::int64_t> perform(const IoctlRow<Object>& row, Object& object, Task& task,
                                         std::uint64_t argument) {
         IoctlCall call{task, argument};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What every part of one machine shares. There is nothing global besides: two machines live side
-// by side in one process.
+// What all parts of one machine share. There is no other global state, so that one process can
+// have several machines.
 
 #pragma once
 
@@ -33,15 +33,15 @@ class Kernel {
     mm::PhysicalMemory& memory() { return *memory_; }
     DeviceNodes& nodes() { return nodes_; }
     TraceRing& trace() { return trace_; }
-    /// What each user has locked, by uid.
+    /// The locked memory of each user, by uid.
     UserAccounts& user_accounts() { return user_accounts_; }
     DeferredWork& deferred_work() { return deferred_work_; }
     std::uint64_t page_size() const { return page_size_; }
     uapi::Abi abi() const { return abi_; }
-    /// Is this bug of the real kernel not to be reproduced?
+    /// Is this bug of the real kernel fixed in this machine?
     bool fixed(KernelBug bug) const { return fixed_.contains(bug); }
-    /// How calls sleep: until they are woken, unless the face says otherwise, before the first
-    /// call.
+    /// How calls sleep. By default until they are woken; a face may set another policy before the
+    /// first call.
     SleepPolicy& sleep_policy() { return *sleep_policy_; }
     void set_sleep_policy(SleepPolicy& policy) { sleep_policy_ = &policy; }
     std::uint32_t next_task_id() { return next_task_id_.fetch_add(1, std::memory_order_relaxed); }

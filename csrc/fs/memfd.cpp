@@ -13,8 +13,8 @@ namespace {
 constexpr Source kWrite{"mm/shmem.c: shmem_file_write_iter"};
 constexpr std::uint64_t kLongest = ~std::uint64_t{0} >> 1;
 
-// What is moved at once lies in one page of the file and in one of the caller's memory, so that
-// everything before a bad page has been moved.
+// A piece lies within one page of the file and one page of the caller's memory, so that all bytes
+// in front of a bad page are moved.
 std::uint64_t piece(std::uint64_t address, std::uint64_t within, std::uint64_t bytes,
                     std::uint64_t page_size) {
     return std::min({bytes, page_size - within, page_size - address % page_size});
@@ -45,7 +45,7 @@ void MemFd::resize(std::uint64_t bytes) {
     pages_->resize(bytes);
 }
 
-// Both move what they can: a fault counts only when nothing was moved before it.
+// An error is returned only if no byte was moved before it.
 Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offset) {
     const std::uint64_t page_size = task.kernel().page_size();
     const std::uint64_t size = pages_->size();
@@ -56,7 +56,7 @@ Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offse
         const std::uint64_t step = piece(to.address + moved, within, bytes - moved, page_size);
         const auto page = pages_->frames(offset + moved - within, page_size);
         if (!page && page.error().error() == EFAULT) {
-            break;  // The file has been cut meanwhile.
+            break;  // The file was truncated meanwhile.
         }
         const auto copied =
             !page ? Result<>(std::unexpected(page.error()))
@@ -86,7 +86,7 @@ Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t of
             !page ? Result<>(std::unexpected(page.error()))
                   : task.mm().copy_in(page->data() + within, from.address + moved, step);
         if (!copied) {
-            // A page past the end that got no byte goes again.
+            // Frees a page past the end that was allocated and not written.
             pages_->resize(pages_->size());
             if (moved != 0) {
                 break;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// /dev/null (drivers/char/mem.c: null_fops), which also stands for the three descriptors that a
-// process begins with.
+// /dev/null (drivers/char/mem.c: null_fops). A process starts with three descriptors of it.
 
 #pragma once
 
@@ -13,10 +12,10 @@ class NullFile final : public File {
   public:
     NullFile(Kernel& kernel, int flags) : File(kernel, "/dev/null", flags, true) {}
 
-    /// Always at the end.
+    /// Always at end of file. None of these fails.
     Result<std::int64_t> read(Task&, UserBuffer) override { return 0; }
     Result<std::int64_t> pread(Task&, UserBuffer, std::uint64_t) override { return 0; }
-    /// Takes everything, without looking at it.
+    /// Discards everything without reading it.
     Result<std::int64_t> write(Task&, UserBuffer from) override { return taken(from); }
     Result<std::int64_t> pwrite(Task&, UserBuffer from, std::uint64_t) override {
         return taken(from);

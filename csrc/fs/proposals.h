@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What was proposed for the kernel and never merged. A machine has none of it, unless its
-// description names it. docs/explanation/proposals-of-2013.md says what each is.
+// Proposals for the kernel that were never merged. A machine has those that its description names.
+// docs/explanation/proposals-of-2013.md documents each.
 
 #pragma once
 
@@ -16,9 +16,9 @@ enum class Proposal : std::uint8_t {
     spapr_tce_iommu_ioctl,
     // A KVM device for each link: version 9.
     spapr_tce_iommu_device,
-    // One KVM device for all links, which came after it.
+    // One KVM device for all links, a later proposal.
     spapr_tce_iommu_links,
-    // A KVM device for each table, whether KVM's own or linked; the old request makes one too.
+    // A KVM device for each table, emulated or linked; KVM_CREATE_SPAPR_TCE creates one too.
     spapr_tce_devices,
 };
 
@@ -32,7 +32,7 @@ class Proposals {
     bool contains(Proposal proposal) const {
         return (bits_ >> static_cast<unsigned>(proposal) & 1) != 0;
     }
-    /// Is the machine's KVM that of 2013, as far as guests' TCE tables go?
+    /// Are the guests' TCE tables those of a KVM of 2013?
     bool links_of_2013() const {
         return contains(Proposal::spapr_tce_iommu_ioctl) ||
                contains(Proposal::spapr_tce_iommu_device) ||

@@ -11,7 +11,7 @@ namespace kvmiommu::fs {
 namespace {
 constexpr Source kSource{"kernel/locking/mutex.c: mutex_lock_killable"};
 
-// Of whatever machine.
+// SleepLocks of all machines.
 constinit thread_local unsigned held_by_this_thread = 0;
 }  // namespace
 
@@ -35,7 +35,7 @@ bool SleepLock::try_lock() {
 
 bool SleepLock::want(Sleeper& sleeper) {
     const Lock lock(mutex_);
-    // From here on, whoever unlocks it looks at the list.
+    // From now on unlock() wakes the list.
     if (state_.exchange(kWanted, std::memory_order_acquire) == kFree) {
         take();
         return false;

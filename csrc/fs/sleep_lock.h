@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A mutex that a call may hold for long, also while a device's model runs: who wants it sleeps, and
-// its sleep can be ended (include/linux/mutex.h: mutex_lock_killable).
+// A mutex that a call may hold for long, also while a device's model runs. Its waiters sleep, and
+// their sleep can be interrupted (include/linux/mutex.h: mutex_lock_killable).
 
 #pragma once
 
@@ -24,23 +24,24 @@ class SleepLock {
     SleepLock(const SleepLock&) = delete;
     SleepLock& operator=(const SleepLock&) = delete;
 
-    // A thread may hold it several times, for a device's model may call what is being called on its
-    // behalf. A thread that holds one does not wait for another, whose owner may be waiting for
-    // the first: the order is the models', and nobody knows it.
+    // Recursive, because a device's model may make the same call that is calling it. A thread that
+    // holds one SleepLock never waits for another: models take them in any order, so its owner may
+    // be waiting for the first.
 
     /// mutex_lock_killable().
-    /// EINTR   the task exits, or its face ends the sleep
-    /// EDEADLK another thread holds it, and this one holds another
+    /// EDEADLK another thread holds it, and this one holds another SleepLock
+    /// EINTR the task exits, or its face ends the sleep
     Result<> lock_killable(Task& task) EXCLUDES(mutex_) { return lock(task, true); }
-    /// mutex_lock_interruptible(). The same, and
-    /// EINTR   the task is interrupted
+    /// mutex_lock_interruptible().
+    /// EDEADLK another thread holds it, and this one holds another SleepLock
+    /// EINTR the task is interrupted or exits, or its face ends the sleep
     Result<> lock_interruptible(Task& task) EXCLUDES(mutex_) { return lock(task, false); }
-    /// For what cannot fail. False: another thread holds it, and this one holds another.
+    /// For callers that cannot fail. False: another thread holds it, and this one holds another.
     bool lock() EXCLUDES(mutex_);
-    /// False: another thread holds it.
+    /// False: another thread holds it. Does not wait.
     bool try_lock();
     void unlock() EXCLUDES(mutex_);
-    /// Does the owner hold it once? Asked by the owner.
+    /// Does the caller, who holds it, hold it once?
     bool held_once() const { return depth_ == 0; }
 
   private:
@@ -51,13 +52,13 @@ class SleepLock {
     bool mine() const {
         return owner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
     }
-    // False: it is ours now. True: `sleeper` stands in the list.
+    // False: the caller has the lock. True: `sleeper` is in the list of waiters.
     bool want(Sleeper& sleeper) EXCLUDES(mutex_);
     void leave(Sleeper& sleeper) EXCLUDES(mutex_);
 
     std::atomic<State> state_{kFree};
     std::atomic<std::thread::id> owner_{};
-    unsigned depth_ = 0;  // how often the owner has it beside the first time
+    unsigned depth_ = 0;  // recursive holds of the owner
     Mutex mutex_{lock_order::kSleepLock};
     std::vector<Sleeper*> sleepers_ GUARDED_BY(mutex_);
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A call that sleeps. It lives on the sleeping thread's stack and stands in two lists while it
-// sleeps: of what it waits for and of its task. Each of them wakes it with its own mutex held, so
-// that it cannot be gone by then.
+// A sleeping call (kernel/sched/wait.c: wait_queue_entry). A Sleeper is on the thread's stack and
+// in two lists: that of what it waits for, and that of its task. Each wakes it with its own mutex
+// held, and it is removed from the list under that mutex, so it exists then.
 
 #pragma once
 
@@ -16,7 +16,7 @@ namespace kvmiommu::fs {
 
 class Sleeper {
   public:
-    /// Returns once wake() has been called, also when it was called before.
+    /// Returns after wake(), also if that was called before.
     void sleep() EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         while (!woken_) {
@@ -24,7 +24,7 @@ class Sleeper {
         }
         woken_ = false;
     }
-    /// For a SleepPolicy: the same, but no longer than `slice`, or a little less. True: woken.
+    /// For a SleepPolicy: the same for at most `slice`; it may return early. True: woken.
     bool sleep_for(std::chrono::nanoseconds slice) EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         if (!woken_) {
@@ -44,13 +44,13 @@ class Sleeper {
     bool woken_ GUARDED_BY(mutex_) = false;
 };
 
-/// How the threads of a face sleep in a call. The core reads no clock and knows no signals of the
-/// host's: a face that has either sleeps in slices and looks in between.
+/// How the threads of a face sleep in a call. The core reads no clock and does not know the host's
+/// signals: a face that does sleeps in slices and checks them in between.
 class SleepPolicy {
   public:
     virtual ~SleepPolicy() = default;
-    /// Returns once `sleeper` is woken: true; or when the sleep is to end without: false, and the
-    /// call ends as if by a signal. No lock is held.
+    /// True: `sleeper` was woken. False: the sleep ends otherwise, and the call is refused as if by
+    /// a signal. Called without a lock held.
     virtual bool sleep(Sleeper& sleeper) = 0;
 };
 

@@ -22,15 +22,15 @@ constexpr Source kTruncate{"fs/open.c: do_sys_ftruncate"};
 constexpr Source kReadWrite{"fs/read_write.c: vfs_read, vfs_write"};
 constexpr Source kMmap{"mm/mmap.c: ksys_mmap_pgoff"};
 
-// No call moves more at once (MAX_RW_COUNT).
+// The most bytes that a call moves (MAX_RW_COUNT).
 constexpr std::uint64_t kMostMoved = 0x7ffff000;
 constexpr std::size_t kLongestMemfdName = 249;
-// What MAP_SHARED_VALIDATE finds known (include/linux/mman.h: LEGACY_MAP_MASK).
+// The flags that MAP_SHARED_VALIDATE accepts (include/linux/mman.h: LEGACY_MAP_MASK).
 constexpr int kOldMapFlags = MAP_SHARED_VALIDATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |
                              MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE |
                              MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB |
                              0x40;  // MAP_32BIT, which only x86 names
-// Newer than the C libraries that this is built with.
+// Not in the headers of older C libraries.
 constexpr std::uint32_t kMfdNoexecSeal = 8;
 constexpr std::uint32_t kMfdExec = 16;
 
@@ -61,7 +61,7 @@ void trace(Task& task, const char* name, std::initializer_list<std::uint64_t> ar
     task.kernel().trace().add(std::move(record));
 }
 
-// A system call: its body, its record in the trace, and last what it led to.
+// A system call: its body, then its record in the trace, then the deferred work.
 template <class Body>
 Result<std::int64_t> call(Task& task, const char* name,
                           std::initializer_list<std::uint64_t> arguments, Body&& body) {
@@ -77,7 +77,7 @@ std::uint64_t number(std::int64_t value) {
     return static_cast<std::uint64_t>(value);
 }
 
-// A call that returns 0 when it is not refused.
+// Returns 0 for success.
 Result<std::int64_t> nothing(const Result<>& result) {
     if (!result) {
         return std::unexpected(result.error());
@@ -160,7 +160,7 @@ Result<std::int64_t> do_ioctl(Task& task, int fd, std::uint32_t command, std::ui
     return file->ioctl(task, command, argument);
 }
 
-// A negative count never gets as far as the check for it: it reaches past all user addresses.
+// A negative count is a huge one: it exceeds the user's addresses, which is checked first.
 Result<UserBuffer> checked(UserBuffer buffer) {
     if (buffer.address > mm::kTaskSize || buffer.bytes > mm::kTaskSize - buffer.address) {
         return refuse(EFAULT, "{:x} bytes at {:x} reach past the user addresses' end", kReadWrite,
@@ -169,7 +169,7 @@ Result<UserBuffer> checked(UserBuffer buffer) {
     return UserBuffer{buffer.address, std::min(buffer.bytes, kMostMoved)};
 }
 
-// rw_verify_area(): no byte lies at 2^63 or beyond.
+// rw_verify_area(): offset + bytes does not pass 2^63 - 1.
 Result<UserBuffer> checked_at(UserBuffer buffer, std::int64_t offset) {
     const UserBuffer known = TRY(checked(buffer));
     if (static_cast<std::int64_t>(number(offset) + buffer.bytes) < 0) {
@@ -226,7 +226,7 @@ Result<std::int64_t> do_pwrite(Task& task, int fd, UserBuffer from, std::int64_t
 
 Result<std::int64_t> do_poll(Task& task, int fd, std::uint32_t events) {
     if (fd < 0) {
-        return 0;  // A negative descriptor is left out, not wrong.
+        return 0;  // poll() ignores a negative descriptor.
     }
     const auto file = task.files().get(fd);
     if (!file) {
@@ -254,7 +254,7 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
                       page_size);
     }
     const bool anonymous = (flags & MAP_ANONYMOUS) != 0;
-    Ref<File> file;  // looked up once: another thread may close the descriptor, or open it anew
+    Ref<File> file;  // looked up once: another thread may close or reuse the descriptor
     if (!anonymous) {
         file = TRY(task.files().get(fd));
         if ((flags & MAP_HUGETLB) != 0) {

@@ -22,7 +22,7 @@ Task::~Task() {
 void Task::exit() {
     const DeferredWork::Call call(kernel_.deferred_work());
     {
-        // No call sleeps on: the file that it waits for would outlive the process.
+        // Sleeping calls must end, because they hold references to files.
         const Lock lock(mutex_);
         exited_ = true;
         for (Sleeper* const sleeper : sleepers_) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// task_struct: who makes a call. Whose pins, whose limit, whose capability is never implied.
+// The caller of the kernel (include/linux/sched.h: task_struct). It is passed to every handler, so
+// that pins, limits and capabilities are always those of an explicit task.
 
 #pragma once
 
@@ -17,14 +18,13 @@
 
 namespace kvmiommu::fs {
 
-/// A process of one thread, as the kernel sees it. Host threads may make calls as one Task at the
-/// same time.
+/// A process with one thread. Several host threads may make calls as one Task at the same time.
 class Task {
   public:
-    /// A process with an address space and no descriptors. It belongs to user 0 with every
-    /// capability and without limits but for RLIMIT_NOFILE.
+    /// A process with an address space and no descriptors, of user 0 with all capabilities and no
+    /// limit but RLIMIT_NOFILE.
     Task(Kernel& kernel, Ref<mm::AddressSpace> mm);
-    /// Exits: the address space goes first, then the descriptors (kernel/exit.c: do_exit).
+    /// Exits: unmaps the address space, then closes the descriptors (kernel/exit.c: do_exit).
     ~Task();
     Task(const Task&) = delete;
     Task& operator=(const Task&) = delete;
@@ -32,7 +32,7 @@ class Task {
     Kernel& kernel() { return kernel_; }
     std::uint32_t id() const { return id_; }
     mm::AddressSpace& mm() { return *mm_; }
-    /// A reference to the address space itself, which does not keep what is mapped (mmgrab).
+    /// A reference to the address space, which does not keep its mappings (mmgrab).
     Ref<mm::AddressSpace> grab_mm() { return mm_; }
     FdTable& files() { return files_; }
     FaultPoints& faults() { return faults_; }
@@ -41,22 +41,25 @@ class Task {
 
     Credentials credentials() const EXCLUDES(mutex_);
     bool capable(Capability capability) const { return credentials().capable(capability); }
-    /// setresuid() with one id for all three. EPERM without CAP_SETUID, unless it is the same.
-    /// Capabilities go with user 0 (security/commoncap.c: cap_emulate_setxuid).
+    /// setresuid() with one id for all three. Leaving user 0 drops all capabilities
+    /// (security/commoncap.c: cap_emulate_setxuid).
+    /// EPERM another id, without CAP_SETUID
     Result<> set_user(std::uint32_t uid) EXCLUDES(mutex_);
-
     std::uint64_t limit(Resource resource) const EXCLUDES(mutex_);
-    /// setrlimit(): EINVAL unknown resource or soft above hard, EPERM raising a hard limit
-    /// without CAP_SYS_RESOURCE or RLIMIT_NOFILE above kMostFiles.
+    /// setrlimit().
+    /// EINVAL the resource is unknown
+    /// EINVAL the soft limit is above the hard limit
+    /// EPERM RLIMIT_NOFILE above kMostFiles
+    /// EPERM the hard limit is raised without CAP_SYS_RESOURCE
     Result<> set_limit(std::uint32_t resource, ResourceLimit limit) EXCLUDES(mutex_);
 
-    /// A signal without a handler's effect: the call that sleeps, or the next one that would, is
+    /// A signal whose handler does nothing: the sleeping call, or the next one that would sleep, is
     /// refused with EINTR.
     void interrupt() EXCLUDES(mutex_);
-    /// Sleeps until `sleeper` is woken: false; or the task is interrupted, exits, or its face ends
-    /// the sleep: true.
+    /// Sleeps. False: `sleeper` was woken. True: the task was interrupted or exits, or its face
+    /// ends the sleep.
     bool sleep(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, false); }
-    /// The same for what no signal with a handler ends (TASK_KILLABLE).
+    /// The same, but interrupt() does not end it (TASK_KILLABLE).
     bool sleep_killable(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, true); }
 
     void exit() EXCLUDES(mutex_);

@@ -21,7 +21,7 @@ Ref<UserAccount> UserAccounts::get(std::uint32_t uid) {
     return account;
 }
 
-// Another one may have taken its place since its last reference was put.
+// A new account of the uid may have replaced it since its last reference was put.
 void UserAccounts::remove(const UserAccount& account) {
     const Lock lock(mutex_);
     const auto found = by_uid_.find(account.uid());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What the tasks of one user have locked together, beside what each address space has
+// The locked memory of all tasks of one user, beside that of each address space
 // (struct user_struct: locked_vm). Rule: kernel/user.c: alloc_uid, free_uid.
 
 #pragma once
@@ -16,10 +16,10 @@ namespace kvmiommu::fs {
 
 class UserAccounts;
 
-/// One for a uid at a time, as long as somebody has a reference. Who charges it keeps one.
+/// One for each uid, while there is a reference. A holder of a charge keeps a reference.
 class UserAccount final : public RefCounted {
   public:
-    /// UserAccounts::get() is what makes one.
+    /// For UserAccounts::get().
     UserAccount(Census& census, UserAccounts& accounts, std::uint32_t uid)
         : RefCounted(census, "user_struct"), accounts_(accounts), uid_(uid) {}
     ~UserAccount() override;
@@ -33,14 +33,14 @@ class UserAccount final : public RefCounted {
     mm::LockedMemory locked_vm_;
 };
 
-/// The accounts of one machine. It outlives them, and keeps none.
+/// The accounts of one machine. It outlives them and holds no reference.
 class UserAccounts {
   public:
     explicit UserAccounts(Census& census) : census_(census) {}
     UserAccounts(const UserAccounts&) = delete;
     UserAccounts& operator=(const UserAccounts&) = delete;
 
-    /// The account of a uid, which is made when nobody has one.
+    /// The account of a uid, created if there is none.
     Ref<UserAccount> get(std::uint32_t uid) EXCLUDES(mutex_);
 
   private:
