@@ -67,7 +67,7 @@ class Vcpu final : public RefCounted {
 
     /// KVM_RUN. Returns 0 when user space has to handle a hypercall: see kvm_run.
     /// EINVAL the argument is not 0
-    /// EDEADLK, EINTR another KVM_RUN is under way: as SleepLock::lock_killable() says
+    /// and what SleepLock::lock_killable() says while another KVM_RUN is under way
     /// EINTR kvm_run.immediate_exit is set
     /// EINTR the queue is empty
     Result<std::int64_t> run(fs::Task& task, std::uint64_t argument);

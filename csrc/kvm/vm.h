@@ -48,7 +48,7 @@ class Vm final : public spapr::GuestTableOwner, private spapr::GuestMemory {
     /// With KVM_CREATE_DEVICE_TEST only the first one, and no device is created.
     /// ENODEV the type is unknown
     /// ENOMEM an injected failure
-    /// EBUSY, EEXIST the virtual machine has a device of a type that it can have once
+    /// DeviceType::once the virtual machine has a device of a type that it can have once
     /// EBADF the process has exited
     /// EMFILE RLIMIT_NOFILE descriptors are open
     Result<std::int64_t> create_device(fs::Block<uapi::kvm_create_device> create) EXCLUDES(mutex_);

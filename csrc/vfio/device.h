@@ -35,7 +35,7 @@ class Device {
     bool enforced_coherent() const { return driver_->enforced_coherent(); }
 
     /// Opens the device once more. The first open opens the driver.
-    /// EINTR, EDEADLK as DeviceSet::begin() says
+    /// and what DeviceSet::begin() says
     /// EDEADLK this thread is closing the device
     /// and what Group::open_device() says
     Result<> open(fs::Task& task);

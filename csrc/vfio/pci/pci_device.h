@@ -77,7 +77,7 @@ class PciDevice final : public DeviceOps {
     /// EFAULT the descriptors cannot be read
     /// EBADF a descriptor is not open
     /// EINVAL a descriptor is not a group
-    /// EINTR, EDEADLK as DeviceSet::begin() says
+    /// and what DeviceSet::begin() says
     /// EINVAL a function of the bus is not bound to vfio-pci, or in none of the groups
     Result<std::int64_t> hot_reset(fs::Block<uapi::vfio_pci_hot_reset> request);
     /// EINVAL the flags are not exactly one width, or the descriptor is below -1
