@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// mm_struct: the user addresses of a process, as the kernel's calls meet them. Two kinds: the
-// emulated process of the Python face owns its memory (owned_address_space.h); a process that
-// a supervisor watches has the host's. docs/explanation/host-address-space.md says what
-// the second asks of this interface.
+// The address space of a process (include/linux/mm_types.h: mm_struct), as the kernel's calls
+// access it. Two kinds: an emulated process of the Python face owns its memory
+// (owned_address_space.h); a process under a supervisor uses the host's.
+// docs/explanation/host-address-space.md has the requirements of the second kind.
 
 #pragma once
 
@@ -18,12 +18,12 @@
 
 namespace kvmiommu::mm {
 
-/// User addresses end here on every machine: x86's TASK_SIZE with 47 bits.
+/// The end of user addresses on every machine: x86's TASK_SIZE with 47 bits.
 inline constexpr std::uint64_t kTaskSize = (std::uint64_t{1} << 47) - kFrameSize;
 
 enum class Access : std::uint8_t { read, write };
 
-/// What an architecture keeps with an address space (mm_context_t); it goes with it.
+/// Data of an architecture that belongs to an address space (mm_context_t).
 class MmContext {
   public:
     virtual ~MmContext() = default;
@@ -36,27 +36,28 @@ class MmContext {
 
 class AddressSpace : public RefCounted {
   public:
-    /// Bytes of a page: 4096 or 65536. Alignment, rounding and faults follow it.
+    /// Bytes of a page: 4096 or 65536. The unit of alignment, rounding and faults.
     std::uint64_t page_size() const { return page_size_; }
 
-    /// Copies between the process and the kernel. EFAULT when a byte cannot be reached; the bytes
-    /// before it have then been copied. Both ends may be of size 0.
+    /// Copies between the process and the kernel. `bytes` may be 0. Bytes in front of one that
+    /// cannot be accessed are copied.
+    /// EFAULT a byte cannot be accessed
     virtual Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) = 0;
     virtual Result<> copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) = 0;
 
     /// Pins the pages of [address, address + bytes), page aligned and not empty, as far as they
-    /// are physically contiguous, and returns that run. EFAULT when the first page cannot be
-    /// pinned for this access (mm/gup.c: pin_user_pages_remote). The pin holds the pages until
-    /// memory().unpin(), whatever becomes of the mapping and of the process.
+    /// are physically contiguous, and returns that run. They stay pinned until memory().unpin(),
+    /// also after an unmap or an exit. (mm/gup.c: pin_user_pages_remote)
+    /// EFAULT the first page cannot be pinned for this access
     virtual Result<PhysicalRun> pin(std::uint64_t address, std::uint64_t bytes, Access access) = 0;
 
-    /// The last task has left: everything is unmapped, copies and pins return EFAULT.
+    /// Called when the last task exits: unmaps everything. Copies and pins return EFAULT then.
     virtual void exit() = 0;
-    /// Has the last task left?
+    /// Has the last task exited?
     virtual bool exited() const = 0;
 
-    /// The context of the machine's architecture, which is made when somebody first asks for it;
-    /// null when there is one of another kind.
+    /// The context of the machine's architecture, created by the first call; null if there is a
+    /// context of another kind.
     template <class Context>
     Context* context() EXCLUDES(context_mutex_) {
         static constexpr char kKind = 0;  // its address is the kind
@@ -68,7 +69,7 @@ class AddressSpace : public RefCounted {
         return context_kind_ == &kKind ? static_cast<Context*>(context_.get()) : nullptr;
     }
 
-    /// Once nobody can ask for it any more: what it still holds goes.
+    /// Destroys the context. No call of context() may follow.
     void drop_context() EXCLUDES(context_mutex_) {
         std::unique_ptr<MmContext> gone;
         const Lock lock(context_mutex_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a mapping shows when it is not private memory: the pages of a file. mm knows files only
-// through this.
+// The pages of a file, for mappings that are not private memory (include/linux/fs.h: address_space;
+// include/linux/mm.h: vm_operations_struct). mm knows files only through this.
 
 #pragma once
 
@@ -15,25 +15,25 @@
 
 namespace kvmiommu::mm {
 
-/// Pages that mappings share. A mapping holds a reference to it, and one to each frame that it
-/// shows.
+/// Pages that mappings share. A mapping holds a reference to the Backing and one to each frame that
+/// it maps.
 class Backing : public RefCounted {
   public:
-    /// The frames behind page offset `offset` (bytes, a multiple of the machine's page size), in
-    /// the longest run up to `bytes`. EFAULT where there is no page, past the end of the file: the
-    /// access that asked is a SIGBUS then, a copy EFAULT. ENOMEM no frames.
-    ///
-    /// The file may be cut meanwhile: only the references that are returned keep the frames.
+    /// The frames at `offset`, in bytes, a multiple of the machine's page size: the longest run up
+    /// to `bytes`. The file may be truncated at any time: only the returned references keep the
+    /// frames.
+    /// EFAULT past the end of the file: a SIGBUS for an access, EFAULT for a copy
+    /// ENOMEM RAM is exhausted
     virtual Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) = 0;
 
-    /// Has the page at this offset registers, where frames() has nothing to show? Loads and stores
-    /// of the process then come to the two below, without a lock; the bytes lie in one page. False:
-    /// there is nothing, SIGBUS.
+    /// Does the page at this offset have registers, so that frames() fails? Loads and stores of the
+    /// process then call the two below, without a lock; the bytes lie in one page. They return
+    /// false for a SIGBUS.
     virtual bool trapped(std::uint64_t) const { return false; }
     virtual bool load(std::uint64_t, std::span<std::byte>) { return false; }
     virtual bool store(std::uint64_t, std::span<const std::byte>) { return false; }
 
-    /// Can a device reach these pages (pin_user_pages)? Not those of registers.
+    /// Can these pages be pinned (pin_user_pages)? Pages of registers cannot.
     virtual bool pinnable() const { return true; }
 
   protected:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Pages that somebody has charged to an account, uncharged when the object goes.
+// Pages that are charged to an account until the object is destroyed.
 // Rule: mm/util.c: account_locked_vm.
 
 #pragma once
@@ -32,7 +32,8 @@ class Charge {
 
     std::uint64_t pages() const { return pages_; }
 
-    /// ENOMEM `pages` more would pass `limit_pages`, and not `exempt`; no pages never do.
+    /// Charges `pages` more. No pages always succeed.
+    /// ENOMEM they would pass `limit_pages`, and not `exempt`
     Result<> add(std::uint64_t pages, std::uint64_t limit_pages, bool exempt) {
         if (pages != 0) {
             assert(account_ != nullptr);
@@ -41,7 +42,7 @@ class Charge {
         }
         return {};
     }
-    /// Uncharges `pages` of them.
+    /// Uncharges `pages`.
     void drop(std::uint64_t pages) {
         assert(pages <= pages_);
         if (pages != 0) {
@@ -50,7 +51,7 @@ class Charge {
         }
     }
     void clear() { drop(pages_); }
-    /// `pages` from now on, whatever the limit says.
+    /// Charges or uncharges so that `pages` are charged, whatever the limit.
     void recount(std::uint64_t pages) {
         if (pages < pages_) {
             drop(pages_ - pages);
@@ -59,7 +60,7 @@ class Charge {
         [[maybe_unused]] const auto charged = add(pages - pages_, 0, true);
         assert(charged);
     }
-    /// Parts with `pages` of them, which stay charged to the same account.
+    /// Moves `pages` to another Charge of the same account.
     Charge split(std::uint64_t pages) {
         assert(pages <= pages_);
         Charge part;

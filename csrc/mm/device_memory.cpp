@@ -8,7 +8,7 @@ namespace kvmiommu::mm {
 
 namespace {
 constexpr Source kSource{"kvmiommu: mm/device_memory.h"};
-// In frames: pages of 64 KiB lie on 64 KiB.
+// In frames: 64 KiB, so that pages of that size are aligned.
 constexpr std::uint64_t kAlignment = 16;
 }  // namespace
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory on a device, such as a frame buffer behind a BAR. It lies in the RAM file so that
-// processes can map it, but it is not RAM: nobody pins it. It is charged to nobody and lives as
-// long as its device.
+// Memory of a device, such as a frame buffer behind a BAR. It is allocated from the RAM file so
+// that processes can map it, but it is not RAM: it is neither pinned nor charged, and is freed with
+// its device.
 
 #pragma once
 
@@ -19,12 +19,13 @@ namespace kvmiommu::mm {
 
 class DeviceMemory {
   public:
-    /// Zeroed memory of `bytes`, rounded up to frames. ENOMEM: the machine has less RAM than that
-    /// in one piece.
+    /// Zeroed memory of `bytes`, rounded up to frames.
+    /// ENOMEM the machine has no such contiguous RAM
     static Result<DeviceMemory> create(PhysicalMemory& memory, std::uint64_t bytes);
 
     std::span<std::byte> bytes() { return {held_.data(), held_.bytes()}; }
-    /// The frames from `offset` on, at most `bytes` of them. EFAULT past the end.
+    /// The frames from `offset` on, at most `bytes` bytes.
+    /// EFAULT `offset` is past the end
     Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) const;
 
   private:

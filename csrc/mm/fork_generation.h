@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Which process of the host made an object. The RAM of a machine is shared memory, so a child of
-// fork() has all of it, and nothing that the child does with its copy of the machine may reach the
-// parent's: its calls are refused, and what it destroys is left as it is. It takes no lock of the
-// machine either, for the thread that held one at the time of the fork does not exist in the child.
+// Which process of the host created an object. The RAM of a machine is shared memory, so after a
+// host fork() the child's copy of a machine must not change the parent's: calls are refused in the
+// child, and destructors do nothing. The child takes no lock of the machine either, because a
+// thread that held it at the fork does not exist in the child.
 
 #pragma once
 
@@ -15,28 +15,28 @@
 
 namespace kvmiommu::mm {
 
-/// The process that made this object: how often it and its ancestors had forked by then. To look is
+/// The number of forks of the process and its ancestors when this object was created. A check is
 /// one load.
 class ForkGeneration {
   public:
     ForkGeneration();
 
-    /// Is this a child of the process that made it?
+    /// Is this a child of the process that created it?
     bool inherited() const { return made_ != now_.load(std::memory_order_relaxed); }
-    /// EIO: inherited.
+    /// EIO inherited()
     Result<> check() const { return inherited() ? refuse_inherited() : Result<>(); }
 
   private:
     static Result<> refuse_inherited();
     static void count_fork();
 
-    // The host's, not a machine's: the one thing that all machines of a process share.
+    // A property of the host's process, shared by all its machines.
     static std::atomic<std::uint32_t> now_;
 
     std::uint32_t made_;
 };
 
-/// Destroys what this process made; what it inherited stays as it is.
+/// A pointer that destroys the object only in the process that created it.
 template <class T>
 std::shared_ptr<T> owned_by_host(std::unique_ptr<T> object) {
     return std::shared_ptr<T>(object.release(), [made = ForkGeneration()](T* gone) {

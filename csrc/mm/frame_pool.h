@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Blocks of frames for tables, free and still warm. Taking one and giving one back is one
-// compare-and-swap: page tables are made and freed by many threads, without a lock.
+// Pools of free blocks of frames for page tables, which are likely still in the cache (mm/
+// page_alloc.c: per_cpu_pages). Allocation and free are one compare-and-swap, without a lock.
 
 #pragma once
 
@@ -15,11 +15,11 @@
 
 namespace kvmiommu::mm {
 
-/// Blocks that are linked with each other. They are numbered from 1; 0 stands for none.
+/// The links between blocks, which are numbered from 1; 0 is none.
 ///
-/// The links are beside the frames: nobody writes to a table that a device may still walk, and they
-/// lie closer to each other. Those of neighbours lie apart: two threads that came by one of them
-/// each would take a cache line from each other again and again.
+/// The links are not in the frames, because a freed table must not be written while a device may
+/// still walk it. Links of neighbouring blocks are in different cache lines, so that threads with
+/// neighbouring blocks do not share one.
 class FrameLinks {
   public:
     explicit FrameLinks(std::uint64_t frames)
@@ -40,14 +40,14 @@ class FrameLinks {
     }
 
     const std::uint64_t stride_;
-    // Written only for frames that are blocks: the host gives memory for no more.
+    // Only links of blocks are written, so the host allocates memory for no more.
     const std::unique_ptr<std::atomic<std::uint32_t>[]> next_;
 };
 
 /// A stack of blocks.
 class FramePool {
   public:
-    /// Puts the chain from `first` to `last` on top.
+    /// Pushes the chain from `first` to `last`.
     void push(FrameLinks& links, std::uint32_t first, std::uint32_t last) {
         std::uint64_t seen = top_.load(std::memory_order_relaxed);
         do {
@@ -55,11 +55,11 @@ class FramePool {
         } while (!top_.compare_exchange_weak(seen, after(seen, first), std::memory_order_release,
                                              std::memory_order_relaxed));
     }
-    /// Takes the block on top; 0: there is none.
+    /// Pops the block on top; 0: the pool is empty.
     std::uint32_t pop(const FrameLinks& links) {
         std::uint64_t seen = top_.load(std::memory_order_acquire);
         while (block_of(seen) != 0) {
-            // Somebody else may have taken the block by now; then its link is not looked at.
+            // If another thread has popped the block, the link is stale and the exchange fails.
             const std::uint32_t next = links.next(block_of(seen));
             if (top_.compare_exchange_weak(seen, after(seen, next), std::memory_order_acquire)) {
                 return block_of(seen);
@@ -67,14 +67,14 @@ class FramePool {
         }
         return 0;
     }
-    /// Takes all of them, as a chain.
+    /// Pops all blocks, as a chain.
     std::uint32_t take_all() {
         std::uint64_t seen = top_.load(std::memory_order_acquire);
         while (!top_.compare_exchange_weak(seen, after(seen, 0), std::memory_order_acquire)) {
         }
         return block_of(seen);
     }
-    /// How many there are; a guess while others push and pop.
+    /// The number of blocks; approximate while other threads push and pop.
     std::uint64_t count(const FrameLinks& links, std::uint64_t most) const {
         std::uint64_t count = 0;
         for (std::uint32_t block = block_of(top_.load(std::memory_order_acquire));
@@ -85,8 +85,8 @@ class FramePool {
     }
 
   private:
-    // The block on top and, above it, a number that changes whenever the top does: a block that was
-    // taken and is back meanwhile must not look as if nothing had happened.
+    // The block on top and, above it, a number that changes with the top, so that a block that was
+    // popped and pushed again is noticed (ABA).
     static constexpr unsigned kNumberShift = 32;
     static std::uint32_t block_of(std::uint64_t top) { return static_cast<std::uint32_t>(top); }
     static std::uint64_t after(std::uint64_t seen, std::uint32_t block) {
@@ -96,18 +96,18 @@ class FramePool {
     std::atomic<std::uint64_t> top_{0};
 };
 
-/// Pools by order: blocks of 2^order frames. There are several of each, because a block that
-/// another processor has just written to is anything but warm here: a thread takes first what it
-/// gave back itself. Two threads may come to have the same pools, which costs time alone.
+/// Pools by order, of blocks of 2^order frames. There are several for each order, because a block
+/// that another processor has written is not in this one's cache: a thread first pops what it has
+/// pushed. Threads may share pools, which costs only time.
 class FramePools {
   public:
     static constexpr unsigned kOrders = 5;
 
-    /// Puts the chain from `first` to `last` on top of one of this thread's.
+    /// Pushes the chain from `first` to `last` to this thread's pool.
     void push(FrameLinks& links, unsigned order, std::uint32_t first, std::uint32_t last) {
         shares_[share_of_thread()].pools[order].push(links, first, last);
     }
-    /// Takes a block, of another's if this thread has none; 0: there is none at all.
+    /// Pops a block, from another thread's pool if this thread's is empty; 0: all are empty.
     std::uint32_t pop(const FrameLinks& links, unsigned order) {
         const std::size_t own = share_of_thread();
         for (std::size_t each = 0; each < kShares; ++each) {
@@ -118,7 +118,7 @@ class FramePools {
         }
         return 0;
     }
-    /// Calls visit(pool) for each of an order.
+    /// Calls visit(pool) for each pool of an order.
     template <class Visit>
     void each(unsigned order, Visit&& visit) {
         for (Share& share : shares_) {
@@ -139,7 +139,8 @@ class FramePools {
         std::array<FramePool, kOrders> pools;
     };
 
-    // Thread-local memory lies apart for each thread; a product with the golden ratio scatters it.
+    // The address of thread-local memory differs between threads; hashed by a multiplication with
+    // the golden ratio.
     static std::size_t share_of_thread() {
         const auto thread = reinterpret_cast<std::uintptr_t>(__builtin_thread_pointer());
         return std::uint64_t{thread} * 0x9e37'79b9'7f4a'7c15 >> (64 - kShareBits);

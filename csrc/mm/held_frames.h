@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Frames with a reference of each, put when this is destroyed.
+// A run of frames with a reference to each, put when the object is destroyed
+// (include/linux/mm.h: get_page, put_page).
 
 #pragma once
 
@@ -15,9 +16,9 @@ namespace kvmiommu::mm {
 class HeldFrames {
   public:
     HeldFrames() = default;
-    /// Takes over the references that the caller has: of frames just allocated.
+    /// Takes over the caller's references, to frames that were just allocated.
     HeldFrames(PhysicalMemory& memory, SlotRun run) : memory_(&memory), run_(run) {}
-    /// Takes a reference of each. Somebody else has one that does not go meanwhile.
+    /// Gets a reference to each. The caller makes sure that there is another one meanwhile.
     static HeldFrames get(PhysicalMemory& memory, SlotRun run) {
         memory.get(run);
         return {memory, run};
@@ -41,7 +42,7 @@ class HeldFrames {
     std::uint64_t bytes() const { return run_.count << kFrameShift; }
     std::byte* data() const { return memory_->direct(run_.slot); }
 
-    /// Puts all but the first `count`, 0 among them.
+    /// Puts all references but the first `count`, which may be 0.
     void trim(std::uint64_t count) {
         if (count < run_.count) {
             memory_->put({run_.slot + count, run_.count - count});
@@ -49,13 +50,13 @@ class HeldFrames {
             memory_ = count == 0 ? nullptr : memory_;
         }
     }
-    /// Two in place of one: this keeps the first `count`, not 0 and not all.
+    /// Keeps the first `count` frames, not 0 and not all, and returns the rest.
     HeldFrames split_off(std::uint64_t count) {
         HeldFrames upper(*memory_, {run_.slot + count, run_.count - count});
         run_.count = count;
         return upper;
     }
-    /// The references stay for ever.
+    /// The references are never put.
     void leak() { memory_ = nullptr; }
 
   private:

@@ -32,7 +32,7 @@ HostMappings& HostMappings::of_program() {
     return mappings;
 }
 
-// A quarter is for the rest of the program: libraries, threads, what Python allocates.
+// A quarter is reserved for the rest of the program: libraries, threads, Python's allocations.
 HostMappings::HostMappings() {
     const std::uint64_t most = max_map_count();
     limit_ = most - most / 4;

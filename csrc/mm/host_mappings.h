@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The host's mappings under this program's machines. The host limits their number for the program
-// as a whole (vm.max_map_count), so they are counted here for all machines together, and a call is
-// refused before the host would refuse it half-way. What the rest of the program maps is not
-// counted: a part of the host's limit stays reserved for it.
+// The host's mappings of all machines in this program. The host limits them for the program as a
+// whole (vm.max_map_count), so they are counted here together, and a call is refused before the
+// host would fail in the middle of it. A part of the limit is reserved for the mappings of the rest
+// of the program, which are not counted.
 
 #pragma once
 
@@ -18,19 +18,18 @@ namespace kvmiommu::mm {
 
 class HostMappings {
   public:
-    /// The one count of this program.
+    /// The count of this program.
     static HostMappings& of_program();
 
-    /// False: that many more would pass the limit.
+    /// False: `mappings` more would pass the limit.
     bool charge(std::uint64_t mappings);
     void uncharge(std::uint64_t mappings);
 
     std::uint64_t charged() const { return charged_.load(std::memory_order_relaxed); }
     std::uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
-    /// Another limit, for tests. Returns what it was.
+    /// Sets the limit, for tests. Returns the old one.
     std::uint64_t set_limit(std::uint64_t limit) { return limit_.exchange(limit); }
-    /// Each change of the host's mappings that the host could refuse is a point that tests can
-    /// fail.
+    /// A fault point at each change of the host's mappings that the host could refuse, for tests.
     FaultPoints& faults() { return faults_; }
 
   private:
@@ -41,7 +40,7 @@ class HostMappings {
     FaultPoints faults_;
 };
 
-/// Mappings charged until it is destroyed.
+/// Mappings that are charged until the object is destroyed.
 class HostCharge {
   public:
     HostCharge() = default;
@@ -53,7 +52,7 @@ class HostCharge {
     ~HostCharge() { shrink_to(0); }
 
     std::uint64_t mappings() const { return mappings_; }
-    /// ENOMEM: too many mappings.
+    /// ENOMEM the host's limit would be passed
     Result<> grow(std::uint64_t mappings);
     void shrink_to(std::uint64_t mappings);
 
@@ -61,7 +60,7 @@ class HostCharge {
     std::uint64_t mappings_ = 0;
 };
 
-/// A file of the host's, closed when it is destroyed.
+/// A file of the host, closed when the object is destroyed.
 class HostFile {
   public:
     explicit HostFile(int descriptor) : descriptor_(descriptor) {}
@@ -74,7 +73,7 @@ class HostFile {
     int descriptor_;
 };
 
-/// A mapping of the host's, charged, unmapped when it is destroyed.
+/// A charged mapping of the host, unmapped when the object is destroyed.
 class HostMapping {
   public:
     HostMapping() = default;
@@ -90,15 +89,17 @@ class HostMapping {
     }
     ~HostMapping() { unmap(); }
 
-    /// Addresses with nothing behind them. ENOMEM.
+    /// Reserves addresses without memory.
+    /// ENOMEM the limit of mappings or of addresses would be passed
     static Result<HostMapping> reserve(std::uint64_t bytes);
-    /// A file from its start, shared, to read and write. ENOMEM, and what the host says.
+    /// Maps a file from its start, shared, for reading and writing.
+    /// ENOMEM the limit of mappings would be passed
+    /// and the errno of the host's mmap()
     static Result<HostMapping> of_file(const HostFile& file, std::uint64_t bytes);
 
     std::byte* base() const { return base_; }
     std::uint64_t bytes() const { return bytes_; }
-    /// Now. False: the host refuses, and the addresses stay as they are for as long as the program
-    /// lives.
+    /// Unmaps now. False: the host refuses, and the addresses stay mapped until the program ends.
     bool unmap();
 
   private:
@@ -107,7 +108,7 @@ class HostMapping {
     HostCharge charge_;
 };
 
-/// Changes within addresses that are reserved. False: the host refuses, nothing has changed.
+/// Map a file, or nothing, within reserved addresses. False: the host refuses; nothing has changed.
 bool host_show(std::uint64_t address, std::uint64_t bytes, int protection, int file,
                std::uint64_t offset);
 bool host_hide(std::uint64_t address, std::uint64_t bytes);

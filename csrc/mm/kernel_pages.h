@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Pages of an object of the kernel that processes can map: a TCE table, the page that a vcpu
-// shares. Each is made when it is first touched (vm_operations_struct: fault).
+// Pages of a kernel object that processes can map: a TCE table, a vcpu's kvm_run. Each page is
+// allocated at its first access (include/linux/mm.h: vm_operations_struct.fault).
 
 #pragma once
 
@@ -23,22 +23,25 @@ class KernelPages : public Backing {
     ~KernelPages() override;
 
     std::uint64_t count() const { return count_; }
-    /// Where the kernel has page `index`, one of count(); null: nobody has touched it.
+    /// The kernel's address of page `index`, below count(); null: not allocated yet.
     std::byte* page(std::uint64_t index) const {
         const std::uint64_t slot = slots_[index].load(std::memory_order_acquire);
         return slot == 0 ? nullptr : memory_.direct(slot - 1);
     }
-    /// The same, made if need be. ENOMEM.
+    /// The same, allocated if needed.
+    /// ENOMEM RAM is exhausted
     Result<std::byte*> make_page(std::uint64_t index) EXCLUDES(mutex_);
 
+    /// EFAULT `offset` is past the last page
+    /// ENOMEM RAM is exhausted
     Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) override EXCLUDES(mutex_);
 
   private:
     PhysicalMemory& memory_;
     const std::uint64_t page_size_;
     const std::uint64_t count_;
-    Mutex mutex_{lock_order::kBacking};                    // for making pages
-    std::unique_ptr<std::atomic<std::uint64_t>[]> slots_;  // each one more than the slot; 0: none
+    Mutex mutex_{lock_order::kBacking};                    // for allocating pages
+    std::unique_ptr<std::atomic<std::uint64_t>[]> slots_;  // slot + 1; 0: not allocated
 };
 
 }  // namespace kvmiommu::mm

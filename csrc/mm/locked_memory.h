@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Pages charged against a limit: mm->locked_vm (VmLck), mm->pinned_vm (VmPin), user->locked_vm.
+// An account of pages with a limit: mm->locked_vm (VmLck), mm->pinned_vm (VmPin), user->locked_vm.
 // Rule: mm/util.c: __account_locked_vm.
 
 #pragma once
@@ -18,8 +18,8 @@ class LockedMemory {
     /// Pages charged now.
     std::uint64_t pages() const { return pages_.load(std::memory_order_relaxed); }
 
-    /// Charges `pages` more. ENOMEM when that would pass `limit_pages`, unless `exempt`
-    /// (CAP_IPC_LOCK); then nothing is charged.
+    /// Charges `pages` more.
+    /// ENOMEM that would pass `limit_pages`, and not `exempt` (CAP_IPC_LOCK)
     Result<> charge(std::uint64_t pages, std::uint64_t limit_pages, bool exempt) {
         std::uint64_t before = pages_.load(std::memory_order_relaxed);
         do {
@@ -32,7 +32,7 @@ class LockedMemory {
         return {};
     }
 
-    /// Uncharges what was charged.
+    /// Uncharges `pages`, which were charged.
     void uncharge(std::uint64_t pages) {
         [[maybe_unused]] const std::uint64_t before =
             pages_.fetch_sub(pages, std::memory_order_relaxed);

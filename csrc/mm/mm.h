@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: MIT
 //
-// mm: the machine's memory, the address spaces of its processes, and what is pinned and charged.
+// mm: the machine's memory, the address spaces of its processes, pins and charges (mm/).
 //
 // Vocabulary
 //   frame           4 KiB of RAM on every machine; a 64 KiB page is sixteen of them
 //   slot            a frame's place in the RAM file; only this folder speaks of slots
-//   frame number    a frame's label, what devices and page tables see; slots that follow each
-//                   other have labels that follow each other within one fragment
-//   fragment        the longest physically contiguous block that a machine gives out
-//   PhysicalMemory  the RAM: frames handed out, referenced, pinned
+//   frame number    a frame's label, which devices and page tables use; within one fragment
+//                   consecutive slots have consecutive labels
+//   fragment        the longest physically contiguous block of a machine
+//   PhysicalMemory  the RAM: frames, their references and pins
 //   AddressSpace    mm_struct: user addresses, copies, pins, locked memory
-//   Backing         what a mapping shows that is not private memory: a file's pages
-//   HeldFrames      frames with a reference of each
-//   ShownFrames     what the host shows at a process's addresses
-//   HostMappings    how many mappings of the host's all machines have, and may have
+//   Backing         the pages of a file, for mappings that are not private memory
+//   HeldFrames      frames with a reference to each
+//   ShownFrames     the frames that the host maps at a process's addresses
+//   HostMappings    the number of host mappings of all machines, and its limit
 //   Shmem           pages of a memfd or of shared anonymous memory
 //   UserPtr<T>      a user's pointer; never dereferenced, only copied through
-//   LockedMemory    an account of pages charged against a limit (VmLck, VmPin, a user's)
+//   LockedMemory    an account of pages with a limit (VmLck, VmPin, a user's)
 //   Charge          pages that are charged to one account, until it is destroyed
 //   Pin             one run of pages that is pinned, until it is destroyed
-//   Pins            the runs that one owner has pinned, by index, and what is charged for them
+//   Pins            the runs that one owner has pinned, by index, and their charge
 //
 // Owners
-//   An AddressSpace owns its mappings; a mapping holds its Backing and a reference of each frame
-//   that the host shows for it. A file that is cut keeps no other. A Pin holds frames and nothing
-//   else: it outlives the mapping, the file and the process. A Charge does not keep its account:
-//   who owns the one keeps the other. PhysicalMemory belongs to the system and outlives all.
+//   An AddressSpace owns its mappings; a mapping holds references to its Backing and to each frame
+//   that the host maps for it. A file that is truncated keeps no reference to the rest. A Pin holds
+//   frames alone: it outlives the mapping, the file and the process. A Charge holds no reference to
+//   its account: its owner does. PhysicalMemory belongs to the system and outlives everything.
 //
-// Locks: lock_order.h. No call leaves this folder with one held.
+// Locks: lock_order.h. No other folder is called with a lock held.
 
 #pragma once
 

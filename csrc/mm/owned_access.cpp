@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How the kernel and the process itself reach memory: copies, loads and stores, pins and views.
-// What is mapped where is the business of owned_address_space.cpp.
+// Accesses to an owned address space: copies by the kernel, loads and stores of the process, pins
+// and views. Its mappings are changed in owned_address_space.cpp.
 
 #include <sys/mman.h>
 
@@ -21,12 +21,12 @@ constexpr Source kCopyOut{"include/linux/uaccess.h: copy_to_user"};
 constexpr Source kPin{"mm/gup.c: pin_user_pages_remote"};
 constexpr Source kView{"kvmiommu: mm/owned_address_space.h"};
 
-// PROT_WRITE and PROT_EXEC let a process read too, as on every machine that is modelled.
+// PROT_WRITE and PROT_EXEC imply reading, as on every machine that is modelled.
 bool allows(int protection, Access access) {
     return access == Access::write ? (protection & PROT_WRITE) != 0 : protection != PROT_NONE;
 }
 
-// A pin goes by what the mapping says, not by what the processor would let through.
+// A pin checks VM_READ and VM_WRITE of the mapping, not what the processor implies.
 bool allows_pin(int protection, Access access) {
     return (protection & (access == Access::write ? PROT_WRITE : PROT_READ)) != 0;
 }
@@ -39,7 +39,7 @@ Result<HeldFrames> OwnedAddressSpace::backing_frames(const Area& area, std::uint
         return refuse(EFAULT, "{:x} lies past the end of the file", kFault, at);
     }
     HeldFrames frames = TRY(area.backing->frames(area.where_at(at - start), bytes));
-    // A page with less than a page of memory has none to show.
+    // A page that is only partly memory cannot be mapped.
     frames.trim(align_down(frames.count(), page_size() >> kFrameShift));
     if (frames.count() == 0) {
         return refuse(EFAULT, "the page at {:x} is not all memory", kFault, at);
@@ -47,7 +47,8 @@ Result<HeldFrames> OwnedAddressSpace::backing_frames(const Area& area, std::uint
     return frames;
 }
 
-// Visits host memory under [address, address + bytes) piece by piece, as far as it allows access.
+// Visits the host memory of [address, address + bytes) piece by piece, up to a byte that does not
+// allow the access.
 template <class Visit>
 OwnedAddressSpace::Reach OwnedAddressSpace::walk(By by, std::uint64_t address, std::uint64_t bytes,
                                                  Access access, Visit&& visit) {
@@ -115,7 +116,7 @@ Result<> OwnedAddressSpace::copy_out(std::uint64_t to, const void* from, std::ui
     return {};
 }
 
-// The address has ended a walk with SIGBUS: there is an area, and it allows the access.
+// Called after a walk has ended at `address` with SIGBUS: there is an area that allows the access.
 OwnedAddressSpace::Trap OwnedAddressSpace::trap_at(std::uint64_t address, std::uint64_t bytes) {
     const auto& [start, area] = *std::prev(areas_.upper_bound(address));
     if (!area.backing || area.ended) {
@@ -125,7 +126,7 @@ OwnedAddressSpace::Trap OwnedAddressSpace::trap_at(std::uint64_t address, std::u
     return {area.backing, area.where_at(address - start), std::min(bytes, to_page_end)};
 }
 
-// Registers are taken to be readable: to load from them is to act upon them.
+// Registers count as readable without a load, which could have side effects.
 Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
     const Lock lock(mutex_);
     for (std::uint64_t done = 0;;) {
@@ -143,7 +144,7 @@ Signal OwnedAddressSpace::readable(std::uint64_t from, std::uint64_t bytes) {
     }
 }
 
-// Whatever lies behind a trapped page is asked without the lock, so that it may call back.
+// The Backing of a trapped page is called without the lock, because it may call back.
 Signal OwnedAddressSpace::peek(void* to, std::uint64_t from, std::uint64_t bytes) {
     auto* out = static_cast<std::byte*>(to);
     for (std::uint64_t done = 0;;) {
@@ -235,7 +236,7 @@ Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t 
         return refuse(EFAULT, "the page at {:x} cannot be pinned for {}", kPin, address,
                       access == Access::write);
     }
-    // Still under the lock: an unmap in between would free what is to be pinned.
+    // Under the lock, so that no unmap frees the pages before.
     memory().pin(whole);
     return whole;
 }

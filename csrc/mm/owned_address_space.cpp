@@ -113,7 +113,7 @@ void OwnedAddressSpace::count_mapped(std::uint64_t address, std::uint64_t bytes)
     std::prev(reservations_.upper_bound(address))->second.mapped += bytes;
 }
 
-// A reservation with nothing mapped any more goes back to the host.
+// A reservation without mapped pages is unmapped from the host.
 void OwnedAddressSpace::count_unmapped(std::uint64_t address, std::uint64_t bytes) {
     const auto found = std::prev(reservations_.upper_bound(address));
     found->second.mapped -= bytes;
@@ -173,7 +173,7 @@ Result<std::uint64_t> OwnedAddressSpace::map(const MapRequest& request) {
         address = TRY(reserve(length, alignment, request.kept));
     }
     const Range range{address, address + length - 1};
-    // Counted before what lay there is removed, so that the reservation stays.
+    // Counted before the old mappings are removed, so that the reservation stays.
     count_mapped(address, length);
     if (request.fixed) {
         if (const auto removed = remove(range, gone); !removed) {
@@ -214,7 +214,7 @@ Result<> OwnedAddressSpace::map_anonymous(Range range, int protection, bool kept
 Result<> OwnedAddressSpace::map_shared(Range range, const MapRequest& request) {
     const Area area{range.last, request.protection, request.most_protection, request.backing,
                     request.offset};
-    // Past the end of the file there is nothing to show: the process gets SIGBUS there.
+    // Past the end of the file nothing is mapped: an access is a SIGBUS.
     for (std::uint64_t at = range.start; at <= range.last;) {
         auto frames = backing_frames(area, range.start, at, range.last - at + 1);
         if (!frames && frames.error().error() != ENOMEM) {
@@ -224,7 +224,7 @@ Result<> OwnedAddressSpace::map_shared(Range range, const MapRequest& request) {
         const Result<> shown = frames ? shown_.show(at, *std::move(frames), request.protection)
                                       : Result<>(std::unexpected(frames.error()));
         if (!shown) {
-            // No area stands for what is already shown.
+            // There is no area yet for the frames that are mapped.
             shown_.hide_whole(range);
             return shown;
         }
@@ -234,8 +234,8 @@ Result<> OwnedAddressSpace::map_shared(Range range, const MapRequest& request) {
     return {};
 }
 
-// Whether a private mapping shows what is written to the file later is unspecified (POSIX,
-// mmap()): here it does not.
+// Whether later writes to the file are visible in a private mapping is unspecified (POSIX, mmap()):
+// here they are not.
 Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request) {
     const Area whole{range.last, request.protection, 7, request.backing, request.offset};
     std::uint64_t at = range.start;
@@ -290,7 +290,7 @@ OwnedAddressSpace::Areas::iterator OwnedAddressSpace::erase(Areas::iterator area
 }
 
 Result<> OwnedAddressSpace::remove(Range range, std::vector<Ref<Backing>>& gone) {
-    // What follows each other lies within addresses that were reserved at once.
+    // Adjacent areas are within one reservation.
     std::vector<Range> parts;
     auto first = areas_.upper_bound(range.start);
     if (first != areas_.begin()) {
@@ -339,7 +339,7 @@ Result<> OwnedAddressSpace::unmap(std::uint64_t address, std::uint64_t length) {
     }
     std::vector<Ref<Backing>> gone;
     const Lock lock(mutex_);
-    // One is left on either side only of an area that the range lies within.
+    // Only an area that contains the range on both sides is split in two.
     const auto cut = across(address);
     if (cut != areas_.end() && cut == across(address + length)) {
         TRY(room_for_areas(1));

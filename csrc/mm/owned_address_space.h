@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// The address space of an emulated process. Its mappings are real mappings of the machine's RAM
-// file, so that a user address is a real address, but the kernel's copies never go through them:
-// they take the direct map, and no address however bad can make them fault.
+// The address space of an emulated process (mm/mmap.c, mm/mprotect.c, mm/gup.c). Its mappings are
+// real mappings of the machine's RAM file, so that a user address is a real address. The kernel's
+// copies use the direct map instead, so that no bad address can fault in the host.
 //
-// A mapping has its memory from the start; Linux would give it page by page. So memory of a
-// mapping is contiguous as far as the machine's fragment allows, and mmap() of more than the
-// machine has left is ENOMEM (no overcommit).
+// The memory of a mapping is allocated by mmap(), not at the first access as in Linux. So it is
+// contiguous as far as the machine's fragment allows, and mmap() of more than is free is ENOMEM (no
+// overcommit).
 
 #pragma once
 
@@ -25,25 +25,24 @@
 
 namespace kvmiommu::mm {
 
-/// How an access by the process itself would end.
+/// The signal of an access by the process itself.
 enum class Signal : std::uint8_t { none, segv, bus };
 
 struct MapRequest {
     std::uint64_t length = 0;     // bytes, rounded up to pages
     int protection = 0;           // PROT_READ | PROT_WRITE | PROT_EXEC
-    int most_protection = 7;      // what mprotect() may give it later (VM_MAYREAD and its like)
+    int most_protection = 7;      // the limit of mprotect() (VM_MAYREAD, VM_MAYWRITE, VM_MAYEXEC)
     bool shared = false;          // MAP_SHARED; a private mapping of a Backing is a copy
-    bool kept = false;            // the emulator's own: only the kernel's copies reach it, and it
-                                  // stays until unmap_kept() or exit()
+    bool kept = false;            // the emulator's own: only the kernel's copies can access it, and
+                                  // it stays until unmap_kept() or exit()
     Ref<Backing> backing;         // none: anonymous memory
     std::uint64_t offset = 0;     // into the backing, page aligned
     std::uint64_t alignment = 0;  // of the address, a power of two; 0: a page, or 2 MiB for
                                   // mappings of 2 MiB and more
-    std::optional<std::uint64_t> fixed;  // MAP_FIXED: over what is mapped or was unmapped there
+    std::optional<std::uint64_t> fixed;  // MAP_FIXED: within addresses of an earlier mapping
 };
 
-/// A stretch of a process's memory as the host sees it, good until it is destroyed whatever the
-/// process unmaps.
+/// A host mapping of a process's memory, valid until it is destroyed, also after an unmap.
 class View {
   public:
     View(const View&) = delete;
@@ -57,7 +56,7 @@ class View {
 
     std::vector<HeldFrames> held_;
     HostMapping mapping_;
-    HostCharge charge_;  // for the runs in it
+    HostCharge charge_;  // for its runs
     std::byte* data_ = nullptr;
     std::uint64_t bytes_ = 0;
 };
@@ -68,17 +67,34 @@ class OwnedAddressSpace final : public AddressSpace {
     OwnedAddressSpace(Census& census, PhysicalMemory& memory, std::uint64_t page_size);
     ~OwnedAddressSpace() override;
 
-    /// mmap(): the address. EINVAL length 0 or an offset that is not page aligned, EOVERFLOW
-    /// offset + length wraps, ENOMEM no memory, no addresses, too long, or too many mappings for a
-    /// process or for the host. (mm/mmap.c: do_mmap)
+    /// mmap(): returns the address. (mm/mmap.c: do_mmap)
+    /// EINVAL length 0
+    /// ENOMEM the length exceeds the user's addresses
+    /// EINVAL the offset is not a multiple of the page
+    /// EOVERFLOW offset + length wraps
+    /// EINVAL the alignment is not a power of two, or too large
+    /// ENOMEM the process has exited
+    /// ENOMEM too many mappings of the process
+    /// EINVAL the fixed address is not a multiple of the page
+    /// ENOMEM the fixed range is not within addresses of one earlier mapping
+    /// ENOMEM the host has no addresses, or too many mappings
+    /// ENOMEM RAM is exhausted; MAP_FIXED has unmapped the range then
     Result<std::uint64_t> map(const MapRequest& request) EXCLUDES(mutex_);
-    /// munmap(): EINVAL address not page aligned, length 0, past the end of user addresses; ENOMEM
-    /// a mapping would be cut into more than there can be. Holes are no error.
+    /// munmap(). Holes are no error.
+    /// EINVAL the address is not a multiple of the page
+    /// EINVAL the range exceeds the user's addresses
+    /// EINVAL length 0
+    /// ENOMEM a mapping would be split, and there are too many for the process or for the host
     Result<> unmap(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
-    /// Unmaps what was mapped as kept.
+    /// Unmaps a mapping that is kept.
     void unmap_kept(std::uint64_t address, std::uint64_t length) EXCLUDES(mutex_);
-    /// mprotect(): EINVAL as above; EACCES for what a file was not opened for, ENOMEM when it meets
-    /// a hole, both with what lies before it changed; ENOMEM too many mappings.
+    /// mprotect(). Length 0 succeeds.
+    /// EINVAL the address is not a multiple of the page
+    /// ENOMEM address + length wraps
+    /// EINVAL unknown protection bits
+    /// ENOMEM a mapping would be split, and there are too many for the process or for the host
+    /// EACCES more than MapRequest::most_protection; what is in front of that mapping has changed
+    /// ENOMEM a hole; what is in front of it has changed
     Result<> protect(std::uint64_t address, std::uint64_t length, int protection) EXCLUDES(mutex_);
 
     Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) override EXCLUDES(mutex_);
@@ -89,21 +105,23 @@ class OwnedAddressSpace final : public AddressSpace {
     void exit() override EXCLUDES(mutex_);
     bool exited() const override EXCLUDES(mutex_);
 
-    /// Loads and stores of the process itself: all bytes, or the signal that it would get. Bytes
-    /// before the bad one have been stored.
+    /// Loads and stores of the process itself. Returns the signal that it gets. Bytes in front of
+    /// the one that faults are moved. readable() does not access registers.
     Signal readable(std::uint64_t from, std::uint64_t bytes) EXCLUDES(mutex_);
     Signal peek(void* to, std::uint64_t from, std::uint64_t bytes) EXCLUDES(mutex_);
     Signal poke(std::uint64_t to, const void* from, std::uint64_t bytes) EXCLUDES(mutex_);
 
-    /// The memory under [address, address + bytes) as one piece of host memory. EFAULT when the
-    /// process could not read it, EINVAL for no bytes, ENOMEM the host has no room.
+    /// The memory at [address, address + bytes) as one piece of host memory.
+    /// EINVAL no bytes
+    /// EFAULT the process cannot read a byte of it
+    /// ENOMEM the host has no addresses, or too many mappings
     Result<std::unique_ptr<View>> view(std::uint64_t address, std::uint64_t bytes) EXCLUDES(mutex_);
 
     /// Bytes that the process has mapped now.
     std::uint64_t mapped_bytes() const EXCLUDES(mutex_);
 
   private:
-    // vm_area_struct. Private memory is one run of slots, all of it shown.
+    // vm_area_struct. Private memory is one run of slots, all mapped.
     struct Area {
         std::uint64_t last;
         int protection;
@@ -111,14 +129,14 @@ class OwnedAddressSpace final : public AddressSpace {
         Ref<Backing> backing;
         std::uint64_t where;  // the first slot of private memory, or the offset into the backing
         bool kept = false;
-        bool ended = false;  // what lies past the end of a file that a private mapping copied
+        bool ended = false;  // past the end of a file that a private mapping has copied
 
         std::uint64_t where_at(std::uint64_t distance) const {
             return backing ? where + distance : where + (distance >> kFrameShift);
         }
     };
     using Areas = std::map<std::uint64_t, Area>;
-    // Host addresses kept for one mmap() and the gap behind it, until the last page is unmapped.
+    // Host addresses of one mmap() and the gap behind it, until the last page is unmapped.
     struct Reservation {
         HostMapping host;
         std::uint64_t last;  // user address
@@ -134,7 +152,7 @@ class OwnedAddressSpace final : public AddressSpace {
 
     Result<> check_range(std::uint64_t address, std::uint64_t& length) const;
     Result<> room_for_areas(std::size_t more) const REQUIRES(mutex_);
-    // The area that goes on from below `address` to it and beyond, or end().
+    // The area that begins in front of `address` and contains it, or end().
     Areas::const_iterator across(std::uint64_t address) const REQUIRES(mutex_);
     Result<std::uint64_t> reserve(std::uint64_t length, std::uint64_t alignment, bool kept)
         REQUIRES(mutex_);
@@ -145,17 +163,20 @@ class OwnedAddressSpace final : public AddressSpace {
     Result<> map_shared(Range range, const MapRequest& request) REQUIRES(mutex_);
     Result<> copy_backing(Range range, const MapRequest& request) REQUIRES(mutex_);
     void split(std::uint64_t address) REQUIRES(mutex_);
-    // Unmaps what is not kept; the backings are dropped by the caller, without the lock. ENOMEM:
-    // nothing has changed.
+    // Unmaps what is not kept; the caller puts the backings without the lock. Nothing has changed
+    // when it fails.
+    // ENOMEM too many mappings for the host
     Result<> remove(Range range, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
-    // The same for areas that lie wholly within the range, kept or not: it cannot fail. Returns the
-    // bytes unmapped.
+    // Unmaps areas that lie within the range, kept or not, which cannot fail. Returns the bytes
+    // unmapped.
     std::uint64_t remove_whole(Range range, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
     Areas::iterator erase(Areas::iterator area, std::vector<Ref<Backing>>& gone) REQUIRES(mutex_);
-    // The pages of a file that an area shows at `at`, whole pages of this address space.
+    // The pages of a file that an area maps at `at`, whole pages of this address space.
+    // EFAULT there is no whole page
+    // and what Backing::frames() says
     Result<HeldFrames> backing_frames(const Area& area, std::uint64_t start, std::uint64_t at,
                                       std::uint64_t bytes);
-    // Registers that an access of the process meets: where in which backing, and how far.
+    // A run of registers that an access of the process reaches.
     struct Trap {
         Ref<Backing> backing;
         std::uint64_t offset = 0;

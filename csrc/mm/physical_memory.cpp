@@ -20,16 +20,16 @@ namespace {
 
 constexpr Source kSource{"kvmiommu: mm/physical_memory.h"};
 
-// Runs up to this long are cleared by writing zeros; longer ones give their memory back to the
-// host, which then gives zeros.
+// Runs up to this length are cleared by writing zeros. Longer ones are punched out of the file, and
+// read as zeros then.
 constexpr std::uint64_t kClearByWriting = 16;
 
-// Blocks that the pool of single frames takes at a time.
+// Blocks that the pool of single frames is filled with.
 constexpr std::uint64_t kPoolFill = 64;
 
 constexpr std::uint64_t kLargestAlignment = std::uint64_t{1} << (30 - kFrameShift);
 
-// Blocks that are aligned in the file are aligned in the address space.
+// Blocks that are aligned in the file are aligned in physical addresses.
 constexpr std::uint64_t kStartAlignment = std::uint64_t{1} << 30;
 
 // x with a * x = 1 modulo n, for a and n without a common divisor.
@@ -317,7 +317,7 @@ Result<PhysAddr> PhysicalMemory::allocate_frames(unsigned order) {
     do {
         if (const std::uint32_t taken = pools_.pop(links_, order); taken != 0) {
             const PhysAddr block = address_of(taken);
-            // Word by word: a device may still be walking the table that these frames were.
+            // Word by word: a device may still walk the freed table in these frames.
             wide::fill(reinterpret_cast<std::uint64_t*>(at(block)),
                        (count << kFrameShift) / sizeof(std::uint64_t), 0, 0);
             return block;
@@ -443,7 +443,7 @@ std::uint64_t PhysicalMemory::used_frames() const {
     for (const auto& [slot, count] : free_) {
         free += count;
     }
-    return frames_ - std::min(free, frames_);  // a block that changed pools meanwhile counts twice
+    return frames_ - std::min(free, frames_);  // a block that moves meanwhile is counted twice
 }
 
 std::uint64_t PhysicalMemory::pinned_frames() const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// One run of pages that is pinned, unpinned when the object goes.
+// One run of pages that is pinned until the object is destroyed.
 // Rule: mm/gup.c: pin_user_pages_remote, unpin_user_pages.
 
 #pragma once
@@ -13,8 +13,8 @@
 
 namespace kvmiommu::mm {
 
-/// Pages that one pin holds, as a device sees them. What stands behind the addresses, frames of
-/// this machine or the pages of a remote address space, is known to this folder alone.
+/// The pages of one pin, by their addresses for a device. Only this folder knows whether these are
+/// frames of this machine or pages of a remote address space.
 class PinnedRun {
   public:
     PhysAddr address() const { return frames_.address; }
@@ -25,7 +25,7 @@ class PinnedRun {
     friend class Pins;
     PinnedRun() = default;
     explicit PinnedRun(PhysicalRun frames) : frames_(frames) {}
-    // As a machine counts its pins, any part of a run can be unpinned.
+    // Pins are counted by frame, so any part of a run can be unpinned.
     PinnedRun part(std::uint64_t offset, std::uint64_t bytes) const {
         return PinnedRun({frames_.address + offset, bytes});
     }
@@ -37,8 +37,8 @@ class PinnedRun {
 /// Move-only. The machine's memory must outlive it, the address space need not.
 class Pin {
   public:
-    /// Pins [address, address + bytes), page aligned and not empty, as far as it is contiguous for
-    /// a device.
+    /// Pins [address, address + bytes), page aligned and not empty, as far as it is physically
+    /// contiguous.
     /// EFAULT the first page cannot be pinned for this access
     static Result<Pin> of(AddressSpace& mm, std::uint64_t address, std::uint64_t bytes,
                           Access access) {

@@ -36,7 +36,7 @@ std::uint64_t Pins::drop(Range range) {
         runs_.begin(), runs_.end(), range.start,
         [](const Entry& entry, std::uint64_t index) { return entry.last < index; });
     std::uint64_t bytes = 0;
-    std::vector<Entry> kept;  // what the first and the last run have outside of the range
+    std::vector<Entry> kept;  // the parts of the first and the last run outside of the range
     auto* end = first;
     for (; end != runs_.end() && end->start() <= range.last; ++end) {
         const std::uint64_t start = end->start();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What one owner has pinned: runs of pages by their index, and the pages that are charged for them.
-// A contiguous gigabyte is one run, and costs what a page costs.
+// The pins of one owner: runs of pages by index, and the pages that are charged for them. A
+// contiguous gigabyte is one run and costs as much as a page.
 
 #pragma once
 
@@ -18,8 +18,8 @@
 
 namespace kvmiommu::mm {
 
-/// Move-only. An index is what the owner counts bytes by: an offset, a user address. Destroyed, it
-/// unpins and uncharges all; the account must outlive it. It takes no lock: the owner's guards it.
+/// Move-only. An index is the owner's number of a byte: an offset, a user address. The destructor
+/// unpins and uncharges all; the account must outlive it. Guarded by the owner's lock.
 class Pins {
   public:
     Pins() = default;
@@ -35,23 +35,24 @@ class Pins {
     bool empty() const { return runs_.empty(); }
     /// Runs that are held.
     std::uint64_t runs() const { return runs_.size(); }
-    /// What is charged for them. Not each page need be: the owner knows which are charged already.
+    /// The charge for them, which may be for fewer pages: the owner may have charged some
+    /// elsewhere.
     Charge& charge() { return charge_; }
     const Charge& charge() const { return charge_; }
 
     /// Takes over a pin, at an index behind all others, and charges `pages` pages for it.
-    /// ENOMEM they would pass `limit_pages`, and not `exempt`; the pin has gone then
+    /// ENOMEM they would pass `limit_pages`, and not `exempt`; then the pin is unpinned
     Result<PinnedRun> extend(std::uint64_t index, Pin pin, std::uint64_t pages,
                              std::uint64_t limit_pages, bool exempt);
-    /// The same with nothing charged.
+    /// The same without a charge.
     PinnedRun extend(std::uint64_t index, Pin pin);
-    /// Unpins what lies in `range` of indices, page aligned, and returns how many bytes that were.
-    /// The charge stays as it is.
+    /// Unpins the pages in `range` of indices, page aligned, and returns their bytes. Does not
+    /// uncharge.
     std::uint64_t drop(Range range);
     /// Unpins and uncharges all.
     void clear();
 
-    /// Where the byte at an index is for a device; nothing: it is not pinned.
+    /// The physical address of the byte at an index; nothing: it is not pinned.
     std::optional<PhysAddr> find(std::uint64_t index) const {
         const auto* const run = std::lower_bound(
             runs_.begin(), runs_.end(), index,
@@ -65,8 +66,8 @@ class Pins {
         }
         return run->run.address() + (run->run.bytes() - 1 - from_end);
     }
-    /// Calls `visit(index, run)`, which returns a Result<>, for each run in order, until one is
-    /// refused: that is returned.
+    /// Calls `visit(index, run)`, which returns a Result<>, for each run in order. Returns the
+    /// first error.
     template <class Visit>
     Result<> each(Visit&& visit) const {
         for (const Entry& entry : runs_) {

@@ -29,7 +29,7 @@ void Shmem::resize(std::uint64_t size) {
         frames.trim(keep - offset);
     }
     pages_.erase(at, pages_.end());
-    // The rest of the page that stays must read as zero when the file grows again.
+    // The rest of the last page must read as zero if the file is extended again.
     if (const std::uint64_t used = size % page_size_; size < size_ && used != 0) {
         const std::uint64_t first = align_down(size, page_size_) >> kFrameShift;
         const auto page = pages_.upper_bound(first);
@@ -73,7 +73,7 @@ Result<HeldFrames> Shmem::frames_at(std::uint64_t first, std::uint64_t count) {
                                    {frames.slot() + skip, std::min(count, frames.count() - skip)});
         }
     }
-    // A hole: filled in one piece as far as it goes, so that memory which is mapped at once is
+    // A hole: allocated as one run if possible, so that memory that is mapped at once is
     // contiguous.
     if (after != pages_.end()) {
         count = std::min(count, after->first - first);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Pages of a memfd or of shared anonymous memory (mm/shmem.c). They come into being when they
-// are first mapped, read or written, and go with the file.
+// Pages of a memfd or of shared anonymous memory (mm/shmem.c). A page is allocated when it is first
+// mapped, read or written, and freed with the file.
 
 #pragma once
 
@@ -19,15 +19,18 @@ class Shmem final : public Backing {
     Shmem(Census& census, PhysicalMemory& memory, std::uint64_t page_size, std::uint64_t size);
 
     std::uint64_t size() const EXCLUDES(mutex_);
-    /// Makes the file longer or shorter. What is cut off reads as zero if the file grows again; its
-    /// frames live on for those alone who hold them: mappings that show them, views, pins.
+    /// Extends or truncates the file. Truncated bytes read as zero if the file is extended again;
+    /// their frames stay for holders of references: mappings, views, pins.
     void resize(std::uint64_t size) EXCLUDES(mutex_);
-    /// Makes the file as long as this, if it is not (i_size_write after a write).
+    /// Extends the file to `size` if it is shorter (i_size_write after a write).
     void extend(std::uint64_t size) EXCLUDES(mutex_);
 
+    /// EFAULT `offset` is past the end of the file's last page
+    /// ENOMEM RAM is exhausted
     Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) override EXCLUDES(mutex_);
-    /// The page at `offset` for a write that may make the file longer. It need not lie within the
-    /// file, and goes with the next resize() if it is not then. ENOMEM. (shmem_write_begin)
+    /// The page at `offset` for a write that may extend the file. It may be past the end, and is
+    /// freed by the next resize() if it still is. (shmem_write_begin)
+    /// ENOMEM RAM is exhausted
     Result<HeldFrames> page_to_write(std::uint64_t offset) EXCLUDES(mutex_);
 
   private:

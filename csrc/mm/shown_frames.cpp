@@ -13,8 +13,8 @@ namespace {
 
 constexpr Source kSource{"kvmiommu: mm/shown_frames.h"};
 
-// PROT_WRITE and PROT_EXEC let a process read too, as on every machine that is modelled. The host
-// executes nothing there.
+// PROT_WRITE and PROT_EXEC imply reading, as on every machine that is modelled. The host never
+// executes these pages.
 int host_protection(int protection) {
     return (protection != PROT_NONE ? PROT_READ : PROT_NONE) | (protection & PROT_WRITE);
 }
@@ -35,7 +35,7 @@ Result<> ShownFrames::show(std::uint64_t address, HeldFrames frames, int protect
     const std::uint64_t end = address + frames.bytes();
     if (!host_show(address, frames.bytes(), host_protection(protection), memory_.file(),
                    frames.slot() << kFrameShift)) {
-        // A host may have taken away what lay there before it found no room for the new.
+        // The host may have unmapped the old pages before it failed to map the new ones.
         host_hide(address, frames.bytes());
         settle();
         return refused();
@@ -110,7 +110,7 @@ Result<> ShownFrames::hide(const std::vector<Range>& ranges) {
 
 void ShownFrames::hide_whole(Range range) {
     if (!host_hide(range.start, range.size())) {
-        // To change whole mappings of the host's needs no room.
+        // Changing whole mappings does not add any, so the host does not refuse it.
         for (auto run = runs_.lower_bound(range.start);
              run != runs_.end() && run->first <= range.last; ++run) {
             if (!host_protect(run->first, run->second.frames.bytes(), PROT_NONE)) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// What the host shows at the user addresses of an emulated process: the part that page tables have
-// in a kernel. A frame that is shown has a reference for it, whatever becomes of the file that it
-// came from. Whoever has one of these guards it.
+// The frames that the host maps at the user addresses of an emulated process: the counterpart of
+// the process's page tables (mm/memory.c). Each has a reference for that, so that it stays when its
+// file is truncated. Guarded by the owner's lock.
 //
-// The host has at most a mapping for each run that is shown, and one for each gap before a run;
-// both are charged. A gap at the end of reserved addresses is charged with those.
+// The host has at most one mapping for each run and one for each gap in front of a run; both are
+// charged. A gap at the end of reserved addresses is charged with the reservation.
 
 #pragma once
 
@@ -25,16 +25,17 @@ class ShownFrames {
     ShownFrames(const ShownFrames&) = delete;
     ShownFrames& operator=(const ShownFrames&) = delete;
 
-    /// Shows frames where nothing is shown. ENOMEM: nothing has changed.
+    /// Maps frames at addresses without any. Nothing has changed when it fails.
+    /// ENOMEM too many mappings for the host, or the host refuses
     Result<> show(std::uint64_t address, HeldFrames frames, int protection);
-
-    /// Shows nothing in any of `ranges` any more, as one step; each lies within addresses that were
-    /// reserved at once. ENOMEM: nothing has changed.
+    /// Unmaps all frames in `ranges`, each within one reservation. Nothing has changed when it
+    /// fails.
+    /// ENOMEM too many mappings for the host, or the host refuses
     Result<> hide(const std::vector<Range>& ranges);
-    /// The same for a range that cuts no run. This cannot fail: frames that a host which is out of
-    /// everything goes on showing are never used again.
+    /// The same for a range that splits no run. Does not fail: frames that the host refuses to
+    /// unmap are leaked.
     void hide_whole(Range range);
-    /// The host shows nothing there any more.
+    /// Called when the host has nothing mapped in the range any more.
     void forget(Range range);
 
     struct Change {
@@ -42,7 +43,8 @@ class ShownFrames {
         int from;
         int to;
     };
-    /// Changes the protection of what is shown, as one step. ENOMEM: nothing has changed.
+    /// Changes the protection of mapped frames. Nothing has changed when it fails.
+    /// ENOMEM too many mappings for the host, or the host refuses
     Result<> protect(const std::vector<Change>& changes);
 
   private:
@@ -54,16 +56,17 @@ class ShownFrames {
     };
     using Runs = std::map<std::uint64_t, Run>;
 
-    // How many runs go on over an end of the range.
+    // The number of ends of the range that are inside a run.
     std::uint64_t cuts(Range range) const;
     bool cut_at(std::uint64_t address) const;
     bool host_protect_shown(Range range, int protection) const;
-    // After a host_hide(): as good as the host allows. The kernel's copies need none of it.
+    // Maps the frames again after a host_hide(), as far as the host allows: the kernel's copies do
+    // not need the host's mappings.
     void restore(Range range);
     void split(std::uint64_t address);
     void drop(Range range);
     bool after_gap(Runs::const_iterator run) const;
-    // Charges what there is, no more.
+    // Uncharges what show() and its like charged in advance.
     void settle() { charge_.shrink_to(mappings_); }
 
     PhysicalMemory& memory_;

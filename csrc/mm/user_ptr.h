@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A user's pointer is a number until mm has copied through it.
+// A user's pointer (__user): never dereferenced, only copied through (include/linux/uaccess.h).
 
 #pragma once
 
@@ -21,7 +21,7 @@ class UserPtr {
     explicit UserPtr(std::uint64_t address) : address_(address) {}
 
     std::uint64_t address() const { return address_; }
-    /// A pointer `bytes` further on, to whatever stands there.
+    /// A pointer `bytes` further on, to another type.
     template <class Other = T>
     UserPtr<Other> offset(std::uint64_t bytes) const {
         return UserPtr<Other>(address_ + bytes);
@@ -29,7 +29,8 @@ class UserPtr {
     /// The element `index` of an array.
     UserPtr operator[](std::uint64_t index) const { return UserPtr(address_ + index * sizeof(T)); }
 
-    /// copy_from_user(), copy_to_user(): EFAULT when a byte cannot be reached.
+    /// copy_from_user(), copy_to_user().
+    /// EFAULT a byte cannot be accessed
     Result<T> read(AddressSpace& mm) const {
         T value;
         TRY(mm.copy_in(&value, address_, sizeof value));
