@@ -99,7 +99,7 @@ void ConfigSpace::change(std::uint32_t offset, unsigned width, std::uint32_t mas
 std::uint32_t ConfigSpace::capability(std::uint8_t id) const {
     const Lock lock(mutex_);
     std::uint32_t at = values_[kCapabilities];
-    // A chain that a write has bent into a circle ends, too.
+    // Bounded, because a write may have made the list circular.
     for (unsigned hops = 0; at >= kHeaderBytes && hops < kConfigBytes / 4; ++hops) {
         if (values_[at] == id) {
             return at;

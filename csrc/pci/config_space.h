@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Configuration space as the hardware has it: bytes, which of their bits can be written, and which
-// are cleared by writing 1. What VFIO shows of it is another matter (vfio/pci/pci_config.h).
-// Rules: PCI Local Bus Specification 3.0, chapter 6. As in QEMU, whose functions the transcripts'
-// machines have, bytes behind the header that no capability lies in can be written freely.
+// Configuration space of the hardware: bytes, which of their bits are writable, and which are
+// cleared by writing 1. VFIO shows another one to the user (vfio/pci/pci_config.h).
+// Rules: PCI Local Bus Specification 3.0, chapter 6. As in QEMU, which emulates the functions of
+// the transcripts' machines, bytes behind the header and outside of capabilities are writable.
 
 #pragma once
 
@@ -29,32 +29,31 @@ class ConfigSpace {
 
     // --- while a model puts it together ---
 
-    /// Sets a value whatever can be written; 1, 2 or 4 bytes.
+    /// Sets a value of 1, 2 or 4 bytes, whatever is writable.
     void set(std::uint32_t offset, unsigned width, std::uint32_t value) EXCLUDES(mutex_);
-    /// Which bits writes change, and which they clear by writing 1.
+    /// Sets the bits that are writable, and those that are cleared by writing 1.
     void set_writable(std::uint32_t offset, unsigned width, std::uint32_t mask) EXCLUDES(mutex_);
     void set_write_clears(std::uint32_t offset, unsigned width, std::uint32_t mask)
         EXCLUDES(mutex_);
-    /// Puts a capability of `length` bytes before the others, all zero and none of it writable.
+    /// Adds a capability of `length` bytes in front of the others, all zero and read only.
     void add_capability(std::uint8_t id, std::uint32_t offset, std::uint32_t length)
         EXCLUDES(mutex_);
-    /// Puts an extended one behind the others; the first lies at 0x100.
+    /// Adds an extended capability behind the others; the first one is at 0x100.
     void add_extended_capability(std::uint16_t id, unsigned version, std::uint32_t offset,
                                  std::uint32_t length) EXCLUDES(mutex_);
 
     // --- afterwards ---
 
-    /// What a configuration cycle reads and does. Accesses lie inside.
+    /// Configuration cycles, within the space.
     std::uint32_t read(std::uint32_t offset, unsigned width) const EXCLUDES(mutex_);
     void write(std::uint32_t offset, unsigned width, std::uint32_t value) EXCLUDES(mutex_);
-    /// The bits of `mask` become those of `value`; the hardware's own doing.
+    /// Sets the bits of `mask` to those of `value`, by the hardware itself.
     void change(std::uint32_t offset, unsigned width, std::uint32_t mask, std::uint32_t value)
         EXCLUDES(mutex_);
 
-    /// Where the capability lies; 0: there is none.
+    /// The offset of a capability; 0: there is none.
     std::uint32_t capability(std::uint8_t id) const EXCLUDES(mutex_);
-
-    /// The first bytes, and how they are put back (pci_save_state, pci_restore_state).
+    /// Save and restore the first `count` bytes (pci_save_state, pci_restore_state).
     std::vector<std::byte> save(std::uint32_t count) const EXCLUDES(mutex_);
     void restore(std::span<const std::byte> saved) EXCLUDES(mutex_);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a PCI function does: the hardware behind its configuration space. A model is called without
-// any lock of ours held, by several threads at once when several threads use the device, so it has
-// a lock of its own; it raises interrupts and does DMA without holding that one.
+// The hardware of a PCI function. A model is called without a lock of the core, by several threads
+// at once if several use the device, so it has its own lock. It raises interrupts and does DMA
+// without holding that lock.
 
 #pragma once
 
@@ -36,36 +36,36 @@ class DeviceModel {
     virtual std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) = 0;
     virtual void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) = 0;
 
-    /// Everything but configuration space becomes as at power-on; the line is deasserted first.
+    /// Resets everything except configuration space to its power-on state, the INTx line first.
     void reset();
-
-    /// Connects it to its machine. Once, before anything else. ENOMEM: the machine has less RAM
-    /// than the device has memory.
+    /// Connects it to its machine. Called once, before anything else.
+    /// ENOMEM the machine has no contiguous RAM for the device's memory
     Result<> plug(iommu::DmaPort& dma, mm::PhysicalMemory& memory);
-    /// The host's bytes under [offset, offset + bytes) of a BAR; empty when they are not all plain
-    /// memory of one stretch.
+    /// The host's memory of [offset, offset + bytes) of a BAR; empty if it is not all within one
+    /// range of plain memory.
     std::span<std::byte> memory(unsigned bar, std::uint64_t offset, std::uint64_t bytes);
-    /// The frames of pages of plain memory, for mappings. EFAULT: the page at `offset` is trapped.
+    /// The frames of pages of plain memory, for mappings.
+    /// EFAULT the page at `offset` is trapped
     Result<mm::HeldFrames> frames(unsigned bar, std::uint64_t offset, std::uint64_t bytes,
                                   std::uint64_t page_size);
 
-    /// DMA by the device. EFAULT, recorded, where it cannot reach memory: no bus master, blocked,
-    /// not mapped, not permitted.
+    /// DMA by the device. Each fault is recorded (iommu::FaultLog).
+    /// EFAULT bus mastering is off in the command register
+    /// and what iommu::DmaPort says
     Result<> dma_read(std::uint64_t iova, std::span<std::byte> to);
     Result<> dma_write(std::uint64_t iova, std::span<const std::byte> from);
 
   protected:
-    // It is connected: from now on it can do DMA and raise interrupts.
+    // Called when it is connected: from now on it can do DMA and raise interrupts.
     virtual void plugged() {}
-    // What reset() leaves to the model: its registers.
+    // The model's part of reset(): its registers.
     virtual void reset_registers() = 0;
-
-    // While a model puts itself together: the region, its register and its size bits.
+    // For constructors of models: adds the region, its register and its size bits.
     void add_bar(unsigned index, Bar bar);
 
   private:
     Result<> check_bus_master(std::uint64_t iova, mm::Access access);
-    // A stretch of plain memory, made when the model is plugged in.
+    // A range of plain memory, allocated by plug().
     struct Stretch {
         unsigned bar;
         Range range;

@@ -34,7 +34,7 @@ bool Function::can_reset() const {
             return true;
         }
     }
-    // Into D3hot and back, for functions that forget their state there.
+    // A change to D3hot and back, for functions that lose their state there.
     if (const std::uint32_t at = config.capability(kCapPm);
         at != 0 && (config.read(at + kPmControl, 2) & kPmNoSoftReset) == 0) {
         return true;
@@ -52,7 +52,7 @@ void Function::reset() const {
 
 void set_up(Function& function, const std::vector<std::uint64_t>& bars, std::uint64_t& next_memory,
             std::uint64_t& next_io) {
-    // BARs of less than a page get one for themselves, so that each can be mapped.
+    // A BAR of less than a page gets a page of its own, so that it can be mapped.
     constexpr std::uint64_t kApart = std::uint64_t{64} << 10;
     ConfigSpace& config = function.hardware->config();
     std::size_t given = 0;

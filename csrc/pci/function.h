@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A PCI function of the machine, the kernel driver that is bound to it, and the hardware behind it.
+// A PCI function of the machine, its kernel driver and its hardware (include/linux/pci.h: pci_dev).
 
 #pragma once
 
@@ -23,7 +23,7 @@ struct Location {
     std::uint8_t bus = 0;
     std::uint8_t devfn = 0;  // device and function: 5 and 3 bits
 
-    /// Nothing for a text that is no address.
+    /// Nothing if the text is not an address.
     static std::optional<Location> parse(const std::string& address);
 };
 
@@ -35,28 +35,28 @@ struct Function {
     iommu::Group* group = nullptr;
 
     Location location;
-    /// All functions on its bus, itself among them. Buses below a bus are not followed: bridges
-    /// stand on the root bus here.
+    /// All functions on its bus, including itself, but not those of subordinate buses: bridges are
+    /// on the root bus here.
     std::vector<const Function*> bus;
     std::unique_ptr<iommu::DmaPort> dma;
-    std::unique_ptr<DeviceModel> hardware;  // null: nothing but the host looks at it
+    std::unique_ptr<DeviceModel> hardware;  // null: only the host's drivers use it
 
-    /// Bus 0 of its segment has no bridge that could reset what is on it.
+    /// Is it on bus 0 of its segment, which no bridge can reset?
     bool on_root_bus() const { return location.bus == 0; }
-    /// Has it the PCI Express capability?
+    /// Does it have the PCI Express capability?
     bool express() const { return hardware->config().capability(kCapExpress) != 0; }
 
-    /// Can this function be reset by itself? By its own means or, where it is alone on its bus, by
-    /// the bridge above. (drivers/pci/pci.c: pci_reset_fn_methods)
+    /// Can this function be reset alone: by its own means or, if it is alone on its bus, by the
+    /// bridge above? (drivers/pci/pci.c: pci_reset_fn_methods)
     bool can_reset() const;
-    /// Resets it; what the kernel saves of its configuration space is put back, so nothing of it
-    /// changes but the power state.
+    /// Resets it. The kernel saves and restores configuration space, so only the power state
+    /// changes there.
     void reset() const;
 };
 
-/// What firmware does at power-on: gives the BARs addresses and switches decoding on. `bars` are
-/// the addresses as the machine's description has them, in the order of the BARs; where it has
-/// none, addresses are taken from `next_memory` and `next_io`.
+/// The firmware's part at power-on: assigns the BARs' addresses and enables decoding. `bars` are
+/// the addresses of the machine's description, in the order of the BARs; the rest are allocated
+/// from `next_memory` and `next_io`.
 void set_up(Function& function, const std::vector<std::uint64_t>& bars, std::uint64_t& next_memory,
             std::uint64_t& next_io);
 

@@ -35,8 +35,8 @@ void Interrupts::msix(std::uint32_t vector) {
     if (!msix_enabled()) {
         return;
     }
-    // Pending first: a handler that comes meanwhile finds it. One message may then arrive twice,
-    // but none is lost.
+    // Pending before the call, so that a handler that is set meanwhile sees it. A message may then
+    // arrive twice, but none is lost.
     std::uint64_t message = 0;
     {
         const Lock lock(mutex_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The models that come with this program, by the names that machines call them.
+// The built-in device models, by the names that a machine's description uses.
 
 #pragma once
 
@@ -11,8 +11,8 @@
 
 namespace kvmiommu::pci {
 
-/// A new device of a model; null for a name that is not known. "host" is no model: nobody but the
-/// host's own drivers looks at such a function.
+/// A new device of a model; null for an unknown name. "host" is not a model: only the host's own
+/// drivers use such a function.
 std::unique_ptr<DeviceModel> make_model(std::string_view name);
 
 }  // namespace kvmiommu::pci

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// pci: the functions of a machine.
+// pci: the PCI functions of a machine (drivers/pci; PCI Local Bus Specification 3.0).
 //
 // Vocabulary
-//   Function       one PCI function: its address, what it is, the driver bound to it
-//   ConfigSpace    its configuration space as the hardware has it
-//   Bar            a region that the processor reaches; its pages are memory or trapped
+//   Function       one PCI function: its address, its model, the driver bound to it
+//   ConfigSpace    configuration space of the hardware
+//   Bar            a region of memory or I/O ports; its pages are memory or trapped
 //   trapped        each access is a call of the model
-//   DeviceModel    what the function does: the hardware behind all this
+//   DeviceModel    the hardware of a function
 //   Interrupts     its INTx line and its messages (MSI, MSI-X)
 //   InterruptSink  the driver that handles them
 //
-// Owners: the machine owns its functions for as long as it lives; a function owns its model and its
-// DMA port.
+// Owners: the machine owns its functions until it ends; a function owns its model and its DMA port.
 //
-// Locks: lock_order.h. A model is called without a lock, and calls its function's interrupts and
-// DMA without its own.
+// Locks: lock_order.h. A model is called without a lock, and raises interrupts and does DMA without
+// its own.
 
 #pragma once
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Offsets and bits of configuration space, by their names in Linux's include/uapi/linux/pci_regs.h.
-// Where they are written down: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base
-// Specification, chapter 7.
+// Specified in PCI Local Bus Specification 3.0, chapter 6, and PCI Express Base Specification,
+// chapter 7.
 
 #pragma once
 

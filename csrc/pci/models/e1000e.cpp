@@ -59,8 +59,8 @@ E1000e::E1000e() : DeviceModel(kExpressConfigBytes) {
     space.set_writable(kMsiAt + 8, 4, 0xffffffff);
     space.set_writable(kMsiAt + 12, 2, 0xffff);  // data
 
-    // Version 1.1, device-specific initialization; no D1, D2 or PME. It forgets its state in D3hot,
-    // which is how it is reset: it has no function-level reset.
+    // Version 1.1, device-specific initialization; no D1, D2 or PME. It has no function-level reset
+    // and is reset by D3hot, where it loses its state.
     space.add_capability(kCapPm, kPmAt, kPmBytes);
     space.set(kPmAt + kPmCapabilities, 2, 0x0022);
     space.set_writable(kPmAt + kPmControl, 2, kPmStateMask | kPmPmeEnable | 0x1e00);
@@ -80,7 +80,7 @@ E1000e::E1000e() : DeviceModel(kExpressConfigBytes) {
     space.set(kErrAt + 0x14, 4, kCorrectableMasked);
     space.set_writable(kErrAt + 0x14, 4, kCorrectable);
     space.add_extended_capability(kExtCapSerial, 1, kSerialAt, kSerialBytes);
-    // 52:54:00:12:34:56, as QEMU numbers its first card.
+    // 52:54:00:12:34:56, QEMU's default for the first card.
     space.set(kSerialAt + 4, 4, 0xff123456);
     space.set(kSerialAt + 8, 4, 0x525400ff);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The visible face of an Intel 82574L as QEMU's e1000e shows it: configuration space with all its
-// capabilities, the regions, and the first registers. It moves no packets.
+// The part of QEMU's e1000e (Intel 82574L) that a driver sees first: configuration space with its
+// capabilities, the regions and the first registers. It transfers no packets.
 // Values: the transcripts, and the 82574 family's datasheet, sections 9 and 10.2.
 
 #pragma once

@@ -17,7 +17,7 @@ constexpr std::uint64_t kStatusRegister = 0x20;
 constexpr std::uint64_t kInterruptStatus = 0x24;
 constexpr std::uint64_t kInterruptRaise = 0x60;
 constexpr std::uint64_t kInterruptAcknowledge = 0x64;
-// From here on registers have 64 bits.
+// Registers from here on have 64 bits.
 constexpr std::uint64_t kDmaSource = 0x80;
 constexpr std::uint64_t kDmaDestination = 0x88;
 constexpr std::uint64_t kDmaCount = 0x90;
@@ -31,13 +31,13 @@ constexpr std::uint64_t kDmaInterrupt = 0x4;
 constexpr std::uint32_t kFactorialCause = 0x1;
 constexpr std::uint32_t kDmaCause = 0x100;
 
-// The addresses that it can put on the bus: its default dma_mask.
+// The addresses that it can output: its default dma_mask.
 constexpr std::uint64_t kDmaMask = low_mask(28);
 
 constexpr std::uint32_t kMsiAt = 0x40;
 constexpr std::uint32_t kMsiBytes = 14;
 
-// A range of the engine's as one of its buffer.
+// Converts an address range of the engine to one of its buffer.
 std::optional<std::size_t> in_buffer(std::uint64_t address, std::uint64_t count) {
     if (address < Edu::kBufferStart || address - Edu::kBufferStart > Edu::kBufferBytes ||
         count > Edu::kBufferBytes - (address - Edu::kBufferStart)) {
@@ -139,7 +139,7 @@ void Edu::write(unsigned, std::uint64_t offset, unsigned bytes, std::uint64_t va
 
 void Edu::compute(std::uint32_t number) {
     std::uint32_t product = 1;
-    // 34! and beyond are 0 in 32 bits: 2 divides it that often.
+    // 34! and above are 0 modulo 2^32.
     for (; number > 1 && product != 0; --number) {
         product *= number;
     }
@@ -154,7 +154,7 @@ void Edu::compute(std::uint32_t number) {
     }
 }
 
-// The buffer is copied, so that no lock is held while memory is reached.
+// The buffer is copied, so that no lock is held during the DMA.
 void Edu::transfer(std::uint64_t command) {
     if ((command & kDmaStart) == 0) {
         return;
@@ -168,15 +168,15 @@ void Edu::transfer(std::uint64_t command) {
         asked = dma_;
         copy = buffer_;
     }
-    // A range outside of the buffer stops QEMU itself; here nothing is moved.
+    // QEMU exits for a range outside of the buffer; here nothing is transferred.
     const auto at = in_buffer(to_memory ? asked.source : asked.destination, asked.count);
     if (at) {
         const auto part = std::span(copy).subspan(*at, asked.count);
         if (to_memory) {
-            // What it cannot write is lost; the fault is recorded.
+            // Data that cannot be written is lost; the fault is recorded.
             [[maybe_unused]] const auto moved = dma_write(asked.destination & kDmaMask, part);
         } else {
-            // What it cannot read leaves the buffer as it is from there on.
+            // The buffer stays unchanged from the first byte that cannot be read.
             [[maybe_unused]] const auto moved = dma_read(asked.source & kDmaMask, part);
             const Lock lock(mutex_);
             std::copy(part.begin(), part.end(), buffer_.begin() + static_cast<std::ptrdiff_t>(*at));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // QEMU's educational device (docs/specs/edu.rst): a factorial, interrupts by command, and a DMA
-// engine between memory and a buffer of its own. There is no clock here, so whatever it is told to
-// do is done when the store that tells it returns.
+// engine between memory and its own buffer. There is no clock here, so a command is complete when
+// the store that started it returns.
 
 #pragma once
 
@@ -16,7 +16,7 @@ namespace kvmiommu::pci {
 class Edu final : public DeviceModel {
   public:
     static constexpr std::uint64_t kBarBytes = std::uint64_t{1} << 20;
-    /// Where the engine sees its buffer. The processor does not.
+    /// The engine's address of its buffer, which the processor cannot access.
     static constexpr std::uint64_t kBufferStart = 0x40000;
     static constexpr std::uint64_t kBufferBytes = 4096;
 

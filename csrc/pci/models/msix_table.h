@@ -20,7 +20,7 @@ class MsixTable {
     explicit MsixTable(std::uint32_t vectors) : words_(vectors * kWords) { reset(); }
 
     std::uint32_t vectors() const { return static_cast<std::uint32_t>(words_.size() / kWords); }
-    /// `offset` into the table; past its end reads 0. Accesses are of 4 or 8 bytes.
+    /// `offset` into the table; past its end reads return 0. Accesses have 4 or 8 bytes.
     std::uint64_t read(std::uint64_t offset, unsigned bytes) const EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         std::uint64_t value = 0;
@@ -39,7 +39,7 @@ class MsixTable {
             }
         }
     }
-    /// The pending bits at `offset` into theirs.
+    /// The pending bits at `offset` into the pending bit array.
     std::uint64_t pending(const Interrupts& interrupts, std::uint64_t offset) const {
         std::uint64_t value = 0;
         for (std::uint32_t vector = 0; offset == 0 && vector < vectors(); ++vector) {
@@ -47,7 +47,7 @@ class MsixTable {
         }
         return value;
     }
-    /// All entries masked.
+    /// Masks all entries.
     void reset() EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         for (std::size_t word = 0; word < words_.size(); ++word) {

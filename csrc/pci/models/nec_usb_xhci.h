@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The visible face of a NEC uPD720200 as QEMU's nec-usb-xhci shows it: configuration space, its
-// region, the first registers. It has no ports that anything could be plugged into.
-// Values: what a real kernel read of it; eXtensible Host Controller Interface 1.0, section 5.3.
+// The part of QEMU's nec-usb-xhci (NEC uPD720200) that a driver sees first: configuration space,
+// its region and the first registers. It has no ports. Values: as a real kernel read them;
+// eXtensible Host Controller Interface 1.0, section 5.3.
 
 #pragma once
 

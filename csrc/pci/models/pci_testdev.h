@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The visible face of QEMU's pci-testdev (docs/specs/pci-testdev.rst): a page of memory and 256 I/O
-// ports that read as zero and drop writes as long as no test is chosen. Its tests measure QEMU and
-// are not here.
+// QEMU's pci-testdev (docs/specs/pci-testdev.rst) without a test selected: a page of memory and 256
+// I/O ports that read as zero and ignore writes. Its tests measure QEMU and are not modelled.
 
 #pragma once
 
