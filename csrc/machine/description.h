@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What a machine is made of. Nothing is checked here: System::create() refuses what it cannot be.
+// The description of a machine, unchecked: System::create() refuses invalid ones.
 
 #pragma once
 
@@ -31,14 +31,14 @@ struct PciDescription {
     std::string address;  // "0000:00:02.0"
     std::string model;
     std::string driver;                  // bound to it; empty: none
-    std::string iommu;                   // an instance's name; empty: behind none
+    std::string iommu;                   // an instance's name; empty: not behind an IOMMU
     std::optional<std::uint32_t> group;  // number of its IOMMU group
-    std::vector<std::uint64_t> bars;     // where firmware puts its regions; the rest is chosen
-    // Makes the hardware; empty: `model` is the name of one of ours.
+    std::vector<std::uint64_t> bars;     // addresses of its regions; the rest are allocated
+    // Creates the hardware; empty: `model` is the name of a built-in model.
     std::function<std::unique_ptr<pci::DeviceModel>()> hardware = {};
 };
 
-/// An emulated device, which has no IOMMU and a group of its own.
+/// An emulated device, without an IOMMU and alone in its group.
 struct EmulatedDescription {
     std::string name;
     std::uint32_t group;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// IOMMUs, devices and domains without a machine around them, to try out what a domain may span
-// (iommu/semantics/semantics.h).
+// IOMMUs, devices and domains without a machine, to try out which devices a domain may span
+// (iommu/semantics/semantics.h; drivers/iommu/iommu.c).
 
 #pragma once
 
@@ -19,26 +19,32 @@ namespace kvmiommu::machine {
 
 class IommuBoard {
   public:
+    /// What mm::PhysicalMemory::create() says.
     static Result<std::unique_ptr<IommuBoard>> create(iommu::Rules rules);
     IommuBoard(const IommuBoard&) = delete;
     IommuBoard& operator=(const IommuBoard&) = delete;
 
-    /// EINVAL for a driver that is not known; EEXIST for a name that is.
+    /// EEXIST there is an IOMMU of that name
+    /// EINVAL the driver is unknown
     Result<> add_iommu(const std::string& driver, const iommu::Instance& instance);
-    /// ENOENT for an IOMMU that is not known.
+    /// ENOENT there is no IOMMU of that name
     Result<iommu::Device*> add_device(const std::string& name, const std::string& iommu);
 
+    /// What Ops::paging_domain_alloc() says.
     Result<std::unique_ptr<iommu::Domain>> domain(iommu::Device& device) {
         return device.ops().paging_domain_alloc(device, faults);
     }
-    /// EINVAL for a device that the domain is not for (drivers/iommu/iommu.c:
-    /// __iommu_attach_group), and what the domain says.
+    /// (drivers/iommu/iommu.c: __iommu_attach_group)
+    /// EINVAL the domain and the device have different drivers, and it does not span drivers
+    /// and what Domain::attach_device() says
     static Result<> attach(iommu::Domain& domain, iommu::Device& device);
-
-    /// Maps for a device alone; no domain is named. As iommu::map().
+    /// Maps for a device without a domain.
+    /// and what domain() and Domain::attach_device() say, for the first map of a device
+    /// and what iommu::map() says
     Result<> map(iommu::Device& device, std::uint64_t iova, mm::PhysAddr address,
                  std::uint64_t size, std::uint32_t protection);
-    /// EINVAL when the range does not lead to `address`; else the bytes that went.
+    /// Returns the bytes unmapped.
+    /// EINVAL `iova` is not mapped to `address`
     Result<std::uint64_t> unmap(iommu::Device& device, std::uint64_t iova, mm::PhysAddr address,
                                 std::uint64_t size);
     mm::PhysAddr iova_to_phys(const iommu::Device& device, std::uint64_t iova) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The IOMMU drivers by the names that a description has for them.
+// The IOMMU drivers, by the names that a description uses.
 
 #pragma once
 
@@ -13,8 +13,8 @@
 
 namespace kvmiommu::machine {
 
-/// A driver whose tables lie in `memory`, for a kernel with pages of `page_size` bytes; null: there
-/// is none of that name.
+/// A driver with its tables in `memory`, for a kernel with pages of `page_size` bytes; null for an
+/// unknown name.
 std::unique_ptr<iommu::Ops> make_iommu_driver(const std::string& name, Census& census,
                                               mm::PhysicalMemory& memory, std::uint64_t page_size);
 

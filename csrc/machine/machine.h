@@ -3,13 +3,14 @@
 // machine: puts a machine together from its description.
 //
 // Vocabulary
-//   Description  what a machine is made of, as plain data; who parses a file fills it in
+//   Description  the parts of a machine as plain data; a parser fills it in
 //   System       a running machine
 //   Process      an emulated process of a machine: a task and the address space it owns
 //
 // Owners
-//   A System owns everything of its machine; Processes refer to it and must go first. close()
-//   lets every process exit and then says what is still alive: nothing, or there is a leak.
+//   A System owns everything of its machine; Processes refer to it and are destroyed first. close()
+//   makes every process exit and then reports the objects that are still referenced: each is a
+//   leak.
 
 #pragma once
 

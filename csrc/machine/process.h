@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// An emulated process: a task and the address space it owns. Descriptors 0, 1 and 2 are open, as
-// they are in every process that a shell starts; here they are /dev/null.
+// An emulated process: a task and its address space. Descriptors 0, 1 and 2 are open, as in every
+// process that a shell starts; here they are /dev/null.
 
 #pragma once
 
@@ -24,7 +24,7 @@ class Process {
 
     fs::Task& task() { return task_; }
     mm::OwnedAddressSpace& mm() { return *mm_; }
-    /// Everything is unmapped and closed; calls that come later are refused.
+    /// Unmaps and closes everything; later calls are refused.
     void exit() { task_.exit(); }
 
   private:

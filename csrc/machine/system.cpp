@@ -20,8 +20,8 @@ namespace {
 
 constexpr Source kSource{"kvmiommu: machine/system.h"};
 
-// Drivers that look after their devices' DMA themselves, or do none: they claim nothing when they
-// bind (include/linux/device/driver.h: driver_managed_dma).
+// Drivers that manage their devices' DMA themselves, or do none: their bind does not use the
+// default domain (include/linux/device/driver.h: driver_managed_dma).
 bool manages_dma(const std::string& driver) {
     return driver.empty() || driver == "vfio-pci" || driver == "pcieport";
 }
@@ -40,7 +40,7 @@ System::~System() {
 Result<std::unique_ptr<System>> System::create(const Description& description) {
     const std::uint64_t page_size = description.page_size;
     for (const IommuDescription& each : description.iommus) {
-        // Who has windows has no other tables, and the other way round.
+        // POWER has IOMMUs with windows only, and the others have none.
         const bool power = each.driver == "powernv" || each.driver == "pseries";
         if (power != (description.abi == uapi::Abi::power)) {
             return refuse(EINVAL, "an IOMMU of another architecture than the kernel", kSource);
@@ -94,7 +94,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     return system;
 }
 
-// What a distribution's kernel has for its architecture.
+// The VFIO drivers that a distribution's kernel has for its architecture.
 void System::load_vfio(const Description& description) {
     vfio_.emplace(kernel_, description.vfio);
     if (description.abi == uapi::Abi::power) {
@@ -121,7 +121,7 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus, iommu::
         ops->set_iotlb_control(iotlb_);
         units_.try_emplace(description.instance.name, Unit{ops.get(), description.instance});
     }
-    // The sizes that all IOMMUs of a driver have in common.
+    // The page sizes that all IOMMUs of a driver have in common.
     std::map<iommu::Ops*, std::uint64_t> sizes;
     for (const auto& [name, unit] : units_) {
         const auto common = sizes.try_emplace(unit.ops, ~std::uint64_t{0}).first;
@@ -209,7 +209,7 @@ Result<> System::add_functions(const std::vector<PciDescription>& functions) {
 Result<> System::bind_driver(pci::Function& function) {
     if (function.driver == "vfio-pci" && function.group == nullptr && vfio_ &&
         vfio_->options().enable_unsafe_noiommu_mode) {
-        // VFIO makes a group up, with the next number that is free.
+        // VFIO creates a group, with the next free number (vfio_noiommu_group_alloc).
         std::uint32_t id = 0;
         while (groups_.contains(id)) {
             ++id;
@@ -226,7 +226,7 @@ Result<> System::bind_driver(pci::Function& function) {
     if (function.driver == "vfio-pci" && vfio_) {
         const auto type =
             function.device != nullptr ? vfio::GroupType::iommu : vfio::GroupType::noiommu;
-        // What a reset of the bus takes along; nothing resets the root bus.
+        // One set for all functions that a reset of the bus affects. The root bus cannot be reset.
         const void* const set_id = function.on_root_bus() ? nullptr : function.bus.front();
         vfio_->register_device(*function.group, type, function.address,
                                std::make_unique<vfio::PciDevice>(kernel_, function), set_id);
@@ -263,14 +263,14 @@ std::vector<std::string> System::close() {
         closed_ = true;
         processes = processes_;
     }
-    // Whoever has a Process keeps its address space, empty now: by its task and by itself.
+    // An existing Process has two references to its empty address space: its task's and its own.
     constexpr std::uint32_t kOwnReferences = 2;
     std::vector<std::shared_ptr<Process>> kept;
     for (const auto& weak : processes) {
         if (auto process = weak.lock()) {
             process->exit();
-            // Memory that stays registered, because the kernel forgets to give it up, goes with the
-            // address space, which Python may still have.
+            // Memory that a kernel bug leaves registered is released with the address space, which
+            // Python may still hold.
             if (process->mm().references() == kOwnReferences) {
                 process->mm().drop_context();
             }
@@ -282,7 +282,7 @@ std::vector<std::string> System::close() {
             return &process->mm() == &object && object.references() == kOwnReferences;
         });
     });
-    // Nobody is left who could give a pin back.
+    // Without living objects a pin is a leak.
     if (const std::uint64_t pins = kernel_.memory().total_pins(); alive.empty() && pins != 0) {
         alive.push_back("memory: pinned " + std::to_string(pins) + " times");
     }

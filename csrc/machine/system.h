@@ -26,15 +26,25 @@ namespace kvmiommu::machine {
 
 class System {
   public:
-    /// EINVAL: page size, RAM or fragmentation that cannot be, an IOMMU driver or reference that
-    /// is not known; ENOMEM: no room on the host.
+    /// EINVAL an IOMMU is of another architecture than the kernel
+    /// EINVAL the page size is not a power of two from 4 KiB to 64 KiB
+    /// EINVAL the longest contiguous block is shorter than a page
+    /// and what mm::PhysicalMemory::create() says
+    /// EINVAL an IOMMU driver is unknown
+    /// For each PCI function:
+    /// EINVAL its address is invalid
+    /// EINVAL its IOMMU is unknown, or it is behind one and has no group
+    /// EINVAL its group has devices behind an IOMMU of another driver
+    /// ENOMEM, and what else DeviceModel::plug() says
+    /// and what iommu::Group::use_default_domain() says to a kernel driver
+    /// EINVAL the group of an emulated device has another device
     static Result<std::unique_ptr<System>> create(const Description& description);
     ~System();
 
     fs::Kernel& kernel() { return kernel_; }
     const std::string& name() const { return name_; }
 
-    /// What devices tried to reach and could not.
+    /// The DMA faults of all devices.
     const iommu::FaultLog& dma_faults() const { return dma_faults_; }
     iommu::IotlbControl& iotlb() { return iotlb_; }
 
@@ -46,15 +56,15 @@ class System {
         }
     }
 
-    /// The windows of an IOMMU group, by their numbers; null where there is none. Nothing for a
-    /// group that has no windows.
+    /// The windows of an IOMMU group by number, null if there is none. Empty for a group that
+    /// cannot have windows.
     std::vector<Ref<spapr::HardwareTable>> windows(std::uint32_t group) const;
 
-    /// A new process of user 0. EBADF after close().
+    /// A new process of user 0.
+    /// EBADF the system is closed
     Result<std::shared_ptr<Process>> create_process() EXCLUDES(mutex_);
-
-    /// Every process exits; returns what is still referenced, a line an object. Nothing, unless
-    /// there is a leak.
+    /// Makes every process exit, and returns a line for each object that is still referenced: a
+    /// leak.
     std::vector<std::string> close() EXCLUDES(mutex_);
 
   private:
@@ -79,7 +89,7 @@ class System {
     iommu::FaultLog dma_faults_;
     iommu::IotlbControl iotlb_;
     std::vector<std::unique_ptr<pci::Function>> functions_;
-    std::uint64_t next_bar_ = std::uint64_t{0xe0000000};  // where firmware puts the next one
+    std::uint64_t next_bar_ = std::uint64_t{0xe0000000};  // the next address that is allocated
     std::uint64_t next_io_ = 0xc000;
     std::optional<vfio::Module> vfio_;
     std::optional<kvm::Module> kvm_;
