@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// base: what every other folder stands on. It knows nothing of Linux but errno.
+// base: the foundation of all other folders. Of Linux it knows only errno.
 //
 // Vocabulary
-//   Result, Refusal   a call's value, or the errno and the reason why it was refused (result.h)
-//   Source            where a rule comes from: kernel file and function, or a specification
+//   Result, Refusal   a call's value, or the errno and the reason of its refusal (result.h)
+//   Source            the origin of a rule: kernel file and function, or a specification
 //   Range             [start, last], both ends included (range.h)
-//   RangeCounts       how often each page of a space is counted, kept as ranges (range_counts.h)
+//   RangeCounts       a count for each page of a space, stored by ranges (range_counts.h)
 //   Mutex, Lock       a mutex that clang's thread-safety analysis can follow (mutex.h)
 //   LockRank          its place in the order in which mutexes are taken (lock_rank.h)
-//   RefCounted, Ref   objects counted as the kernel counts them (ref.h)
-//   Census            the objects of one system that are alive (ref.h)
+//   RefCounted, Ref   objects with a reference count, and references (ref.h)
+//   Census            the existing objects of one system (ref.h)
 //   TraceRing         the last calls of a system (trace.h)
-//   FaultPoints       allocations that can be told to fail (fault.h)
-//   Undo              what is undone at the end of a block unless the block succeeds (undo.h)
+//   FaultPoints       allocations that can be made to fail (fault.h)
+//   Undo              undoes a step at the end of a block unless the block succeeds (undo.h)
 //
-// Locks: lock_order.h, as in every folder. Those of this one are leaves.
+// Locks: lock_order.h, as in every folder. The locks of this folder are leaves.
 
 #pragma once
 

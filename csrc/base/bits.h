@@ -34,8 +34,8 @@ constexpr std::uint64_t lowest_bit(std::uint64_t value) {
 
 /// The highest set bit as a number; 0 for 0.
 constexpr std::uint64_t highest_bit(std::uint64_t value) {
-    // Shorter than std::bit_floor(), and with an xor than with a difference, where the processor
-    // counts from the other end.
+    // Fewer instructions than std::bit_floor(). An xor is cheaper than a difference on processors
+    // that count bits from the low end.
     return value == 0 ? 0 : std::uint64_t{1} << (63 ^ std::countl_zero(value));
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Failures to be tried. Real exhaustion of memory aborts the program; what a kernel would meet
-// as a failed allocation is an explicit point that a task can be told to fail, as
-// /proc/PID/fail-nth does (Documentation/fault-injection/fault-injection.rst).
+// Fault injection. Real exhaustion of memory aborts the program. Where an allocation of the kernel
+// could fail there is an explicit point that a task can make fail, as with /proc/PID/fail-nth
+// (Documentation/fault-injection/fault-injection.rst).
 
 #pragma once
 
@@ -11,15 +11,14 @@
 
 namespace kvmiommu {
 
-/// The fault points that one task meets. 0 means that none fails.
+/// The fault points of one task.
 class FaultPoints {
   public:
-    /// From now on the `nth` point (1 is the next one) fails, once.
+    /// The `nth` point from now on (1 is the next one) fails, once; 0: none fails.
     void fail_nth(std::uint32_t nth) { left_.store(nth, std::memory_order_relaxed); }
-    /// How many points are still to be met until one fails; 0 when it has failed or none is to.
+    /// Points until the one that fails; 0: it has failed, or none was set.
     std::uint32_t left() const { return left_.load(std::memory_order_relaxed); }
-
-    /// Does this point fail? Asked at each allocation that the kernel would make.
+    /// Does this point fail? Called at each allocation of the kernel.
     bool fails() {
         std::uint32_t left = left_.load(std::memory_order_relaxed);
         while (left != 0) [[unlikely]] {

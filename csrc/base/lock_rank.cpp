@@ -13,7 +13,7 @@ namespace kvmiommu {
 
 namespace {
 
-// Trivial, so that a thread's last destructors may still take locks.
+// Trivially destructible, because destructors at the thread's end may take locks.
 struct HeldLocks {
     static constexpr std::size_t kMost = 32;
 
@@ -62,7 +62,7 @@ void note_locked(const LockRank& rank) {
     held_locks.ranks[held_locks.count++] = &rank;
 }
 
-// Not always the last one: a scope may unlock in the order in which it locked.
+// Not always the last one: locks may be released in any order.
 void note_unlocked(const LockRank& rank) {
     auto* const begin = held_locks.ranks.begin();
     auto* const end = begin + held_locks.count;

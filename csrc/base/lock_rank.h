@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Where a mutex stands in the order in which a thread takes them (Documentation/locking/
-// lockdep-design.rst has the idea). A folder lists its ranks in lock_order.h; calls go from the
-// upper folders to the lower ones, and so do locks.
+// The rank of a mutex in the order in which a thread takes them (after Documentation/locking/
+// lockdep-design.rst). A folder lists its ranks in lock_order.h; calls and locks go from upper
+// folders to lower ones.
 //
 // Debug builds check each lock against those that the thread holds, and abort at the first one that
 // is out of order, whether or not another thread was in the way.
@@ -46,11 +46,11 @@ inline constexpr bool kChecksLockOrder = true;
 inline constexpr bool kChecksLockOrder = false;
 #endif
 
-/// The lock of this thread's under which one of this rank must not be taken; null: there is none.
+/// A lock that this thread holds and under which one of this rank must not be taken; null: none.
 const LockRank* held_out_of_order(const LockRank& rank);
 
-/// Debug builds abort, with the lock's name, where this thread holds one: `what` is about to begin,
-/// which may take any lock or none for long.
+/// Called before `what`, which may take any lock or sleep: debug builds abort, with the lock's
+/// name, if this thread holds one.
 #ifndef NDEBUG
 void must_hold_no_lock(const char* what);
 #else
@@ -58,7 +58,7 @@ inline void must_hold_no_lock(const char*) {}
 #endif
 
 namespace detail {
-// Aborts with both names where held_out_of_order() finds one.
+// Aborts with both names if held_out_of_order() returns one.
 void check_lock_order(const LockRank& rank);
 void note_locked(const LockRank& rank);
 void note_unlocked(const LockRank& rank);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Mutexes that clang's thread-safety analysis can follow. Each object owns its mutex; each mutex
-// has a rank, its place in the order in which they are taken (lock_rank.h).
+// Mutexes with annotations for clang's thread-safety analysis. Each object owns its mutex; each
+// mutex has a rank, its place in the order in which they are taken (lock_rank.h).
 
 #pragma once
 
@@ -28,7 +28,7 @@ namespace kvmiommu {
 
 namespace detail {
 
-// What both kinds of mutex do beside locking: nothing in release builds.
+// The rank check of both kinds of mutex: nothing in release builds.
 class Ranked {
   protected:
     constexpr explicit Ranked([[maybe_unused]] const LockRank& rank)
@@ -75,14 +75,14 @@ class KVMIOMMU_ANALYSIS(capability("mutex")) Mutex : private detail::Ranked {
         unlocked();
         mutex_.unlock();
     }
-    /// Tells the analysis, inside a lambda, that the function around it holds the mutex.
+    /// For the analysis: the enclosing function of this lambda holds the mutex.
     void assert_held() const KVMIOMMU_ANALYSIS(assert_capability(this)) {}
 
   private:
     std::mutex mutex_;
 };
 
-/// One that several readers hold at once.
+/// A mutex that several readers can hold at once.
 class KVMIOMMU_ANALYSIS(capability("shared_mutex")) SharedMutex : private detail::Ranked {
   public:
     /// `rank` outlives it.
@@ -143,11 +143,11 @@ class KVMIOMMU_ANALYSIS(scoped_lockable) SharedLock {
     SharedMutex& mutex_;
 };
 
-/// Waits for something that a Mutex guards to change. The mutex is held on entry and on return.
+/// Waits for a change of what a Mutex guards. The mutex is held on entry and on return.
 class Condition {
   public:
     void wait(Mutex& mutex) REQUIRES(mutex) { condition_.wait(mutex); }
-    /// Not longer than `time`, or less. For faces: the core reads no clock.
+    /// Waits at most `time`; may return early. For faces: the core reads no clock.
     void wait_for(Mutex& mutex, std::chrono::nanoseconds time) REQUIRES(mutex) {
         condition_.wait_for(mutex, time);
     }

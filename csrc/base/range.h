@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Ranges of a 64-bit space. The end is included, so that the last page of the space can be named.
+// Ranges of a 64-bit space. The end is inclusive, so that a range can include the last page.
 
 #pragma once
 
@@ -15,7 +15,7 @@ struct Range {
     std::uint64_t start;
     std::uint64_t last;
 
-    /// The range of `size` bytes from `start`; nothing for size 0 and for one that wraps.
+    /// The range of `size` bytes from `start`; nothing if size is 0 or the range wraps.
     static constexpr std::optional<Range> of(std::uint64_t start, std::uint64_t size) {
         const std::uint64_t last = start + (size - 1);
         if (size == 0 || last < start) {
@@ -24,7 +24,7 @@ struct Range {
         return Range{start, last};
     }
 
-    /// Bytes in the range; 0 stands for the whole 64-bit space.
+    /// Bytes in the range; 0 for the whole 64-bit space.
     constexpr std::uint64_t size() const { return last - start + 1; }
     constexpr bool contains(std::uint64_t value) const { return start <= value && value <= last; }
     constexpr bool contains(const Range& other) const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How often each page of a space is counted. The counts of a contiguous gigabyte that was pinned
-// once are one entry, not a quarter of a million.
+// A count for each page of a space, stored by ranges of equal counts: a contiguous gigabyte that
+// was pinned once is one entry.
 
 #pragma once
 
@@ -13,30 +13,29 @@
 
 namespace kvmiommu {
 
-/// A function from page numbers to counts that is constant on ranges and 0 almost everywhere.
-/// Adding costs a look-up and as many steps as there are different counts in the range.
+/// A map from page numbers to counts. A change costs a look-up and a step for each range of equal
+/// counts within its pages.
 class RangeCounts {
   public:
-    /// Counts `pages` pages from `first` once more. `pages` is not 0.
+    /// Adds 1 to the counts of `pages` pages from `first`. `pages` is not 0.
     void add(std::uint64_t first, std::uint64_t pages) {
         change(first, pages, +1, [](std::uint64_t, std::uint64_t) {});
     }
 
-    /// Counts them once less; each was counted. Calls `freed(first, pages)` for every run whose
-    /// count came down to 0.
+    /// Subtracts 1; no count is 0. Calls `freed(first, pages)` for every run whose count becomes 0.
     template <class Freed>
     void remove(std::uint64_t first, std::uint64_t pages, Freed&& freed) {
         change(first, pages, -1, freed);
     }
 
-    /// How often `page` is counted.
+    /// The count of `page`.
     std::uint32_t count(std::uint64_t page) const {
         auto after = edges_.upper_bound(page);
         return after == edges_.begin() ? 0 : std::prev(after)->second;
     }
 
-    /// Calls `visit(first, pages, count)` for each stretch of one count that [first, first + pages)
-    /// meets, in order, zero counts included.
+    /// Calls `visit(first, pages, count)` for each run of equal counts in [first, first + pages),
+    /// in order, including zero counts.
     template <class Visit>
     void each(std::uint64_t first, std::uint64_t pages, Visit&& visit) const {
         const std::uint64_t end = first + pages;
@@ -53,7 +52,7 @@ class RangeCounts {
         }
     }
 
-    /// Pages counted at least once.
+    /// Pages whose count is not 0.
     std::uint64_t counted_pages() const { return counted_pages_; }
     /// The sum of all counts.
     std::uint64_t total() const { return total_; }
@@ -103,13 +102,13 @@ class RangeCounts {
             at = next;
         }
         total_ += step > 0 ? pages : -pages;
-        // Within the range the differences between neighbours are what they were: only the two
-        // ends can have become equal to what stands before them.
+        // The differences within the range are unchanged: only at its two ends can neighbours have
+        // become equal.
         merge(end);
         merge(begin);
     }
 
-    Edges edges_;  // the count from a page on, up to the next entry
+    Edges edges_;  // the count from a page up to the next entry
     std::uint64_t counted_pages_ = 0;
     std::uint64_t total_ = 0;
 };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Counted references. Lifetimes are the subject of this program, so a count is the kernel's count:
-// one Ref for each reference that the kernel takes. A system counts its living objects in a
-// Census; built with KVMIOMMU_NAMED_REFERENCES an object also knows the names of its holders.
+// Reference counts (include/linux/kref.h). There is one Ref for each reference that the kernel
+// gets, so counts equal the kernel's. A Census has the existing objects of a system; with
+// KVMIOMMU_NAMED_REFERENCES an object also knows the names of its holders.
 //
-// A Ref is dropped without a lock held: the last one runs a destructor that may take any.
+// A Ref is put without a lock held, because the destructor of the object may take any.
 
 #pragma once
 
@@ -25,7 +25,7 @@ namespace kvmiommu {
 
 class RefCounted;
 
-/// The objects of one system that are alive, in the order of their making.
+/// The existing objects of one system, in the order of their creation.
 class Census {
   public:
     Census() = default;
@@ -33,8 +33,8 @@ class Census {
     Census& operator=(const Census&) = delete;
 
     std::uint64_t alive() const EXCLUDES(mutex_);
-    /// A line an object that `expected` does not accept: its kind, its number of references and,
-    /// where they are kept, the names of the holders.
+    /// A line for each object that `expected` does not accept: its kind, its number of references
+    /// and, if they are recorded, the names of the holders.
     std::vector<std::string> report(const std::function<bool(const RefCounted&)>& expected =
                                         [](const RefCounted&) { return false; }) const
         EXCLUDES(mutex_);
@@ -50,13 +50,13 @@ class Census {
     std::uint64_t alive_ GUARDED_BY(mutex_) = 0;
 };
 
-/// An object with a count of references; made by make<T>(), destroyed with its last Ref.
+/// An object with a reference count; created by make<T>(), destroyed when the last Ref is put.
 class RefCounted {
   public:
     RefCounted(const RefCounted&) = delete;
     RefCounted& operator=(const RefCounted&) = delete;
 
-    /// What it is, by the kernel's name, for the census.
+    /// The kernel's name of its type, for the census.
     const char* kind() const { return kind_; }
     std::uint32_t references() const { return references_.load(std::memory_order_relaxed); }
 
@@ -72,7 +72,7 @@ class RefCounted {
     friend class Ref;
 
     void get() const { references_.fetch_add(1, std::memory_order_relaxed); }
-    // Takes a reference unless the last one is already gone.
+    // Gets a reference unless the count is 0 (kref_get_unless_zero).
     bool get_unless_zero() const {
         std::uint32_t seen = references_.load(std::memory_order_relaxed);
         while (seen != 0) {
@@ -102,22 +102,22 @@ class RefCounted {
     RefCounted* next_ = nullptr;
 };
 
-/// A reference. Its name is the place that holds it ("vfio_group.container"); a copy made for a
-/// call has no name of its own.
+/// A reference. Its name is the member that holds it ("vfio_group.container"); references of a call
+/// have no name of their own.
 template <class T>
 class Ref {
   public:
     Ref() = default;
     Ref(std::nullptr_t) {}
-    /// An empty reference in a place with a name, a string that outlives it.
+    /// An empty reference with a name, a string that outlives it.
     explicit Ref(const char* place) : place_(place) {}
-    /// One more reference to a living object.
+    /// Gets a reference to an existing object.
     explicit Ref(T& object) {
         object.get();
         hold(&object);
     }
     Ref(const Ref& other) : Ref(other.object_) {}
-    // Moved as a whole, when a container grows: the place is the same one.
+    // Keeps the name, because containers move their elements when they grow.
     Ref(Ref&& other) noexcept : place_(other.place_) { hold(other.release()); }
     template <class U>
         requires std::is_convertible_v<U*, T*>
@@ -129,7 +129,7 @@ class Ref {
     }
     ~Ref() { reset(); }
 
-    // Assignment keeps the name of the place.
+    // Assignment keeps the name of the left side.
     Ref& operator=(const Ref& other) { return *this = Ref(other); }
     Ref& operator=(Ref&& other) noexcept {
         T* const object = other.release();
@@ -142,7 +142,7 @@ class Ref {
         return *this;
     }
 
-    /// A reference to `object` unless its last one is already gone.
+    /// A reference to `object`, or null if its count is 0 already.
     static Ref unless_dying(T& object) {
         Ref reference;
         if (static_cast<const RefCounted&>(object).get_unless_zero()) {
@@ -185,7 +185,7 @@ class Ref {
         }
     }
 
-    // The count is the caller's business; this is who has it.
+    // Records the holder; the caller has changed the count.
     void hold(T* object) {
         object_ = object;
 #if KVMIOMMU_NAMED_REFERENCES
@@ -207,7 +207,7 @@ class Ref {
     const char* place_ = "a call";
 };
 
-/// Makes an object with one reference, which it returns.
+/// Creates an object and returns its first reference.
 template <class T, class... Arguments>
 Ref<T> make(Arguments&&... arguments) {
     return Ref<T>(new T(std::forward<Arguments>(arguments)...));

@@ -9,7 +9,7 @@
 namespace kvmiommu {
 
 std::string errno_name(int error) {
-    // EBADFD and its like are not in every C library's table of names; this one asks glibc first.
+    // Null for a number without a name.
     if (const char* name = strerrorname_np(error)) {
         return name;
     }

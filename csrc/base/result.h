@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Errors as values. The real kernel says EINVAL; a Refusal also says which check refused, with
-// its numbers, and where the rule is written down. Making one stores a few words; the text is
-// only put together when somebody asks for it.
+// Errors as values. Beside the errno of the real kernel a Refusal has the check that failed, with
+// its numbers, and the source of the rule. Creating one stores a few words; the text is formatted
+// on demand.
 
 #pragma once
 
@@ -17,13 +17,13 @@
 
 namespace kvmiommu {
 
-/// Where a rule is written down, as "drivers/vfio/group.c: vfio_group_fops_open".
+/// The source of a rule: "drivers/vfio/group.c: vfio_group_fops_open".
 struct Source {
     const char* text;
 };
 
-/// The text of a refusal: each {} stands for a number in decimal, each {:x} in hexadecimal.
-/// That there is one number for each is checked when the program is compiled.
+/// The text of a refusal: each {} is replaced by a number in decimal, each {:x} in hexadecimal.
+/// That there is one number for each is checked at compile time.
 template <std::size_t Numbers>
 struct ReasonText {
     const char* text;
@@ -40,7 +40,7 @@ struct ReasonText {
     }
 };
 
-/// Why a call was refused: a positive errno, the reason and the source of the rule.
+/// The refusal of a call: a positive errno, the reason and the source of the rule.
 class Refusal {
   public:
     static constexpr std::size_t kMostNumbers = 4;
@@ -65,7 +65,7 @@ class Refusal {
     }
     /// The reason with its numbers filled in.
     std::string reason() const;
-    /// Where the rule is written down.
+    /// The source of the rule.
     const char* source() const { return source_; }
     /// "EINVAL: reason (source)".
     std::string text() const;
@@ -100,9 +100,9 @@ template <class... Numbers>
                 std::array<std::uint64_t, sizeof...(Numbers)>{detail::reason_number(numbers)...}));
 }
 
-/// The value of a Result, or a return of its refusal from the function around it.
+/// The value of a Result; returns its refusal from the enclosing function.
 #define TRY(expression) KVMIOMMU_TRY(expression, __COUNTER__)
-// Each use has a name of its own, so that one may stand in the argument of another.
+// Each use has its own name, so that uses can be nested.
 #define KVMIOMMU_TRY(expression, number) KVMIOMMU_TRY_NUMBER(expression, number)
 #define KVMIOMMU_TRY_NUMBER(expression, number) KVMIOMMU_TRY_AS(expression, tried_##number)
 #define KVMIOMMU_TRY_AS(expression, tried)                    \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The last calls of a system, for people who ask what happened. Records carry a sequence number
-// and no time: a run that is played again gives the same trace.
+// A ring buffer of the last calls of a system. Records have a sequence number and no time, so that
+// a replayed run has the same trace.
 
 #pragma once
 
@@ -23,12 +23,12 @@ struct TraceRecord {
     std::uint64_t sequence = 0;
     std::uint32_t task = 0;
     const char* call = "";            // "ioctl"
-    std::uint64_t arguments[3] = {};  // as the call names them: fd, request, argument
-    std::int64_t value = 0;           // what it returned, when it was not refused
+    std::uint64_t arguments[3] = {};  // of an ioctl: fd, request, argument
+    std::int64_t value = 0;           // the return value, unless refused
     std::optional<Refusal> refusal;
 };
 
-/// Keeps the last `capacity` records. Off until somebody asks for it.
+/// Keeps the last `capacity` records. Off by default.
 class TraceRing {
   public:
     bool on() const { return on_.load(std::memory_order_relaxed); }

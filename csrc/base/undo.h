@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a step took and a later step must not leave behind when it fails: undone at the end of the
-// block, in the reverse order of taking, unless the caller says that everything went well.
+// Guards that undo the steps of a block, in reverse order, unless the block succeeds and dismisses
+// them.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace kvmiommu {
 
-/// Runs `action` when the block is left, by whatever way, until it is dismissed.
+/// Runs `action` when the block is left, unless dismissed.
 template <class Action>
 class Undo {
   public:
@@ -22,7 +22,7 @@ class Undo {
     Undo(const Undo&) = delete;
     Undo& operator=(const Undo&) = delete;
 
-    /// The steps succeeded: what they took is kept.
+    /// Called when the steps have succeeded.
     void dismiss() { armed_ = false; }
 
   private:

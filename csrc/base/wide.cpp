@@ -13,8 +13,7 @@
 #endif
 #endif
 
-// A sanitizer is not ready yet when the loader picks; without it, one build for each kind of
-// processor.
+// With a sanitizer there is one build only, because it is not initialized when the loader selects.
 #if defined(__x86_64__) && !defined(KVMIOMMU_SANITIZED) && defined(__GNUC__)
 #include <immintrin.h>
 #define KVMIOMMU_KINDS 1
@@ -29,7 +28,7 @@ namespace kvmiommu::wide {
 
 namespace {
 
-// Word by word: for short rows, any words, and for TSan to see what each access is.
+// Word by word: for short rows, for words of any size, and for TSan.
 template <class Word>
 bool all_are(const Word* row, std::size_t count, Word old, Word mask) {
     Word differences = 0;
@@ -91,11 +90,11 @@ bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old, s
 
 namespace {
 
-// Eight lanes: one register of the widest kind, or two or four of the others.
+// Eight lanes: one of the widest registers, or two or four smaller ones.
 using Lanes [[gnu::vector_size(64), gnu::aligned(8), gnu::may_alias]] = std::uint64_t;
 constexpr std::size_t kLanes = 8;
 
-// Halves, quarters and bytes change places: what every processor has wide instructions for.
+// Swaps halves, quarters and bytes, for which every processor has wide instructions.
 [[gnu::always_inline]] inline void swap_bytes(Lanes& words) {
     words = words << 32 | words >> 32;
     words = (words & 0x0000ffff0000ffff) << 16 | (words >> 16 & 0x0000ffff0000ffff);
@@ -114,9 +113,9 @@ template <bool kSwapped>
 template <bool kSwapped>
 [[gnu::always_inline]] inline void fill_wide(std::uint64_t* row, std::size_t count,
                                              std::uint64_t first, std::uint64_t step) {
-    // What the entries lead to is written before the entries are.
+    // The tables that the entries point to are written before the entries.
     std::atomic_thread_fence(std::memory_order_release);
-    // The number of a lane times `step`, bit by bit: no processor takes long for that.
+    // The number of a lane times `step`, by shifts and additions, which are fast everywhere.
     constexpr std::uint64_t kAll = ~std::uint64_t{0};
     constexpr Lanes kOnes = {0, kAll, 0, kAll, 0, kAll, 0, kAll};
     constexpr Lanes kTwos = {0, 0, kAll, kAll, 0, 0, kAll, kAll};
@@ -128,14 +127,14 @@ template <bool kSwapped>
         words += kLanes * step;
         at += kLanes;
     } while (at + kLanes <= count);
-    // Not lanes that overlap: what a device has marked by now must not be stored over.
+    // Not with overlapping lanes, which would overwrite marks that a device has set meanwhile.
     if (at != count) [[unlikely]] {
         fill_each<kSwapped>(row + at, count - at, first + at * step, step);
     }
 }
 
-// Where any words are not as `old` in the bits of `mask`. Rows that are no multiple of the lanes
-// end with lanes which overlap those before.
+// Does any word differ from `old` in the bits of `mask`? A row whose length is not a multiple of
+// the lanes ends with lanes that overlap the ones before.
 [[gnu::always_inline]] inline void find_differences(const std::uint64_t* row, std::size_t count,
                                                     std::uint64_t old, std::uint64_t mask,
                                                     Lanes& lanes) {
@@ -167,8 +166,8 @@ template <bool kSwapped>
     return true;
 }
 
-// Whether any lane is not 0 is on the way of every row. Processors have instructions for that, but
-// compilers no common word for them: so this one is written once for each kind.
+// Is any lane not 0? On the hot path. Processors have instructions for that, but compilers have no
+// common way to express them, so there is one function for each kind.
 #if defined(KVMIOMMU_KINDS)
 KVMIOMMU_KIND("avx512f")
 bool replace_wide(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Rows of words, read and written as widely as the processor can. Which instructions
-// that are is picked when the program is loaded, so a build for the oldest x86-64 has them too.
+// Rows of words, read and written with the widest instructions of the processor. They are selected
+// when the program is loaded, also in a build for the oldest x86-64.
 //
-// Each word is read or written whole: what walks a row meanwhile sees an old word or a new one.
+// Each word is read or written atomically: a concurrent walk reads an old word or a new one.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace kvmiommu::wide {
 
-/// Rows shorter than this are not worth a call.
+/// For shorter rows a loop is faster than a call.
 inline constexpr std::size_t kShort = 8;
 
 /// Stores `count` words: `first`, first + step, first + 2 * step and so on.
@@ -21,12 +21,11 @@ void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint6
 /// stored.
 bool replace(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
              std::uint64_t first, std::uint64_t step);
-/// As replace(), each word stored with its bytes in the other order; `old` and `mask` are as words
-/// lie there.
+/// As replace(), for words in the other byte order; `old` and `mask` are in that order too.
 bool replace_swapped(std::uint64_t* row, std::size_t count, std::uint64_t old, std::uint64_t mask,
                      std::uint64_t first, std::uint64_t step);
 
-/// The same for words of four bytes, which are not worth more than a loop.
+/// The same for words of four bytes, with a simple loop.
 void fill(std::uint32_t* row, std::size_t count, std::uint32_t first, std::uint32_t step);
 bool replace(std::uint32_t* row, std::size_t count, std::uint32_t old, std::uint32_t mask,
              std::uint32_t first, std::uint32_t step);
