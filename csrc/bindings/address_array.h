@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Arrays of 64-bit numbers that come from Python through the buffer protocol: array.array("Q"),
+// Arrays of 64-bit numbers from Python, through the buffer protocol: array.array("Q"),
 // numpy.uint64, a memoryview of either.
 
 #pragma once
@@ -18,8 +18,9 @@ class AddressArray {
   public:
     enum class Use { read, write };
 
-    /// TypeError for what is no array of unsigned 64-bit numbers in one piece, and for one that
-    /// cannot be written to. The GIL is held; the array stays where it is as long as this lives.
+    /// The GIL is held. The array cannot be resized while the object exists.
+    /// TypeError not a contiguous array of unsigned 64-bit numbers
+    /// TypeError a read-only array, for writing
     AddressArray(pybind11::handle object, const char* name, Use use = Use::read) {
         const int flags =
             PyBUF_FORMAT | PyBUF_ND | PyBUF_C_CONTIGUOUS | (use == Use::write ? PyBUF_WRITABLE : 0);
@@ -44,16 +45,16 @@ class AddressArray {
     AddressArray& operator=(const AddressArray&) = delete;
 
     std::size_t size() const { return static_cast<std::size_t>(view_.len) / 8; }
-    // By way of memory: a memoryview may begin anywhere.
+    // With memcpy(), because a memoryview may be unaligned.
     std::uint64_t operator[](std::size_t at) const {
         std::uint64_t value;
         std::memcpy(&value, static_cast<const char*>(view_.buf) + at * 8, 8);
         return value;
     }
-    /// All of them as they are now: another thread may change the array.
+    /// A copy of all numbers, because another thread may change the array.
     std::vector<std::uint64_t> copy() const {
         std::vector<std::uint64_t> numbers(size());
-        if (!numbers.empty()) {  // of none there may be no address either
+        if (!numbers.empty()) {  // the address of an empty array may be null
             std::memcpy(numbers.data(), view_.buf, 8 * numbers.size());
         }
         return numbers;

@@ -21,7 +21,7 @@ Result<ArgumentMemory::Block> ArgumentMemory::take(std::uint64_t bytes) {
     mm::MapRequest request;
     request.length = std::max(wanted, kKept);
     request.protection = PROT_READ | PROT_WRITE;
-    request.kept = true;  // A process unmaps what it likes.
+    request.kept = true;  // The process must not unmap it.
     const std::uint64_t address = TRY(mm_.map(request));
     return Block(*this, address, request.length);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory of an emulated process for what Python hands to a call: argument blocks, and the bytes of
-// reads and writes. Behind every block 4096 bytes are zero, for calls that read on.
+// Memory of an emulated process for the data that Python passes to a call: argument blocks, and the
+// bytes of reads and writes. Each block is followed by 4096 zero bytes, for calls that read beyond
+// it.
 
 #pragma once
 
@@ -45,14 +46,15 @@ class ArgumentMemory {
         std::uint64_t mapped_;
     };
 
-    /// Room for `bytes` and the zeros. ENOMEM.
+    /// A block of `bytes`, followed by the zeros.
+    /// ENOMEM the machine or the host has no memory
     Result<Block> take(std::uint64_t bytes) EXCLUDES(mutex_);
 
   private:
     friend class Block;
     void give_back(std::uint64_t address, std::uint64_t mapped) EXCLUDES(mutex_);
 
-    // Blocks of this size are kept for the next call; larger ones are unmapped again.
+    // Blocks up to this size are kept for the next call; larger ones are unmapped.
     static constexpr std::uint64_t kKept = 64 << 10;
 
     mm::OwnedAddressSpace& mm_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A page table alone, as Python holds it: the domain, the memory that its tables are in, and what
-// makes its calls safe whoever makes them.
+// The object of _core.PageTable: a domain without a machine, the memory of its tables, and the
+// claims that serialize calls of several threads.
 
 #pragma once
 
@@ -39,9 +39,9 @@ struct BareTable {
         : memory(std::move(ram)), domain(std::move(of)) {}
     const mm::ForkGeneration& made() const { return memory->made(); }
 
-    /// Runs `call` when nobody else changes anything in the range. One that wraps is the whole
-    /// space. The GIL is held, and released only for what takes a while: to get it back from a
-    /// thread that is busy takes longer than to map a page.
+    /// Runs `call` while no other thread changes the range; one that wraps is the whole space. The
+    /// GIL is held, and released only for long calls: getting it back from a busy thread takes
+    /// longer than to map a page.
     template <class Call>
     auto alone(std::uint64_t iova, std::uint64_t size, Call&& call) {
         const Range range = Range::of(iova, size == 0 ? 1 : size).value_or(kAll);
@@ -56,7 +56,7 @@ struct BareTable {
         return call();
     }
 
-    // Some ten microseconds.
+    // A call for more pages takes more than about ten microseconds.
     static constexpr std::uint64_t kFewPages = 4096;
     static constexpr Range kAll{0, ~std::uint64_t{0}};
 

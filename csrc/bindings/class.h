@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A class of this extension whose every method is an entry into the core: refused in a child of the
-// process that made the object, and, where there is a machine, a HostCall. A method cannot be
-// registered in another way, so none can forget it.
+// A class of this extension. Every method that is registered with it is refused in a child of the
+// process that created the object, and is a HostCall if the object has a machine.
 
 #pragma once
 
@@ -28,7 +27,7 @@ const T& object_behind(const std::shared_ptr<T>& self) {
     return *self;
 }
 
-/// `T` has machine(), a shared Machine, or made(), which says who made it.
+/// `T` has machine(), a shared Machine, or made(), the ForkGeneration of its creation.
 template <class T, class Call>
 auto enter(const T& self, Call&& call) -> decltype(call()) {
     if constexpr (requires { const_cast<T&>(self).machine(); }) {
@@ -92,7 +91,7 @@ class Class : private pybind11::class_<T, Options...> {
         Base::def(name, detail::entry<T>(std::decay_t<Function>(function)), extra...);
         return *this;
     }
-    /// A constructor enters what it is made from.
+    /// Constructors are not wrapped: they enter the machine that they use themselves.
     template <class... Arguments, class... Extra>
     Class& def(pybind11::detail::initimpl::constructor<Arguments...>&& init,
                const Extra&... extra) {
@@ -117,7 +116,7 @@ class Class : private pybind11::class_<T, Options...> {
     }
 };
 
-/// For a class whose objects hold others of Python's: `T` has traverse() and clear().
+/// For a class whose objects hold Python objects: `T` has traverse() and clear().
 template <class T>
 pybind11::custom_type_setup collected() {
     return pybind11::custom_type_setup([](PyHeapTypeObject* heap_type) {
@@ -125,7 +124,7 @@ pybind11::custom_type_setup collected() {
         type->tp_flags |= Py_TPFLAGS_HAVE_GC;
         type->tp_traverse = [](PyObject* self, visitproc visit, void* arg) -> int {
             Py_VISIT(Py_TYPE(self));
-            // Not by way of a cast, which takes a lock of pybind11's.
+            // Not with a cast, which takes a lock of pybind11.
             const auto value =
                 reinterpret_cast<pybind11::detail::instance*>(self)->get_value_and_holder();
             if (!value.holder_constructed()) {

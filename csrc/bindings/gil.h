@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Python's lock, given up and taken. When the interpreter ends, a daemon thread that takes the GIL
-// is ended by CPython, which unwinds its stack (until 3.13: pthread_exit in take_gil); that must
-// not go through the core. Such a thread stops here for good, as it does in CPython since 3.14.
+// Release and acquisition of the GIL. When the interpreter ends, CPython ends a daemon thread that
+// takes the GIL, and unwinds its stack (until 3.13: pthread_exit in take_gil), which must not
+// happen below the core. Such a thread hangs here, as it does in CPython since 3.14.
 
 #pragma once
 
@@ -15,13 +15,13 @@
 
 namespace kvmiommu {
 
-/// The interpreter ends, and threads other than the one that ends it are not to run on.
+/// Is the interpreter ending, in a thread that must not continue?
 bool interpreter_ends();
 
-/// Returns never: the process ends without this thread.
+/// Hangs until the process ends.
 [[noreturn]] void stop_here();
 
-/// Runs what may take the GIL, or run Python, somewhere above the core's frames on the stack.
+/// Runs a call that may take the GIL or run Python above frames of the core.
 template <class Call>
 decltype(auto) unless_interpreter_ends(Call&& call) {
 #if defined(__GLIBCXX__)
@@ -35,7 +35,7 @@ decltype(auto) unless_interpreter_ends(Call&& call) {
 #endif
 }
 
-/// The GIL is given up for the length of a block.
+/// Releases the GIL for the length of a block.
 class WithoutGil {
   public:
     WithoutGil() : state_(PyEval_SaveThread()) {}
@@ -49,7 +49,7 @@ class WithoutGil {
     PyThreadState* const state_;
 };
 
-/// The GIL is held for the length of a block, whether the thread had it before or not.
+/// Holds the GIL for the length of a block; the thread may hold it already.
 class WithGil {
   public:
     WithGil() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a guest does, for the emulated process that runs it: its side of a vcpu, which on a real
-// machine is code.
+// The guest's side of a vcpu: a process queues the hypercalls that on a real machine the guest's
+// code makes.
 
 #pragma once
 

@@ -19,7 +19,7 @@ namespace {
 
 constexpr Source kTimeout{"kvmiommu: bindings/host_call.h"};
 
-// Between two looks at signals and the time.
+// The interval of checks for signals and timeouts.
 constexpr std::chrono::milliseconds kSlice{25};
 
 bool is_exception(const py::object& error) {
@@ -30,7 +30,7 @@ bool is_main_thread() {
     return syscall(SYS_gettid) == getpid();
 }
 
-// `context` becomes the context of the last one in the chain.
+// Sets `context` as the context of the last exception in the chain.
 void add_context(const py::object& error, const py::object& context) {
     py::object last = error;
     for (int depth = 0; depth < 100; ++depth) {
@@ -109,7 +109,7 @@ void HostCall::set_timeout(double seconds) {
     if (std::isnan(seconds) || seconds < 0) {
         throw py::value_error("a timeout is a number of seconds from 0 up, or None");
     }
-    constexpr double kLongest = 1e9;  // some thirty years
+    constexpr double kLongest = 1e9;  // about thirty years
     const std::chrono::duration<double> time(std::min(seconds, kLongest));
     deadline_ = std::chrono::steady_clock::now() +
                 std::chrono::duration_cast<std::chrono::steady_clock::duration>(time);
@@ -149,7 +149,7 @@ class PythonSleep final : public fs::SleepPolicy {
                 if (!is_main_thread()) {
                     stop_here();
                 }
-                return false;  // a finalizer's, which nobody could wake any more
+                return false;  // in a finalizer: no thread is left that could wake it
             }
             if (last && *call->deadline() <= std::chrono::steady_clock::now()) {
                 call->time_out();
@@ -161,7 +161,7 @@ class PythonSleep final : public fs::SleepPolicy {
         }
     }
 
-    // Python runs its handlers in the main thread alone, so no other one takes the GIL for them.
+    // Python runs signal handlers only in the main thread, so other threads need not take the GIL.
     static bool signals_let_sleep(HostCall& call) {
         if (!is_main_thread()) {
             return true;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// A call of Python's into the core, from its entry to its return. Every method of the classes of
-// this extension goes through one (class.h).
+// A call from Python into the core, from its entry to its return. Every method of the classes of
+// this extension is one (class.h).
 //
-// What a device model raises meanwhile cannot unwind the core: the core ends the call as it would,
-// and the call then raises the first exception in the place of its value. An exception of the
-// core's own that would be raised becomes its context, those of models that come later become
-// notes. One that is no Exception (KeyboardInterrupt, SystemExit, an outcome of pytest's) goes
-// first, and from then on the call's models are not called any more.
+// An exception of a device model cannot unwind the core: the core completes the call, which then
+// raises the first exception instead of returning its value. An OSError of the core becomes the
+// context of that exception; exceptions that models raise later become notes. A BaseException that
+// is not an Exception (KeyboardInterrupt, SystemExit, an outcome of pytest) takes precedence, and
+// after it no model is called until the call returns.
 
 #pragma once
 
@@ -26,22 +26,22 @@ namespace kvmiommu {
 
 class HostCall {
   public:
-    /// What becomes of an exception that nobody below the call can raise.
+    /// Whether the call raises exceptions of models, or keeps them for the machine.
     enum class Errors : std::uint8_t { raised, kept };
 
-    /// Raises OSError EIO in a child of the process that made the machine. The machine stays until
-    /// the call ends.
+    /// Keeps the machine until the call ends.
+    /// OSError EIO in a child of the process that created the machine
     explicit HostCall(std::shared_ptr<Machine> machine, Errors errors = Errors::raised);
     ~HostCall();
     HostCall(const HostCall&) = delete;
     HostCall& operator=(const HostCall&) = delete;
 
-    /// The innermost one of this thread, or null.
+    /// The innermost call of this thread, or null.
     static HostCall* current() { return current_; }
 
     /// The calls of this thread that are in the core of `machine`.
     static std::uint32_t in_core_here(const Machine& machine);
-    /// Python code runs that the core has called, for the length of a block. Null: no call.
+    /// A block in which the core calls Python code, within `call`; null: within no call.
     class InPython {
       public:
         explicit InPython(HostCall* call) : call_(call) {
@@ -63,7 +63,7 @@ class HostCall {
         HostCall* const call_;
     };
 
-    /// Runs the call itself and raises what it has to.
+    /// Runs the call and raises its exceptions.
     template <class Call>
     auto run(Call&& call) -> decltype(call()) {
         try {
@@ -84,12 +84,13 @@ class HostCall {
         }
     }
 
-    /// A model raised `error`, or a signal handler did, whose call was only interrupted for it.
+    /// A model has raised `error`, or a signal handler for which the call was interrupted.
     void add(pybind11::object error, bool from_signal = false);
-    /// No model is to be called any more.
+    /// Must no model be called any more?
     bool abandoned() const { return abandoned_; }
 
-    /// The call sleeps no longer than this, and then raises TimeoutError. ValueError: no time.
+    /// The call sleeps at most this long and then raises TimeoutError.
+    /// ValueError not a duration
     void set_timeout(double seconds);
     const auto& deadline() const { return deadline_; }
     void time_out() { timed_out_ = true; }
@@ -101,7 +102,7 @@ class HostCall {
         }
     }
     [[noreturn]] void raise_error();
-    // Returns when the refusal is to be raised.
+    // Returns if the refusal itself is to be raised.
     void raise_instead_of(pybind11::error_already_set& refused);
 
     static inline thread_local HostCall* current_ = nullptr;
@@ -117,7 +118,7 @@ class HostCall {
     std::optional<std::chrono::steady_clock::time_point> deadline_;
 };
 
-/// Keeps what a device model raised for the call that led to it, or else for its machine.
+/// Records the exception of a device model for the current call, or without one for its machine.
 void add_model_error(Machine* machine, pybind11::error_already_set& error);
 
 /// The sleep policy of this face: it notices signals, timeouts and the end of the interpreter.

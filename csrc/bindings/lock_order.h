@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The order in which this folder's locks are taken, the first one first (base/lock_rank.h).
+// The ranks of this folder's locks, in the order in which they are taken (base/lock_rank.h).
 
 #pragma once
 

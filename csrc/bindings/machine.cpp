@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::chrono::seconds kLongestWait{1};
 
-// Python's own: null, or who gets exceptions that nobody else does.
+// A Python callable that gets the exceptions of machines that are destroyed, or null.
 PyObject* unclaimed_hook = nullptr;
 
 // Raised in the main thread as soon as it runs Python (Py_AddPendingCall).
@@ -83,7 +83,7 @@ std::vector<std::string> Machine::close() {
     {
         const WithoutGil released;
         alive = system_->close();
-        // What calls hold that were woken, or have not looked yet, is no leak.
+        // References of calls that are still returning are not leaks: check again after them.
         if (!alive.empty() && wait_for_calls(own)) {
             alive = system_->close();
         }
@@ -96,7 +96,7 @@ std::vector<std::string> Machine::close() {
 
 bool Machine::wait_for_calls(std::uint32_t own) {
     bool others = false;
-    // A call may wait for Python code of another one, and that for whoever closes the machine.
+    // With a limit, because a call may wait for Python code that waits for this thread.
     const auto end = std::chrono::steady_clock::now() + kLongestWait;
     while (calls_.load() > own && !interpreter_ends() && std::chrono::steady_clock::now() < end) {
         others = true;

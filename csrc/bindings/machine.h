@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// What stands behind _core.System: the machine, the process of the host that it belongs to, and
-// what its models raised when no call of Python's was there to raise it.
+// The object of _core.System: the machine, the host process that it belongs to, and exceptions that
+// its models raised outside of any call from Python.
 //
 // Owners
-//   _core.System owns a Machine; _core.Process and _core.View have a reference to the System of
-//   Python's, so that the garbage collector sees one owner, and one to the Machine, so that they
-//   may be destroyed in any order. A HostCall keeps its Machine until it returns: nothing is
-//   destroyed below a call that uses it, and nothing waits for itself.
+//   _core.System owns a Machine. _core.Process and _core.View have a reference to Python's System,
+//   for the garbage collector, and one to the Machine, so that they can be destroyed in any order.
+//   A HostCall keeps its Machine until it returns, so that no machine is destroyed within its own
+//   call.
 
 #pragma once
 
@@ -29,7 +29,7 @@ class PythonModel;
 
 class Machine : public std::enable_shared_from_this<Machine> {
   public:
-    /// As machine::System::create(); raises. The GIL is held.
+    /// Raises the errors of machine::System::create(). The GIL is held.
     static std::shared_ptr<Machine> create(const machine::Description& description);
     ~Machine();
     Machine(const Machine&) = delete;
@@ -40,15 +40,15 @@ class Machine : public std::enable_shared_from_this<Machine> {
     /// For HostCall.
     std::shared_ptr<Machine> machine() { return shared_from_this(); }
 
-    /// Closes the system. Raises what its models raised meanwhile and before, the first of it.
+    /// Closes the system. Raises the first exception that its models have raised.
     std::vector<std::string> close();
 
     /// Calls that are in the core now, not in Python code that the core has called.
     std::atomic<std::uint32_t>& calls() { return calls_; }
 
-    /// An exception that no call leads to. The GIL is held for all of these.
+    /// Keeps an exception that was raised outside of any call. The GIL is held for all of these.
     void keep(pybind11::object error);
-    /// All that were kept, the oldest first.
+    /// The exceptions that were kept, the oldest first.
     std::vector<pybind11::object> take_errors();
 
     // --- for the garbage collector ---
@@ -58,20 +58,20 @@ class Machine : public std::enable_shared_from_this<Machine> {
 
   private:
     explicit Machine(std::unique_ptr<machine::System> system);
-    // False: no other call than these was in the core. The GIL is not held.
+    // False: there was no call in the core but the caller's. The GIL is not held.
     bool wait_for_calls(std::uint32_t own);
 
     const mm::ForkGeneration made_;
     std::unique_ptr<machine::System> system_;
     std::vector<PythonModel*> models_;  // the system's
     std::atomic<std::uint32_t> calls_{0};
-    // Without a GIL several threads keep theirs at once.
+    // Needed in builds of Python without a GIL.
     mutable Mutex errors_mutex_{bindings::lock_order::kErrors};
     std::vector<pybind11::object> errors_;
 };
 
-/// Gets the exceptions of machines that are gone, in place of sys.unraisablehook; None: nobody
-/// does.
+/// Sets the callable that gets the exceptions of machines that are destroyed, instead of
+/// sys.unraisablehook; None: none.
 void set_unclaimed_hook(pybind11::object hook);
 
 }  // namespace kvmiommu

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// kvmiommu._core: the emulated kernel for Python. It translates and holds no rules; the friendly
-// face is the Python package around it.
+// kvmiommu._core: the extension module. It translates and holds no rules; the public API is the
+// Python package around it.
 
 #include "bindings/register.h"
 
-// Behind PyInit__core() below.
+// Called by PyInit__core() below.
 PYBIND11_MODULE(_core_of_main_interpreter, core, pybind11::mod_gil_not_used()) {
-    // Signatures stand in the texts themselves, in the form that inspect.signature() reads.
+    // The docstrings contain signatures, in the form that inspect.signature() parses.
     pybind11::options options;
     options.disable_function_signatures();
     core.doc() = "The emulated kernel. Use the objects of the kvmiommu package.";
@@ -21,8 +21,8 @@ PYBIND11_MODULE(_core_of_main_interpreter, core, pybind11::mod_gil_not_used()) {
     kvmiommu::register_process(core);
 }
 
-// In another interpreter than the main one pybind11 would wait for the GIL that the thread has
-// (PyGILState_Ensure). Python calls this for each interpreter.
+// Called by Python for each interpreter. In a subinterpreter pybind11 would deadlock on the GIL
+// that the thread holds (PyGILState_Ensure).
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core();
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What stands behind _core.Process and _core.View: it turns Python's arguments into memory of the
-// emulated process and back, and holds no rules.
+// The objects of _core.Process and _core.View, which copy Python's arguments to memory of the
+// emulated process and back. They hold no rules.
 
 #pragma once
 
@@ -24,7 +24,7 @@ namespace kvmiommu {
 
 namespace py = pybind11;
 
-// A buffer of Python's for the length of a call.
+// A Python buffer for the length of a call.
 class PyBuffer {
   public:
     PyBuffer(py::handle object, int flags) {
@@ -46,14 +46,14 @@ class PyBuffer {
 
 class Process {
   public:
-    /// `system` is the System of Python's.
+    /// `system` is Python's System.
     explicit Process(py::object system)
         : system_(std::move(system)),
           machine_(system_.cast<std::shared_ptr<Machine>>()),
           process_(create(machine_)),
           arguments_(process_->mm()) {}
-    // A device that is closed may have a model in Python. In a child of the host's process all of
-    // it stays as it is.
+    // Closing a device may call a model in Python. In a child of the host's process nothing is
+    // destroyed.
     ~Process() {
         if (!machine_->made().inherited()) {
             const HostCall call(machine_, HostCall::Errors::kept);
@@ -88,7 +88,7 @@ class Process {
             return without_gil([&] { return fs::sys_ioctl(task(), fd, request, 0); });
         }
         if (PyLong_Check(argument.ptr())) {
-            // Wraps as C does: -1 is the largest number.
+            // Converts as C does: -1 is the largest number.
             const std::uint64_t number = PyLong_AsUnsignedLongLongMask(argument.ptr());
             if (PyErr_Occurred() != nullptr) {
                 throw py::error_already_set();
@@ -122,9 +122,9 @@ class Process {
             data, [&](fs::UserBuffer from) { return fs::sys_pwrite64(task(), fd, from, offset); });
     }
 
-    // A signal's name in place of the bytes when the process would get one.
+    // Returns the bytes, or the name of the signal that the process would get.
     py::object peek(std::uint64_t address, std::uint64_t bytes) {
-        // Asked first, so that no length makes room for more than the process has.
+        // Checked first, so that no more is allocated than the process has mapped.
         if (const mm::Signal signal = mm().readable(address, bytes); signal != mm::Signal::none) {
             return signal_or(signal, [] { return py::none(); });
         }
@@ -138,7 +138,7 @@ class Process {
                          [] { return py::none(); });
     }
 
-    // For the garbage collector. What is left without the System can still be destroyed.
+    // For the garbage collector. The object can be destroyed without the System.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(system_.ptr());
         return 0;
@@ -164,7 +164,7 @@ class Process {
             TRY(mm().copy_out(block.address(), buffer.data(), buffer.bytes()));
             TRY(mm().copy_out(block.address() + buffer.bytes(), kZero, sizeof kZero));
             auto answer = fs::sys_ioctl(task(), fd, request, block.address());
-            // Also after a refusal: some calls tell what they wanted.
+            // Also after a refusal: some calls write the size that they need.
             if (buffer.writable()) {
                 TRY(mm().copy_in(buffer.data(), block.address(), buffer.bytes()));
             }
@@ -177,7 +177,7 @@ class Process {
         std::vector<char> copy;
         without_gil([&]() -> Result<std::int64_t> {
             if (bytes > kernel().memory().bytes()) {
-                // No such buffer can be: refused before the file has anything to lose.
+                // Refused before the file is read, whose data would be lost.
                 return call(fs::UserBuffer{mm::kTaskSize + 1, bytes});
             }
             const auto block = TRY(arguments_.take(bytes));
@@ -217,15 +217,16 @@ class Process {
     ArgumentMemory arguments_;
 };
 
-// Python's view of process memory; it keeps the machine. In a child of the host's process it shows
-// the parent's memory, as every shared mapping does, and when it goes the frames stay the parent's.
+// Python's view of process memory, which keeps the machine. In a child of the host's process it
+// maps the parent's memory, as every shared mapping does, and its destructor does not put the
+// frames.
 class PyView {
   public:
     PyView(py::object process, std::unique_ptr<mm::View> view)
         : process_(std::move(process)),
           machine_(process_.cast<Process&>().machine()),
           view_(mm::owned_by_host(std::move(view))) {}
-    // For the garbage collector. The memory stays without the process.
+    // For the garbage collector. The memory does not depend on the process.
     int traverse(visitproc visit, void* arg) const {
         Py_VISIT(process_.ptr());
         return 0;

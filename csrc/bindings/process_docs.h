@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What Python's help() says about the methods of _core.Process. The first line of each text is the
-// signature; Python takes it, down to the line "--", for inspect.signature().
+// The docstrings of the methods of _core.Process. Each begins with the signature, which
+// inspect.signature() parses up to the line "--".
 
 #pragma once
 

@@ -26,7 +26,7 @@ constexpr std::uint32_t kAfAt = 0x50;
 constexpr std::uint32_t kMostPins = 4;
 constexpr std::uint32_t kMostVectors = 32;
 
-// An attribute that is a number from 0 to `most`.
+// An attribute that must be a number from 0 to `most`.
 template <class T = std::uint32_t>
 T number(const py::handle& object, const char* name, std::uint64_t most) {
     const py::object value = object.attr(name);
@@ -76,7 +76,7 @@ Bar make_bar(const py::handle& described) {
     return bar;
 }
 
-// The bits of a number that a read() returned, which must fit the access.
+// The value of a read(), which must fit the width of the access.
 std::uint64_t loaded(const py::object& value, unsigned bytes) {
     const auto index = py::reinterpret_steal<py::object>(
         unless_interpreter_ends([&] { return PyNumber_Index(value.ptr()); }));
@@ -156,13 +156,13 @@ PythonModel::PythonModel(const py::object& model)
         space.set(kAfAt + kAfCapabilities, 1, kAfFlr | kAfTransactionsPending);
     }
     set_bars(model.attr("bars"));
-    // Last: what raises leaves no hardware behind.
+    // Last, because nothing may raise after it.
     if (!face_.take(*this)) {
         throw py::value_error("the model is a device of a machine already");
     }
 }
 
-// A copy of the mapping, whose values nobody changes meanwhile.
+// A copy of the mapping, which Python code cannot change during the iteration.
 void PythonModel::set_bars(const py::handle& bars) {
     std::uint32_t taken = 0;
     for (const auto& [key, described] : py::dict(py::reinterpret_borrow<py::object>(bars))) {
@@ -210,7 +210,7 @@ void PythonModel::call_model(const char* method, Then&& then, Arguments... argum
         PyObject* stack[1 + sizeof...(arguments)] = {model_.ptr()};
         std::transform(numbers.begin(), numbers.end(), stack + 1,
                        [](const py::object& number) { return number.ptr(); });
-        // Nothing else of ours lies between Python and the end of an interpreter.
+        // Only the call is guarded: if the interpreter ends in it, no other frame is unwound.
         const auto value = py::reinterpret_steal<py::object>(unless_interpreter_ends([&] {
             return PyObject_VectorcallMethod(name.ptr(), stack, 1 + sizeof...(arguments), nullptr);
         }));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A device model written in Python. Two objects: the Python one, whose methods a user overrides,
-// and the hardware that the machine owns, which calls them. The GIL is taken for the call alone.
+// A device model in Python. It has two objects: the Python object, whose methods a user overrides,
+// and the hardware, which the machine owns and which calls them. The GIL is held only for these
+// calls.
 
 #pragma once
 
@@ -21,20 +22,21 @@ namespace kvmiommu {
 
 class PythonModel;
 
-/// The C++ half of a Python model: how it reaches its hardware, once a machine has it.
+/// The C++ part of the Python object: its access to its hardware, once it is in a machine.
 class ModelFace {
   public:
     const mm::ForkGeneration& made() const { return made_; }
-    /// The machine whose hardware it is: what has it keeps the hardware. ValueError before the
-    /// machine is made and after it is gone, OSError EIO in a child of the process that made it.
+    /// The machine of its hardware. The reference keeps the hardware.
+    /// ValueError the machine is not created yet, or destroyed
+    /// OSError EIO in a child of the process that created the machine
     std::shared_ptr<Machine> machine() EXCLUDES(mutex_);
-    /// For whoever has the machine.
+    /// For holders of a reference to the machine.
     PythonModel& hardware() { return *hardware_.load(std::memory_order_relaxed); }
 
   private:
     friend class PythonModel;
 
-    // The hardware is made: false if there is one already. A machine has it. It goes.
+    // Called by the hardware: created (false: there is another one), put into a machine, destroyed.
     bool take(PythonModel& hardware) EXCLUDES(mutex_);
     void belong_to(const std::shared_ptr<Machine>& machine) EXCLUDES(mutex_);
     void put() EXCLUDES(mutex_);
@@ -48,23 +50,23 @@ class ModelFace {
 
 class PythonModel final : public pci::DeviceModel {
   public:
-    /// As the attributes of `model`, a kvmiommu.pci.DeviceModel, say, each of which is read once.
-    /// The GIL is held; raises ValueError for what cannot be, and for a model that is in a machine
-    /// already.
+    /// Takes its properties from the attributes of `model`, a kvmiommu.pci.DeviceModel, each of
+    /// which is read once. The GIL is held. ValueError an attribute is invalid ValueError the model
+    /// is in a machine already
     explicit PythonModel(const pybind11::object& model);
     ~PythonModel() override;
 
-    /// From now on the model can use it.
+    /// The model can use the hardware from now on.
     void belong_to(const std::shared_ptr<Machine>& machine);
     /// The Python object.
     PyObject* object() const { return model_.ptr(); }
 
-    /// What a method raises is raised by the call that led here (HostCall); the core sees a read of
-    /// all ones.
+    /// An exception of the Python method is raised by the current HostCall; for the core a read
+    /// returns all ones then.
     std::uint64_t read(unsigned bar, std::uint64_t offset, unsigned bytes) override;
     void write(unsigned bar, std::uint64_t offset, unsigned bytes, std::uint64_t value) override;
 
-    /// MSI while it is enabled, else the INTx line is asserted.
+    /// Sends an MSI if MSI is enabled, else asserts the INTx line.
     void raise_interrupt(std::uint32_t vector);
 
   private:

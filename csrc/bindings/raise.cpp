@@ -11,7 +11,7 @@ namespace kvmiommu {
 void raise(const Refusal& refusal) {
     const std::string reason = refusal.reason();
     const std::string text = reason + " [" + refusal.source() + "]";
-    // OSError itself picks the subclass for the errno: PermissionError, FileExistsError, …
+    // OSError selects the subclass for the errno: PermissionError, FileExistsError, …
     const py::object error =
         py::reinterpret_borrow<py::object>(PyExc_OSError)(refusal.error(), text);
     error.attr("reason") = reason;

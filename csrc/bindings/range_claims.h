@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Who is at work where in a table. The core leaves it to its callers that two of them never change
-// the same range at once, as the kernel does; Python's threads are not held to that, so a call
-// waits until nobody is at work in its range.
+// The ranges of a table that threads are changing. The core, like the kernel, requires that its
+// callers never change overlapping ranges at the same time. Python's threads need not know that, so
+// a call waits until its range is free.
 
 #pragma once
 
@@ -18,10 +18,10 @@ namespace kvmiommu {
 
 class RangeClaims {
   public:
-    /// Holds a range until it goes.
+    /// Claims a range until it is destroyed.
     class Claim {
       public:
-        /// Made without the GIL: it may wait for another thread.
+        /// Waits for other threads, so the GIL must not be held.
         Claim(RangeClaims& claims, Range range) : claims_(claims), range_(range), held_(true) {
             const Lock lock(claims_.mutex_);
             ++claims_.waiting_;
@@ -31,7 +31,7 @@ class RangeClaims {
             --claims_.waiting_;
             claims_.held_.push_back(range_);
         }
-        /// Does not wait: it holds nothing if somebody else is at work there.
+        /// Does not wait: it claims nothing if another thread has a part of the range.
         Claim(RangeClaims& claims, Range range, std::try_to_lock_t)
             : claims_(claims), range_(range) {
             const Lock lock(claims_.mutex_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// One function a subject puts its classes into the module; and how a refusal becomes an OSError.
+// The functions that register the classes of the module, and the conversion of refusals to OSError.
 
 #pragma once
 
@@ -23,10 +23,10 @@ void register_semantics(pybind11::module_& core);
 void register_system(pybind11::module_& core);
 void register_process(pybind11::module_& core);
 
-/// Raises OSError(errno, "reason [source]"), with the two as attributes `reason` and `source`.
+/// Raises OSError(errno, "reason [source]"), with the attributes `reason` and `source`.
 [[noreturn]] void raise(const Refusal& refusal);
 
-/// The value, or the exception. The GIL is held.
+/// Returns the value or raises the refusal. The GIL is held.
 template <class T>
 T value_or_raise(Result<T>&& result) {
     if (!result) {

@@ -57,7 +57,7 @@ void add_iommu(Description& description, const std::string& name, const std::str
                                    .reserved = {}}});
 }
 
-// In the order of the enumerations; the Python face checks the names.
+// In the order of the enumerations; the Python package checks the names.
 void set_semantics(Description& description, unsigned semantics, unsigned after_map) {
     if (semantics > static_cast<unsigned>(iommu::Semantics::device) ||
         after_map > static_cast<unsigned>(iommu::AttachAfterMap::second_table)) {
@@ -82,7 +82,7 @@ void add_pci(Description& description, const std::string& address, const std::st
              const py::object& hardware) {
     description.pci.push_back({address, model, driver, iommu, group, bars});
     if (!hardware.is_none()) {
-        // Made here, where it can raise. A description is for one machine.
+        // Created here, where it can raise. A description is used for one machine only.
         auto made = std::make_shared<std::unique_ptr<PythonModel>>();
         try {
             *made = std::make_unique<PythonModel>(hardware);

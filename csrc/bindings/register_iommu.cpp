@@ -52,7 +52,7 @@ py::list formats() {
     return rows;
 }
 
-// The names have been looked at by the Python face.
+// The Python package has checked the names.
 std::shared_ptr<BareTable> make_table(const std::string& name, std::uint64_t page_sizes,
                                       unsigned bits, unsigned levels, bool dirty_tracking,
                                       unsigned partial_unmap, int overlap,
@@ -106,7 +106,7 @@ void check_length(const char* name, std::size_t found, const char* other, std::s
     }
 }
 
-// What the pages of a batch lie within.
+// The range that contains all pages of a batch.
 Range hull(const std::vector<std::uint64_t>& iovas, std::uint64_t size) {
     std::uint64_t first = ~std::uint64_t{0};
     std::uint64_t last = 0;
@@ -205,8 +205,8 @@ void note_write(BareTable& table, std::uint64_t iova) {
     table.domain->note_write(iova);
 }
 
-// `bits` is a buffer of words with a bit for each page, or None. The range is claimed as for a map:
-// of pages that change meanwhile nobody could say how large they are.
+// `bits` is a buffer of words with a bit for each page, or None. The range is claimed as for a map,
+// because the sizes of its pages must not change meanwhile.
 void read_dirty(BareTable& table, std::uint64_t iova, std::uint64_t last, std::uint64_t page_size,
                 bool make_clean, py::handle bits) {
     if (last < iova || !is_power_of_two(page_size)) {

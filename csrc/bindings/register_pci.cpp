@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// _core.DeviceModel: what a device model in Python asks of its machine.
+// _core.DeviceModel: the methods of the machine that a device model in Python can call.
 
 #include <pybind11/pybind11.h>
 
@@ -32,7 +32,7 @@ py::bytes dma_read(ModelFace& face, std::uint64_t iova, std::size_t length) {
 }
 
 void dma_write(ModelFace& face, std::uint64_t iova, const py::buffer& data) {
-    // A copy: whoever has the buffer may resize it while the GIL is released.
+    // A copy, because another thread may resize the buffer while the GIL is released.
     const std::string copy = py::bytes(py::memoryview(data).attr("tobytes")());
     with_hardware(face, [&](PythonModel& model) {
         return model.dma_write(iova, std::as_bytes(std::span(copy)));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// _core.Process: an emulated process. Its methods are system calls; a refusal is an OSError that
-// says which check refused.
+// _core.Process: an emulated process. Its methods are system calls; a refusal is an OSError with
+// the check that failed.
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -28,7 +28,7 @@ std::unique_ptr<Process> make_process(const py::object& system) {
     return std::make_unique<Process>(system);
 }
 
-// --- calls that translate nothing ---
+// --- calls without a conversion of arguments ---
 
 std::int64_t open(Process& process, const std::string& path, int flags) {
     return without_gil([&] { return fs::sys_open(process.task(), path, flags); });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// _core.IommuBoard: what a domain may span, to be tried out.
+// _core.IommuBoard: IOMMUs and domains without a machine, to try out what a domain may span.
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -26,7 +26,7 @@ namespace {
 
 using machine::IommuBoard;
 
-// Python's threads may call in any order: one call at a time.
+// Calls of Python's threads are serialized.
 struct Board {
     explicit Board(std::unique_ptr<IommuBoard> made) : board(std::move(made)) {}
 
@@ -92,7 +92,7 @@ std::shared_ptr<BoardDomain> make_domain(const BoardDevice& device) {
         std::unique_ptr<BoardDomain>(new BoardDomain{device.owner, std::move(domain)}));
 }
 
-// Devices and domains of two boards know nothing of each other.
+// A domain and a device of different boards cannot be combined.
 void check_board(const BoardDomain& domain, const BoardDevice& device) {
     if (domain.owner != device.owner) {
         throw py::value_error("the device is of another board than the domain");

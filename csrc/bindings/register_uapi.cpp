@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// _core.uapi: the numbers and layouts of the user interfaces as the core was compiled with them.
-// The Python package has its own; tests hold the two against each other.
+// _core.uapi: the numbers and layouts of the user interfaces that the core was compiled with. The
+// Python package has its own; tests compare the two.
 
 #include <pybind11/pybind11.h>
 
