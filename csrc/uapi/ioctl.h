@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// How an ioctl's number is made, and both ways in which Linux makes it.
+// The encoding of ioctl numbers, in both variants of Linux.
 //
-// A request says which way its argument goes, whose it is (type), which it is (nr), and how long
-// the argument is. Most architectures put these into 2, 8, 8 and 14 bits; POWER, like a few others,
-// into 3, 8, 8 and 13, with other numbers for the directions and one of its own for "no argument".
-// A program for POWER therefore sends other numbers than the same program for x86.
+// A request has a direction, a type (the driver's letter), a number (nr) and the size of its
+// argument. Most architectures encode them in 2, 8, 8 and 14 bits; POWER, like a few others, in 3,
+// 8, 8 and 13, with other values for the directions and one for "no argument". So a program for
+// POWER uses other numbers than the same program for x86.
 //
 // Source: include/uapi/asm-generic/ioctl.h and arch/powerpc/include/uapi/asm/ioctl.h.
 
@@ -15,7 +15,7 @@
 
 namespace kvmiommu::uapi {
 
-// Whose encoding: x86, arm64, riscv and most others, or POWER's.
+// The encoding: that of x86, arm64, riscv and most others, or that of POWER.
 enum class Abi : std::uint8_t { generic, power };
 
 // Seen from the program, as the kernel's macros have it: _IO, _IOW, _IOR, _IOWR. Some requests

@@ -20,8 +20,8 @@ namespace kvmiommu::uapi {
 // ---- Commands
 
 // Every request is _IO(';', 0x80 + n). Every struct begins with size: the bytes that the caller
-// gives. Less than the first version of the struct is refused; what is missing counts as zero; what
-// is beyond the known struct must be zero.
+// passes. A size below the first version of the struct is refused; missing bytes count as zero;
+// bytes beyond the known struct must be zero.
 
 inline constexpr std::uint32_t IOMMUFD_TYPE = 0x3b;  // ';', which VFIO shares
 inline constexpr std::uint32_t IOMMUFD_CMD_BASE = 0x80;
@@ -71,7 +71,7 @@ static_assert(sizeof(iommu_iova_range) == 16 && offsetof(iommu_iova_range, last)
 struct iommu_ioas_iova_ranges {
     std::uint32_t size;
     std::uint32_t ioas_id;
-    std::uint32_t num_iovas;  // room given; written back: how many there are
+    std::uint32_t num_iovas;  // elements of the array; written back: how many there are
     std::uint32_t __reserved;
     std::uint64_t allowed_iovas;  // address of iommu_iova_range[num_iovas]
     std::uint64_t out_iova_alignment;
@@ -154,7 +154,7 @@ inline constexpr Request IOMMU_IOAS_UNMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UN
 
 // ---- Options
 
-// Whose locked memory counts: 0 the user's, 1 the process's.
+// Which locked memory is charged: 0 the user's, 1 the process's.
 inline constexpr std::uint32_t IOMMU_OPTION_RLIMIT_MODE = 0;
 inline constexpr std::uint32_t IOMMU_OPTION_HUGE_PAGES = 1;  // of one IOAS
 
@@ -348,7 +348,7 @@ struct iommu_hwpt_invalidate {
     std::uint64_t data_uptr;
     std::uint32_t data_type;
     std::uint32_t entry_len;
-    std::uint32_t entry_num;  // entries given, entries handled
+    std::uint32_t entry_num;  // entries passed; written back: entries handled
     std::uint32_t __reserved;
 };
 static_assert(sizeof(iommu_hwpt_invalidate) == 32 &&

@@ -2,8 +2,8 @@
 //
 // The command that drives iommufd's mock devices (CONFIG_IOMMUFD_TEST), as Linux 6.12 takes it.
 //
-// The facts come from recordings of the real kernel and from notes on its behaviour. No header of
-// the system has them, so nothing but those recordings can check them.
+// The facts come from recordings of the real kernel and from notes on its behaviour. No system
+// header has them, so only these recordings can check them.
 
 #pragma once
 
@@ -17,7 +17,7 @@ namespace kvmiommu::uapi {
 
 // ---- The command of iommufd's mock driver
 
-// One request with one struct; op says which member of the union counts. The struct is 72 bytes for
+// One request with one struct; op selects the member of the union. The struct has 72 bytes for
 // every op.
 
 inline constexpr Request IOMMU_TEST_CMD = io(IOMMUFD_TYPE, IOMMUFD_CMD_BASE + 0x20);

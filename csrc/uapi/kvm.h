@@ -449,7 +449,7 @@ struct kvm_create_device {
 static_assert(sizeof(kvm_create_device) == 12 && offsetof(kvm_create_device, fd) == 4 &&
               offsetof(kvm_create_device, flags) == 8);
 
-inline constexpr std::uint32_t KVM_CREATE_DEVICE_TEST = 1;  // ask only whether the type exists
+inline constexpr std::uint32_t KVM_CREATE_DEVICE_TEST = 1;  // only check that the type exists
 
 // Argument of KVM_SET_DEVICE_ATTR and its two companions.
 struct kvm_device_attr {
@@ -499,7 +499,7 @@ static_assert(sizeof(kvm_vfio_spapr_tce) == 8 && offsetof(kvm_vfio_spapr_tce, ta
 
 // ---- POWER: TCE tables and the guest's MMU
 
-// Argument of KVM_CREATE_SPAPR_TCE; told from the other by its size alone.
+// Argument of KVM_CREATE_SPAPR_TCE; only its size distinguishes the request from the other one.
 struct kvm_create_spapr_tce {
     std::uint64_t liobn;
     std::uint32_t window_size;  // in bytes
@@ -646,7 +646,7 @@ inline constexpr std::uint32_t KVM_IRQ_ROUTING_HV_SINT = 4;
 inline constexpr std::uint32_t KVM_IRQ_ROUTING_XEN_EVTCHN = 5;
 inline constexpr std::uint32_t KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL = 0xffffffff;
 
-// type says which member of u counts.
+// type selects the member of u.
 struct kvm_irq_routing_entry {
     std::uint32_t gsi;
     std::uint32_t type;   // KVM_IRQ_ROUTING_*

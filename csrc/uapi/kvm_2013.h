@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How a guest's bus was to be linked to an IOMMU group: what was proposed for KVM on POWER in 2013
-// and never merged. Its numbers went to others, which stand beside them.
+// The link of a guest's bus to an IOMMU group, as proposed for KVM on POWER in 2013 and never
+// merged. Its numbers were assigned to other features, which are named beside them.
 //
 // Source: "KVM: PPC: IOMMU in-kernel handling", its versions up to 9 and what followed, on
 // kvm-ppc@vger.kernel.org from May to September 2013.

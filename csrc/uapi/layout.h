@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The user interfaces as tables: what names.def lists, with numbers, sizes and offsets, for those
-// who look a name up at run time. The tables are constant and live as long as the program.
+// The user interfaces as tables: the names of names.def with numbers, sizes and offsets, for
+// look-ups at run time. The tables are constants of the program.
 
 #pragma once
 
