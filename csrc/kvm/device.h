@@ -17,7 +17,7 @@ namespace kvmiommu::kvm {
 
 class Vm;
 
-/// The operations of a kind of device. One that it does not provide is refused with EPERM before
+/// The operations of a type of device. One that it does not provide is refused with EPERM before
 /// the caller's struct is read.
 class Device {
   public:
@@ -32,8 +32,8 @@ class Device {
     virtual bool sets() const { return false; }
     virtual bool gets() const { return false; }
     virtual bool has() const { return false; }
-    /// EPERM the kind of device does not provide it
-    /// and what the kind of device says
+    /// EPERM the type of device does not provide it
+    /// and what the type of device says
     virtual Result<std::int64_t> set_attribute(fs::Task& task, const Attribute& attribute);
     virtual Result<std::int64_t> get_attribute(fs::Task& task, const Attribute& attribute);
     virtual Result<std::int64_t> has_attribute(fs::Task& task, const Attribute& attribute);

@@ -42,8 +42,8 @@ class MemorySlots {
     /// EINVAL the user addresses exceed the address space
     /// EINVAL the guest addresses wrap, or the slot has too many pages
     /// EINVAL size 0, and there is no such slot
-    /// EINVAL the slot exists, and its user address, its size or whether it is read-only would
-    /// change EEXIST the guest addresses overlap another slot
+    /// EINVAL an existing slot's user address, size or KVM_MEM_READONLY would change
+    /// EEXIST the guest addresses overlap another slot
     Result<> set(const uapi::kvm_userspace_memory_region& region);
     const std::map<std::uint32_t, MemorySlot>& slots() const { return slots_; }
     /// The user address of a guest address; nothing: it is in no slot.

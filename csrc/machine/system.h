@@ -35,7 +35,7 @@ class System {
     /// EINVAL its address is invalid
     /// EINVAL its IOMMU is unknown, or it is behind one and has no group
     /// EINVAL its group has devices behind an IOMMU of another driver
-    /// ENOMEM, and what else DeviceModel::plug() says
+    /// and what pci::DeviceModel::plug() says
     /// and what iommu::Group::use_default_domain() says to a kernel driver
     /// EINVAL the group of an emulated device has another device
     static Result<std::unique_ptr<System>> create(const Description& description);

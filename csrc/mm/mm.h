@@ -4,7 +4,7 @@
 //
 // Vocabulary
 //   frame           4 KiB of RAM on every machine; a 64 KiB page is sixteen of them
-//   slot            a frame's place in the RAM file; only this folder speaks of slots
+//   slot            a frame's place in the RAM file; used in this folder only
 //   frame number    a frame's label, which devices and page tables use; within one fragment
 //                   consecutive slots have consecutive labels
 //   fragment        the longest physically contiguous block of a machine

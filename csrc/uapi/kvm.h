@@ -28,7 +28,7 @@ inline constexpr std::uint32_t KVMIO = 0xae;
 inline constexpr Request KVM_GET_API_VERSION = io(KVMIO, 0x00);
 // The argument is the machine's kind; returns a descriptor.
 inline constexpr Request KVM_CREATE_VM = io(KVMIO, 0x01);
-inline constexpr Request KVM_CHECK_EXTENSION = io(KVMIO, 0x03);  // a KVM_CAP_*; also asked of a VM
+inline constexpr Request KVM_CHECK_EXTENSION = io(KVMIO, 0x03);  // a KVM_CAP_*; also of a VM
 inline constexpr Request KVM_GET_VCPU_MMAP_SIZE = io(KVMIO, 0x04);
 
 inline constexpr std::uint32_t KVM_VM_PPC_HV = 1;
@@ -36,7 +36,7 @@ inline constexpr std::uint32_t KVM_VM_PPC_PR = 2;
 
 // ---- Memory slots
 
-// Argument of KVM_SET_MEMORY_REGION, long refused and gone from 6.12's header.
+// Argument of KVM_SET_MEMORY_REGION, which was refused for long and is not in 6.12's header.
 struct kvm_memory_region {
     std::uint32_t slot;
     std::uint32_t flags;

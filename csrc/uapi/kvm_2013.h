@@ -24,7 +24,7 @@ inline constexpr std::uint32_t KVM_CAP_SPAPR_TCE_IOMMU = 95;  // KVM_CAP_EXT_EMU
 struct kvm_create_spapr_tce_iommu {
     std::uint64_t liobn;
     std::uint32_t fd;     // of a VFIO group
-    std::uint32_t flags;  // not looked at
+    std::uint32_t flags;  // ignored
 };
 static_assert(sizeof(kvm_create_spapr_tce_iommu) == 16 &&
               offsetof(kvm_create_spapr_tce_iommu, fd) == 8 &&
@@ -37,15 +37,15 @@ inline constexpr Request KVM_CREATE_SPAPR_TCE_IOMMU = iow<kvm_create_spapr_tce_i
 
 inline constexpr std::uint32_t KVM_DEV_TYPE_SPAPR_TCE_IOMMU = 4;  // KVM_DEV_TYPE_VFIO today
 
-// The attribute group. In the device for one link its address leads to a
-// kvm_create_spapr_tce_iommu_linkage; in that for all links the attribute is the liobn, and the
-// address leads to the descriptor of a VFIO group, or to -1, which unlinks.
+// The attribute group. In the device for one link the attribute's address points to a
+// kvm_create_spapr_tce_iommu_linkage. In the device for all links the attribute is the liobn, and
+// its address points to the descriptor of a VFIO group, or to -1 to unlink.
 inline constexpr std::uint32_t KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE = 0;
 
 struct kvm_create_spapr_tce_iommu_linkage {
     std::uint64_t liobn;
     std::uint32_t fd;     // of a VFIO group
-    std::uint32_t flags;  // kept, and not looked at
+    std::uint32_t flags;  // stored and ignored
 };
 static_assert(sizeof(kvm_create_spapr_tce_iommu_linkage) == 16 &&
               offsetof(kvm_create_spapr_tce_iommu_linkage, fd) == 8 &&

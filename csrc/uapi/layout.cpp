@@ -70,7 +70,7 @@ constexpr auto struct_table = [] {
     return table;
 }();
 
-// A field that stands elsewhere than behind its struct would be in no run.
+// Every FIELD must follow its STRUCT directly, or it would be missing here.
 static_assert([] {
     std::size_t fields = 0;
     for (const StructEntry& entry : struct_table) {

@@ -22,7 +22,7 @@ class Group;
 
 class Device {
   public:
-    /// `driver` has put together what `name` ("0000:00:02.0") stands for.
+    /// `driver` has created the hardware of `name`, "0000:00:02.0".
     Device(Group& group, DeviceSet& device_set, std::string name,
            std::unique_ptr<DeviceOps> driver);
     Device(const Device&) = delete;

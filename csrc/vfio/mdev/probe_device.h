@@ -46,9 +46,11 @@ class ProbeDevice final : public DeviceOps, public DmaUser {
     /// EFAULT the struct cannot be written back
     Result<std::int64_t> ioctl(fs::Task& task, std::uint32_t command,
                                std::uint64_t argument) override;
-    /// Ends at the end of the region. What a command refuses is in STATUS: the write of it
-    /// succeeds. EINVAL past the end of the region EINVAL in front of the buffer, and not an
-    /// aligned register EFAULT the user's buffer cannot be accessed
+    /// Returns the bytes moved, up to the end of the region. The write of a command always
+    /// succeeds; its own errno is in STATUS.
+    /// EINVAL past the end of the region
+    /// EINVAL in front of the buffer, and not an aligned register
+    /// EFAULT the user's buffer cannot be accessed
     Result<std::int64_t> read(fs::Task& task, fs::UserBuffer to, std::uint64_t offset) override
         EXCLUDES(mutex_);
     Result<std::int64_t> write(fs::Task& task, fs::UserBuffer from, std::uint64_t offset) override
