@@ -35,6 +35,7 @@ class System {
     /// EINVAL its address is invalid
     /// EINVAL its IOMMU is unknown, or it is behind one and has no group
     /// EINVAL its group has devices behind an IOMMU of another driver
+    /// EINVAL its model is unknown, or "host" and bound to vfio-pci
     /// and what pci::DeviceModel::plug() says
     /// and what iommu::Group::use_default_domain() says to a kernel driver
     /// EINVAL the group of an emulated device has another device
