@@ -3,7 +3,7 @@
 // The hypercalls of a POWER guest that concern TCE tables, and their return codes.
 //
 // Source: the PAPR specification (LoPAR, "TCE hypervisor calls"), as Linux 6.12 handles them. These
-// names are not part of Linux's user interface; programs that use them bring their own.
+// names are not part of Linux's user interface; programs define their own.
 
 #pragma once
 
@@ -14,7 +14,7 @@ namespace kvmiommu::uapi {
 // ---- Hypercalls
 
 // The number is in r3. Arguments begin at r4: the window's number (liobn), the I/O bus address,
-// then what each call needs. The return code comes back in r3, the entry that H_GET_TCE read in r4.
+// then those of each call. The return code is in r3, the entry that H_GET_TCE reads in r4.
 
 inline constexpr std::uint32_t H_GET_TCE = 0x1c;
 inline constexpr std::uint32_t H_PUT_TCE = 0x20;
@@ -30,7 +30,7 @@ inline constexpr std::int32_t H_CLOSED = 2;
 inline constexpr std::int32_t H_NOT_AVAILABLE = 3;
 inline constexpr std::int32_t H_CONSTRAINED = 4;
 inline constexpr std::int32_t H_PARTIAL = 5;
-// Linux's own, never seen by a guest: leave it to user space.
+// Linux's own, never returned to a guest: user space handles the hypercall.
 inline constexpr std::int32_t H_TOO_HARD = 9999;
 inline constexpr std::int32_t H_HARDWARE = -1;
 inline constexpr std::int32_t H_FUNCTION = -2;

@@ -67,7 +67,7 @@ struct vfio_group_status {
 };
 static_assert(sizeof(vfio_group_status) == 8 && offsetof(vfio_group_status, flags) == 4);
 
-// No device of the group has a driver that VFIO cannot live with.
+// No device of the group is in use by a kernel driver that does its own DMA.
 inline constexpr std::uint32_t VFIO_GROUP_FLAGS_VIABLE = 1U << 0;
 inline constexpr std::uint32_t VFIO_GROUP_FLAGS_CONTAINER_SET = 1U << 1;
 
@@ -137,7 +137,7 @@ inline constexpr std::uint32_t VFIO_PCI_ATOMIC_COMP128 = 1U << 2;
 
 // ---- Regions
 
-// Argument of VFIO_DEVICE_GET_REGION_INFO; offset is where the region lies in the device's file.
+// Argument of VFIO_DEVICE_GET_REGION_INFO; offset is that of the region in the device's file.
 struct vfio_region_info {
     std::uint32_t argsz;
     std::uint32_t flags;  // VFIO_REGION_INFO_FLAG_*
@@ -161,7 +161,7 @@ inline constexpr Request VFIO_DEVICE_GET_REGION_INFO = io(VFIO_TYPE, VFIO_BASE +
 // Capabilities of a region.
 inline constexpr std::uint32_t VFIO_REGION_INFO_CAP_SPARSE_MMAP = 1;
 inline constexpr std::uint32_t VFIO_REGION_INFO_CAP_TYPE = 2;
-// Header alone: the MSI-X table may be mapped too.
+// Only a header: the MSI-X table may be mapped too.
 inline constexpr std::uint32_t VFIO_REGION_INFO_CAP_MSIX_MAPPABLE = 3;
 inline constexpr std::uint32_t VFIO_REGION_INFO_CAP_NVLINK2_SSATGT = 4;
 inline constexpr std::uint32_t VFIO_REGION_INFO_CAP_NVLINK2_LNKSPD = 5;
@@ -184,7 +184,7 @@ static_assert(sizeof(vfio_region_info_cap_sparse_mmap) == 16 &&
               offsetof(vfio_region_info_cap_sparse_mmap, nr_areas) == 8 &&
               offsetof(vfio_region_info_cap_sparse_mmap, reserved) == 12);
 
-// Says what a region beyond the fixed indexes holds.
+// The type of a region beyond the fixed indexes.
 struct vfio_region_info_cap_type {
     vfio_info_cap_header header;
     std::uint32_t type;     // VFIO_REGION_TYPE_*
@@ -331,7 +331,7 @@ inline constexpr std::uint32_t VFIO_PCI_BAR5_REGION_INDEX = 5;
 inline constexpr std::uint32_t VFIO_PCI_ROM_REGION_INDEX = 6;
 inline constexpr std::uint32_t VFIO_PCI_CONFIG_REGION_INDEX = 7;
 inline constexpr std::uint32_t VFIO_PCI_VGA_REGION_INDEX = 8;
-// Stays 9: what else a device has is found by its region type.
+// Stays 9: further regions are identified by their region type.
 inline constexpr std::uint32_t VFIO_PCI_NUM_REGIONS = 9;
 
 inline constexpr std::uint32_t VFIO_PCI_INTX_IRQ_INDEX = 0;
@@ -354,7 +354,7 @@ inline constexpr std::uint32_t VFIO_AP_NUM_IRQS = 1;
 
 // ---- PCI hot reset
 
-// A function that a bus reset would hit as well.
+// A function that a bus reset would reset too.
 struct vfio_pci_dependent_device {
     union {
         std::uint32_t group_id;
@@ -484,7 +484,7 @@ static_assert(sizeof(vfio_device_feature) == 8 && offsetof(vfio_device_feature, 
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_MASK = 0xffff;
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_GET = 1U << 16;
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_SET = 1U << 17;
-// Ask whether GET or SET would do.
+// Only check whether the device supports GET or SET.
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_PROBE = 1U << 18;
 
 inline constexpr Request VFIO_DEVICE_FEATURE = io(VFIO_TYPE, VFIO_BASE + 17);
@@ -684,7 +684,7 @@ static_assert(sizeof(vfio_iommu_type1_info_cap_migration) == 32 &&
               offsetof(vfio_iommu_type1_info_cap_migration, pgsize_bitmap) == 16 &&
               offsetof(vfio_iommu_type1_info_cap_migration, max_dirty_bitmap_size) == 24);
 
-// How many more mappings the container takes.
+// How many more mappings the container can have.
 struct vfio_iommu_type1_info_dma_avail {
     vfio_info_cap_header header;
     std::uint32_t avail;
@@ -708,7 +708,7 @@ static_assert(sizeof(vfio_iommu_type1_dma_map) == 32 &&
 
 inline constexpr std::uint32_t VFIO_DMA_MAP_FLAG_READ = 1U << 0;  // the device may read
 inline constexpr std::uint32_t VFIO_DMA_MAP_FLAG_WRITE = 1U << 1;
-// Give a mapping its new user address.
+// Set a mapping's new user address.
 inline constexpr std::uint32_t VFIO_DMA_MAP_FLAG_VADDR = 1U << 2;
 
 inline constexpr Request VFIO_IOMMU_MAP_DMA = io(VFIO_TYPE, VFIO_BASE + 13);
@@ -766,7 +766,7 @@ inline constexpr Request VFIO_IOMMU_DIRTY_PAGES = io(VFIO_TYPE, VFIO_BASE + 17);
 
 // ---- sPAPR: TCE windows
 
-// What dynamic windows the platform offers.
+// The dynamic windows that the platform supports.
 struct vfio_iommu_spapr_tce_ddw_info {
     std::uint64_t pgsizes;
     std::uint32_t max_dynamic_windows_supported;
