@@ -50,7 +50,7 @@ void Domain::keep_translations(IotlbControl& control) {
 
 Result<> Domain::set_dirty_tracking(bool on) {
     if (!can_track_dirty_) {
-        return refuse(EOPNOTSUPP, "the domain was not allocated to track writes", kSetDirty);
+        return refuse(EOPNOTSUPP, "the domain does not mark what is written to", kSetDirty);
     }
     dirty_tracking_.store(on, std::memory_order_relaxed);
     // A kept translation by which a device wrote before would not make its leaf dirty again.
@@ -62,7 +62,7 @@ Result<> Domain::set_dirty_tracking(bool on) {
 
 Result<> Domain::read_dirty(Range range, bool make_clean, DirtyBitmap* bitmap) {
     if (!can_track_dirty_) {
-        return refuse(EOPNOTSUPP, "the domain was not allocated to track writes", kReadDirty);
+        return refuse(EOPNOTSUPP, "the domain does not mark what is written to", kReadDirty);
     }
     if (bitmap != nullptr && !dirty_tracking()) {
         return refuse(EINVAL, "nothing is tracked, so there is nothing to record", kReadDirty);

@@ -2,6 +2,7 @@
 
 #include "machine/iommu_board.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "machine/iommu_drivers.h"
@@ -78,10 +79,15 @@ Result<> IommuBoard::map(iommu::Device& device, std::uint64_t iova, mm::PhysAddr
 Result<std::uint64_t> IommuBoard::unmap(iommu::Device& device, std::uint64_t iova,
                                         mm::PhysAddr address, std::uint64_t size) {
     const auto own = own_.find(&device);
-    if (own == own_.end() || own->second->iova_to_phys(iova) != address) {
-        return refuse(EINVAL, "the device's iova {:x} does not lead to {:x}", kSource, iova,
-                      address);
-    }
+    std::uint64_t done = 0;
+    do {
+        const auto found = own == own_.end() ? std::nullopt : own->second->translate(iova + done);
+        if (!found || found->address != address + done) {
+            return refuse(EINVAL, "the device's iova {:x} does not lead to {:x}", kSource,
+                          iova + done, address + done);
+        }
+        done += std::min(size - done, found->bytes_from(iova + done));
+    } while (done < size);
     return iommu::unmap(*own->second, iova, size);
 }
 

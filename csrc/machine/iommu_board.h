@@ -43,8 +43,8 @@ class IommuBoard {
     /// and what iommu::map() says
     Result<> map(iommu::Device& device, std::uint64_t iova, mm::PhysAddr address,
                  std::uint64_t size, std::uint32_t protection);
-    /// Returns the bytes unmapped.
-    /// EINVAL `iova` is not mapped to `address`
+    /// Unmaps what maps the whole range to [address, address + size). Returns the bytes unmapped.
+    /// EINVAL a page of it is not mapped, or to another address
     Result<std::uint64_t> unmap(iommu::Device& device, std::uint64_t iova, mm::PhysAddr address,
                                 std::uint64_t size);
     mm::PhysAddr iova_to_phys(const iommu::Device& device, std::uint64_t iova) const;

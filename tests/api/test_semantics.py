@@ -83,6 +83,22 @@ def test_maps_by_device() -> None:
     assert disk.iova_to_phys(0) == 0
 
 
+def test_a_range_that_leads_elsewhere_in_part_stays_mapped() -> None:
+    board = semantics.Board("device")
+    board.iommu("unit", driver="intel", pgsize_bitmap=iommu.pages("4K", "2M"))
+    device = board.device("device", "unit")
+    device.map(0, 1 << 32, 4 << 20)
+    device.map(4 << 20, 2 << 32, 4096)
+    for start, size in ((0, (4 << 20) + 4096), ((4 << 20) - 4096, 8192), (0, 8 << 20)):
+        with pytest.raises(OSError, match="does not lead") as refused:
+            device.unmap(start, (1 << 32) + start, size)
+        assert refused.value.errno == errno.EINVAL
+    assert device.iova_to_phys(0) == 1 << 32
+    assert device.iova_to_phys(4 << 20) == 2 << 32
+    assert device.unmap(0, 1 << 32, 4 << 20) == 4 << 20
+    assert device.iova_to_phys(0) == 0
+
+
 def test_strange_boards() -> None:
     with pytest.raises(ValueError, match="must be one of operations, domain"):
         semantics.Board("universal")
