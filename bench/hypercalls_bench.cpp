@@ -32,7 +32,7 @@ struct Guest : PowerGuest {
     void fill_list() {
         for (std::uint64_t at = 0; at < 512; ++at) {
             const std::uint64_t tce = std::byteswap(at % 256 * k64K | 3);
-            must(task().mm().copy_out(ram() + kList + 8 * at, &tce, sizeof tce));
+            must(task().mm().copy_to_user(ram() + kList + 8 * at, &tce, sizeof tce));
         }
     }
 

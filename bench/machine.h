@@ -59,7 +59,7 @@ class Vmm {
 
     template <class Block>
     Result<std::int64_t> ioctl(int fd, uapi::Request request, const Block& block) {
-        must(task().mm().copy_out(block_, &block, sizeof block));
+        must(task().mm().copy_to_user(block_, &block, sizeof block));
         return fs::sys_ioctl(task(), fd, request.number(uapi::Abi::generic), block_);
     }
     Result<std::int64_t> ioctl(int fd, uapi::Request request, std::uint64_t value) {

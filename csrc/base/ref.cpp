@@ -56,7 +56,7 @@ void RefCounted::held(const void* by, const char* name) const {
     holders_.emplace_back(by, name);
 }
 
-void RefCounted::let_go(const void* by) const {
+void RefCounted::remove_holder(const void* by) const {
     const Lock lock(holders_mutex_);
     const auto found = std::find_if(holders_.begin(), holders_.end(),
                                     [by](const auto& holder) { return holder.first == by; });

@@ -90,7 +90,7 @@ class RefCounted {
 
 #if KVMIOMMU_NAMED_REFERENCES
     void held(const void* by, const char* name) const EXCLUDES(holders_mutex_);
-    void let_go(const void* by) const EXCLUDES(holders_mutex_);
+    void remove_holder(const void* by) const EXCLUDES(holders_mutex_);
     mutable Mutex holders_mutex_{lock_order::kHolders};
     mutable std::vector<std::pair<const void*, const char*>> holders_ GUARDED_BY(holders_mutex_);
 #endif
@@ -197,7 +197,7 @@ class Ref {
     T* release() {
 #if KVMIOMMU_NAMED_REFERENCES
         if (object_ != nullptr) {
-            static_cast<const RefCounted*>(object_)->let_go(this);
+            static_cast<const RefCounted*>(object_)->remove_holder(this);
         }
 #endif
         return std::exchange(object_, nullptr);

@@ -26,7 +26,7 @@ Result<ArgumentMemory::Block> ArgumentMemory::take(std::uint64_t bytes) {
     return Block(*this, address, request.length);
 }
 
-void ArgumentMemory::give_back(std::uint64_t address, std::uint64_t mapped) {
+void ArgumentMemory::release(std::uint64_t address, std::uint64_t mapped) {
     if (mapped == kKept) {
         const Lock lock(mutex_);
         free_.push_back(address);

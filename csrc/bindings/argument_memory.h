@@ -35,7 +35,7 @@ class ArgumentMemory {
         Block& operator=(Block&&) = delete;
         ~Block() {
             if (memory_ != nullptr) {
-                memory_->give_back(address_, mapped_);
+                memory_->release(address_, mapped_);
             }
         }
         std::uint64_t address() const { return address_; }
@@ -52,7 +52,7 @@ class ArgumentMemory {
 
   private:
     friend class Block;
-    void give_back(std::uint64_t address, std::uint64_t mapped) EXCLUDES(mutex_);
+    void release(std::uint64_t address, std::uint64_t mapped) EXCLUDES(mutex_);
 
     // Blocks up to this size are kept for the next call; larger ones are unmapped.
     static constexpr std::uint64_t kKept = 64 << 10;

@@ -161,12 +161,12 @@ class Process {
         const PyBuffer buffer(argument, PyBUF_SIMPLE);
         return without_gil([&]() -> Result<std::int64_t> {
             const auto block = TRY(arguments_.take(buffer.bytes()));
-            TRY(mm().copy_out(block.address(), buffer.data(), buffer.bytes()));
-            TRY(mm().copy_out(block.address() + buffer.bytes(), kZero, sizeof kZero));
+            TRY(mm().copy_to_user(block.address(), buffer.data(), buffer.bytes()));
+            TRY(mm().copy_to_user(block.address() + buffer.bytes(), kZero, sizeof kZero));
             auto answer = fs::sys_ioctl(task(), fd, request, block.address());
             // Also after a refusal: some calls write the size that they need.
             if (buffer.writable()) {
-                TRY(mm().copy_in(buffer.data(), block.address(), buffer.bytes()));
+                TRY(mm().copy_from_user(buffer.data(), block.address(), buffer.bytes()));
             }
             return answer;
         });
@@ -183,7 +183,7 @@ class Process {
             const auto block = TRY(arguments_.take(bytes));
             const std::int64_t moved = TRY(call(fs::UserBuffer{block.address(), bytes}));
             copy.resize(static_cast<std::size_t>(moved));
-            TRY(mm().copy_in(copy.data(), block.address(), copy.size()));
+            TRY(mm().copy_from_user(copy.data(), block.address(), copy.size()));
             return moved;
         });
         return py::bytes(copy.data(), copy.size());
@@ -194,7 +194,7 @@ class Process {
         const PyBuffer buffer(data, PyBUF_SIMPLE);
         return without_gil([&]() -> Result<std::int64_t> {
             const auto block = TRY(arguments_.take(buffer.bytes()));
-            TRY(mm().copy_out(block.address(), buffer.data(), buffer.bytes()));
+            TRY(mm().copy_to_user(block.address(), buffer.data(), buffer.bytes()));
             return call(fs::UserBuffer{block.address(), buffer.bytes()});
         });
     }

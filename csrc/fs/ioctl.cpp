@@ -18,7 +18,7 @@ std::uint32_t first_word(const std::byte* block) {
 // copy_struct_from_user().
 Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
     mm::AddressSpace& mm = call.task.mm();
-    TRY(mm.copy_in(call.block, call.argument, sizeof(std::uint32_t)));
+    TRY(mm.copy_from_user(call.block, call.argument, sizeof(std::uint32_t)));
     const std::uint32_t given = first_word(call.block);
     call.given = given;
     if (given < shape.smallest) {
@@ -31,7 +31,7 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
         std::byte rest[64];
         const std::uint64_t to_border = sizeof rest - (call.argument + at) % sizeof rest;
         const std::uint64_t step = std::min<std::uint64_t>(to_border, given - at);
-        TRY(mm.copy_in(rest, call.argument + at, step));
+        TRY(mm.copy_from_user(rest, call.argument + at, step));
         if (std::any_of(rest, rest + step, [](std::byte byte) { return byte != std::byte{0}; })) {
             return refuse(shape.leftover, "a struct of {} bytes asks for more than the {} known",
                           kIommufd, given, shape.size);
@@ -39,7 +39,7 @@ Result<> take_sized(const IoctlShape& shape, IoctlCall& call) {
         at += step;
     }
     std::memset(call.block, 0, shape.size);
-    TRY(mm.copy_in(call.block, call.argument, known));
+    TRY(mm.copy_from_user(call.block, call.argument, known));
     // Another thread may have changed the size since: the handler gets the one that was checked.
     std::memcpy(call.block, &given, sizeof given);
     return {};
@@ -53,7 +53,7 @@ Result<> copy_block_in(const IoctlShape& shape, IoctlCall& call) {
     }
     call.reply_bytes = shape.smallest;
     call.given = shape.smallest;
-    TRY(call.task.mm().copy_in(call.block, call.argument, shape.smallest));
+    TRY(call.task.mm().copy_from_user(call.block, call.argument, shape.smallest));
     std::memset(call.block + shape.smallest, 0, shape.size - shape.smallest);
     if (shape.framing != Framing::vfio) {
         return {};
@@ -67,7 +67,7 @@ Result<> copy_block_in(const IoctlShape& shape, IoctlCall& call) {
 }
 
 Result<> copy_block_out(const IoctlCall& call, std::uint64_t bytes) {
-    return call.task.mm().copy_out(call.argument, call.block, bytes);
+    return call.task.mm().copy_to_user(call.argument, call.block, bytes);
 }
 
 }  // namespace kvmiommu::fs

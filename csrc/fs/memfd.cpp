@@ -60,7 +60,7 @@ Result<std::int64_t> MemFd::pread(Task& task, UserBuffer to, std::uint64_t offse
         }
         const auto copied =
             !page ? Result<>(std::unexpected(page.error()))
-                  : task.mm().copy_out(to.address + moved, page->data() + within, step);
+                  : task.mm().copy_to_user(to.address + moved, page->data() + within, step);
         if (!copied) {
             if (moved != 0) {
                 break;
@@ -84,7 +84,7 @@ Result<std::int64_t> MemFd::pwrite(Task& task, UserBuffer from, std::uint64_t of
         const auto page = pages_->page_to_write(at - within);
         const auto copied =
             !page ? Result<>(std::unexpected(page.error()))
-                  : task.mm().copy_in(page->data() + within, from.address + moved, step);
+                  : task.mm().copy_from_user(page->data() + within, from.address + moved, step);
         if (!copied) {
             // Frees a page past the end that was allocated and not written.
             pages_->resize(pages_->size());

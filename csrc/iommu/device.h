@@ -17,7 +17,7 @@ class Group;
 class Ops;
 
 /// One IOMMU of the machine: what its registers would say.
-struct Instance {
+struct IommuDevice {
     std::string name;
     unsigned address_width = 48;            // bits of an iova
     std::uint64_t page_sizes = 0;           // a bit each
@@ -33,14 +33,14 @@ struct Instance {
 
 class Device {
   public:
-    Device(std::string name, Ops& ops, const Instance& instance)
+    Device(std::string name, Ops& ops, const IommuDevice& instance)
         : name_(std::move(name)), ops_(ops), instance_(instance) {}
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
     const std::string& name() const { return name_; }
     Ops& ops() const { return ops_; }
-    const Instance& instance() const { return instance_; }
+    const IommuDevice& iommu_device() const { return instance_; }
     /// The group that it was added to, or null.
     Group* group() const { return group_; }
 
@@ -49,7 +49,7 @@ class Device {
 
     const std::string name_;
     Ops& ops_;
-    const Instance& instance_;
+    const IommuDevice& instance_;
     Group* group_ = nullptr;  // since the machine was put together
 };
 

@@ -27,9 +27,9 @@ void Group::add_device(Device& device) {
 
 std::vector<ReservedRegion> Group::reserved_regions() const {
     std::vector<ReservedRegion> regions;
-    std::vector<const Instance*> seen;
+    std::vector<const IommuDevice*> seen;
     for (const Device* const device : devices_) {
-        const Instance* const instance = &device->instance();
+        const IommuDevice* const instance = &device->iommu_device();
         if (std::find(seen.begin(), seen.end(), instance) == seen.end()) {
             seen.push_back(instance);
             regions.insert(regions.end(), instance->reserved.begin(), instance->reserved.end());
@@ -40,7 +40,7 @@ std::vector<ReservedRegion> Group::reserved_regions() const {
 
 bool Group::has_isolated_msi() const {
     return std::all_of(devices_.begin(), devices_.end(),
-                       [](const Device* device) { return device->instance().isolated_msi; });
+                       [](const Device* device) { return device->iommu_device().isolated_msi; });
 }
 
 Result<> Group::claim_dma_owner(const void* owner, Claim claim) {

@@ -8,8 +8,8 @@
 //   Ops             a driver for one kind of IOMMU (iommu_ops); devices with the same Ops may be
 //                   able to share a domain
 //   Capability      what an IOMMU can do for a device (iommu_cap)
-//   Instance        one IOMMU of the machine, with its address width and page sizes
-//   Device          what does DMA, behind one Instance and in one Group
+//   IommuDevice        one IOMMU of the machine, with its address width and page sizes
+//   Device          what does DMA, behind one IommuDevice and in one Group
 //   Group           devices that the hardware cannot isolate from each other (iommu_group)
 //   Domain          an I/O address space (iommu_domain): blocked, identity, or a page table
 //   pgsize_bitmap   the page sizes that a domain can map, a bit each
@@ -37,8 +37,8 @@
 //                   than their span
 //
 // Owners
-//   The machine owns Ops, Instances, Devices and Groups for as long as it lives. Whoever allocates
-//   a Domain owns it, and detaches every group before it frees the domain.
+//   The machine owns Ops, IommuDevices, Devices and Groups for as long as it lives. Whoever
+//   allocates a Domain owns it, and detaches every group before it frees the domain.
 //
 // Locks: lock_order.h. A Group's is held while a driver is called and while a device's access moves
 // its data. Page tables take no lock: callers own disjoint ranges.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // A driver for one kind of IOMMU (include/linux/iommu.h: iommu_ops). One object a kind and a
-// machine: the core compares Ops, not Instances, when it asks whether a device fits a domain.
+// machine: the core compares Ops, not IommuDevices, when it asks whether a device fits a domain.
 
 #pragma once
 

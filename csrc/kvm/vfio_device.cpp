@@ -23,11 +23,11 @@ std::unexpected<Refusal> no_attribute(const Device::Attribute& attribute) {
 VfioDevice::VfioDevice(Vm& vm) : vm_(vm) {}
 
 VfioDevice::~VfioDevice() {
-    std::vector<Served> files;
+    std::vector<KvmVfioFile> files;
     const Lock lock(mutex_);
-    files.swap(files_);
-    for (const Served& served : files) {
-        let_go(served);
+    files.swap(file_list_);
+    for (const KvmVfioFile& served : files) {
+        release(served);
     }
     update_coherency();
 }
@@ -65,13 +65,13 @@ Result<> VfioDevice::add(fs::Task& task, int fd) {
         return refuse(EINVAL, "descriptor {} is not VFIO's, or VFIO is not loaded", kAdd, fd);
     }
     const Lock lock(mutex_);
-    if (find(*file) != files_.end()) {
+    if (find(*file) != file_list_.end()) {
         return refuse(EEXIST, "the file of descriptor {} was added already", kAdd, fd);
     }
     if (task.faults().fails()) {
         return refuse(ENOMEM, "told to fail", kAdd);
     }
-    files_.push_back({file});
+    file_list_.push_back({file});
     vm_.start_assignment();
     vfio->file_set_kvm(*file, &vm_);
     update_coherency();
@@ -82,12 +82,12 @@ Result<> VfioDevice::remove(fs::Task& task, int fd) {
     const Ref<fs::File> file = TRY(task.files().get(fd));
     const Lock lock(mutex_);
     const auto found = find(*file);
-    if (found == files_.end()) {
+    if (found == file_list_.end()) {
         return refuse(ENOENT, "the file of descriptor {} was never added", kRemove, fd);
     }
-    const Served served = std::move(*found);
-    files_.erase(found);
-    let_go(served);
+    const KvmVfioFile served = std::move(*found);
+    file_list_.erase(found);
+    release(served);
     update_coherency();
     return {};
 }
@@ -98,7 +98,7 @@ Result<> VfioDevice::set_spapr_tce(fs::Task& task, std::uint64_t address) {
     Ref<fs::File> table;  // put after the lock
     const Lock lock(mutex_);
     const auto found = find(*file);
-    if (found == files_.end()) {
+    if (found == file_list_.end()) {
         return refuse(ENOENT, "the file of descriptor {} was never added", kSpapr, request.groupfd);
     }
     if (found->group == nullptr) {
@@ -112,12 +112,12 @@ Result<> VfioDevice::set_spapr_tce(fs::Task& task, std::uint64_t address) {
     return vm_.attach_tables(*table, *found->group);
 }
 
-std::vector<VfioDevice::Served>::iterator VfioDevice::find(const fs::File& file) {
-    return std::find_if(files_.begin(), files_.end(),
-                        [&](const Served& served) { return served.file.get() == &file; });
+std::vector<VfioDevice::KvmVfioFile>::iterator VfioDevice::find(const fs::File& file) {
+    return std::find_if(file_list_.begin(), file_list_.end(),
+                        [&](const KvmVfioFile& served) { return served.file.get() == &file; });
 }
 
-void VfioDevice::let_go(const Served& served) {
+void VfioDevice::release(const KvmVfioFile& served) {
     vm_.end_assignment();
     if (served.group != nullptr) {
         vm_.release_tables(*served.group);
@@ -130,7 +130,7 @@ void VfioDevice::let_go(const Served& served) {
 void VfioDevice::update_coherency() {
     const VfioSymbols* const vfio = vm_.module().vfio();
     const bool noncoherent =
-        std::any_of(files_.begin(), files_.end(), [vfio](const Served& served) {
+        std::any_of(file_list_.begin(), file_list_.end(), [vfio](const KvmVfioFile& served) {
             return vfio != nullptr && !vfio->file_enforced_coherent(*served.file);
         });
     if (noncoherent == noncoherent_) {

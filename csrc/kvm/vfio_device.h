@@ -49,18 +49,18 @@ class VfioDevice final : public Device {
     Result<> add(fs::Task& task, int fd) EXCLUDES(mutex_);
     Result<> remove(fs::Task& task, int fd) EXCLUDES(mutex_);
     Result<> set_spapr_tce(fs::Task& task, std::uint64_t address) EXCLUDES(mutex_);
-    struct Served {
+    struct KvmVfioFile {
         Ref<fs::File> file;
         iommu::Group* group = nullptr;  // once a table of it may be linked to a guest's table
     };
-    std::vector<Served>::iterator find(const fs::File& file) REQUIRES(mutex_);
+    std::vector<KvmVfioFile>::iterator find(const fs::File& file) REQUIRES(mutex_);
     // Undoes an add(), except for the list.
-    void let_go(const Served& served) REQUIRES(mutex_);
+    void release(const KvmVfioFile& served) REQUIRES(mutex_);
     void update_coherency() REQUIRES(mutex_);
 
     Vm& vm_;
     Mutex mutex_{lock_order::kDevice};
-    std::vector<Served> files_ GUARDED_BY(mutex_);
+    std::vector<KvmVfioFile> file_list_ GUARDED_BY(mutex_);
     bool noncoherent_ GUARDED_BY(mutex_) = false;
 };
 

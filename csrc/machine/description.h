@@ -24,7 +24,7 @@ namespace kvmiommu::machine {
 
 struct IommuDescription {
     std::string driver;  // "intel", "amd", "virtio", "smmu_v3", "riscv"
-    iommu::Instance instance;
+    iommu::IommuDevice instance;
 };
 
 struct PciDescription {

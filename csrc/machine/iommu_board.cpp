@@ -24,7 +24,7 @@ Result<std::unique_ptr<IommuBoard>> IommuBoard::create(iommu::Rules rules) {
         new IommuBoard(rules, TRY(mm::PhysicalMemory::create(kRam, 0))));
 }
 
-Result<> IommuBoard::add_iommu(const std::string& driver, const iommu::Instance& instance) {
+Result<> IommuBoard::add_iommu(const std::string& driver, const iommu::IommuDevice& instance) {
     if (units_.contains(instance.name)) {
         return refuse(EEXIST, "there is an IOMMU of that name", kSource);
     }

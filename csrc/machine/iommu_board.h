@@ -26,7 +26,7 @@ class IommuBoard {
 
     /// EEXIST there is an IOMMU of that name
     /// EINVAL the driver is unknown
-    Result<> add_iommu(const std::string& driver, const iommu::Instance& instance);
+    Result<> add_iommu(const std::string& driver, const iommu::IommuDevice& instance);
     /// ENOENT there is no IOMMU of that name
     Result<iommu::Device*> add_device(const std::string& name, const std::string& iommu);
 
@@ -57,7 +57,7 @@ class IommuBoard {
 
     struct Unit {
         iommu::Ops* ops;
-        iommu::Instance instance;
+        iommu::IommuDevice instance;
     };
 
     const iommu::Rules rules_;

@@ -82,7 +82,7 @@ class System {
     std::map<std::string, std::unique_ptr<iommu::Ops>> drivers_;  // by name
     struct Unit {
         iommu::Ops* ops;
-        iommu::Instance instance;
+        iommu::IommuDevice instance;
     };
     std::map<std::string, Unit> units_;  // by the instance's name
     std::vector<std::unique_ptr<iommu::Device>> devices_;

@@ -42,8 +42,8 @@ class AddressSpace : public RefCounted {
     /// Copies between the process and the kernel. `bytes` may be 0. Bytes in front of one that
     /// cannot be accessed are copied.
     /// EFAULT a byte cannot be accessed
-    virtual Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) = 0;
-    virtual Result<> copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) = 0;
+    virtual Result<> copy_from_user(void* to, std::uint64_t from, std::uint64_t bytes) = 0;
+    virtual Result<> copy_to_user(std::uint64_t to, const void* from, std::uint64_t bytes) = 0;
 
     /// Pins the pages of [address, address + bytes), page aligned and not empty, as far as they
     /// are physically contiguous, and returns that run. They stay pinned until memory().unpin(),

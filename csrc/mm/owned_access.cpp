@@ -86,7 +86,7 @@ OwnedAddressSpace::Reach OwnedAddressSpace::walk(By by, std::uint64_t address, s
     return {done, Signal::none};
 }
 
-Result<> OwnedAddressSpace::copy_in(void* to, std::uint64_t from, std::uint64_t bytes) {
+Result<> OwnedAddressSpace::copy_from_user(void* to, std::uint64_t from, std::uint64_t bytes) {
     auto* out = static_cast<std::byte*>(to);
     const Lock lock(mutex_);
     const Reach reach = walk(By::emulator, from, bytes, Access::read,
@@ -101,7 +101,7 @@ Result<> OwnedAddressSpace::copy_in(void* to, std::uint64_t from, std::uint64_t 
     return {};
 }
 
-Result<> OwnedAddressSpace::copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) {
+Result<> OwnedAddressSpace::copy_to_user(std::uint64_t to, const void* from, std::uint64_t bytes) {
     const auto* in = static_cast<const std::byte*>(from);
     const Lock lock(mutex_);
     const Reach reach = walk(By::emulator, to, bytes, Access::write,

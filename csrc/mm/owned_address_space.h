@@ -97,8 +97,9 @@ class OwnedAddressSpace final : public AddressSpace {
     /// ENOMEM a hole; what is in front of it has changed
     Result<> protect(std::uint64_t address, std::uint64_t length, int protection) EXCLUDES(mutex_);
 
-    Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) override EXCLUDES(mutex_);
-    Result<> copy_out(std::uint64_t to, const void* from, std::uint64_t bytes) override
+    Result<> copy_from_user(void* to, std::uint64_t from, std::uint64_t bytes) override
+        EXCLUDES(mutex_);
+    Result<> copy_to_user(std::uint64_t to, const void* from, std::uint64_t bytes) override
         EXCLUDES(mutex_);
     Result<PhysicalRun> pin(std::uint64_t address, std::uint64_t bytes, Access access) override
         EXCLUDES(mutex_);

@@ -33,11 +33,11 @@ class UserPtr {
     /// EFAULT a byte cannot be accessed
     Result<T> read(AddressSpace& mm) const {
         T value;
-        TRY(mm.copy_in(&value, address_, sizeof value));
+        TRY(mm.copy_from_user(&value, address_, sizeof value));
         return value;
     }
     Result<> write(AddressSpace& mm, const T& value) const {
-        return mm.copy_out(address_, &value, sizeof value);
+        return mm.copy_to_user(address_, &value, sizeof value);
     }
 
   private:

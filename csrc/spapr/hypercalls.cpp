@@ -74,8 +74,8 @@ struct Subpages {
 };
 
 // (kvmppc_tce_iommu_mapped_dec)
-bool let_go(const Registered& registered, const HardwareTable& table,
-            HardwareTable::Tree::Cell user_address) {
+bool mapped_dec(const Registered& registered, const HardwareTable& table,
+                HardwareTable::Tree::Cell user_address) {
     if (!user_address) {
         return true;
     }
@@ -94,7 +94,7 @@ std::int64_t unmap_page(const Registered& registered, HardwareTable& table, std:
         return uapi::H_TOO_HARD;
     }
     const auto old = table.exchange_there(page, {});
-    if (old && old->rights != 0 && !let_go(registered, table, table.user_address(page))) {
+    if (old && old->rights != 0 && !mapped_dec(registered, table, table.user_address(page))) {
         [[maybe_unused]] const auto back = table.exchange_there(page, *old);
         return uapi::H_TOO_HARD;
     }
@@ -126,7 +126,7 @@ std::int64_t map_page(const Caller& caller, const Registered& registered, Hardwa
         old = *made;
     }
     if (old->rights != 0) {
-        let_go(registered, table, user_address);
+        mapped_dec(registered, table, user_address);
     }
     user_address.store(address);
     return uapi::H_SUCCESS;
@@ -194,7 +194,7 @@ std::int64_t put(const Caller& caller, const Registered& registered, GuestTable&
 bool read_list(const GuestMemory& memory, mm::AddressSpace& mm, std::uint64_t list,
                std::span<std::uint64_t> entries) {
     const auto address = memory.user_address(list);
-    if (!address || !mm.copy_in(entries.data(), *address, entries.size_bytes())) {
+    if (!address || !mm.copy_from_user(entries.data(), *address, entries.size_bytes())) {
         return false;
     }
     for (std::uint64_t& entry : entries) {

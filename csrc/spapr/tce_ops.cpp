@@ -35,7 +35,7 @@ void TceOps::join(iommu::Group& group, iommu::Device& device) {
     if (endpoint) {
         return;
     }
-    const iommu::Instance& bridge = device.instance();
+    const iommu::IommuDevice& bridge = device.iommu_device();
     const Windows windows{.dma32_start = 0,
                           .dma32_size = bridge.window_size,
                           .page_sizes = bridge.page_sizes,

@@ -49,7 +49,7 @@ void add_emulated(Board& board) {
     board.groups.push_back(kEmulatedGroup);
 }
 
-iommu::Instance unit(const char* name, unsigned width, std::uint64_t sizes, bool coherent) {
+iommu::IommuDevice unit(const char* name, unsigned width, std::uint64_t sizes, bool coherent) {
     return {.name = name,
             .address_width = width,
             .page_sizes = sizes,
@@ -163,7 +163,7 @@ Board shared() {
     return board;
 }
 
-Board power(const char* name, const char* driver, iommu::Instance bridge) {
+Board power(const char* name, const char* driver, iommu::IommuDevice bridge) {
     Board board;
     board.power = true;
     machine::Description& machine = board.description;

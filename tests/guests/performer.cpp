@@ -132,8 +132,8 @@ std::vector<std::byte> Performer::encode(const std::vector<Token>& tokens,
 
 Result<std::int64_t> Performer::put_block(const std::vector<std::byte>& block) {
     static constexpr std::byte kZero[kZeros]{};
-    TRY(process_.mm().copy_out(arguments_, block.data(), block.size()));
-    TRY(process_.mm().copy_out(arguments_ + block.size(), kZero, sizeof kZero));
+    TRY(process_.mm().copy_to_user(arguments_, block.data(), block.size()));
+    TRY(process_.mm().copy_to_user(arguments_ + block.size(), kZero, sizeof kZero));
     return 0;
 }
 
@@ -279,7 +279,8 @@ Outcome Performer::ioctl(const Operation& operation) {
     const auto result = fs::sys_ioctl(task, on, request, argument);
     Outcome outcome = answer(result);
     if (has_block) {
-        if (const auto got = process_.mm().copy_in(block.data(), arguments_, block.size()); !got) {
+        if (const auto got = process_.mm().copy_from_user(block.data(), arguments_, block.size());
+            !got) {
             return answer(got);
         }
         outcome.given = std::move(given);
@@ -312,8 +313,8 @@ Outcome Performer::read(const Operation& operation) {
     if (moved && *moved > 0 && !too_long) {
         outcome.has_bytes = true;
         outcome.bytes.resize(static_cast<std::size_t>(*moved));
-        if (const auto got =
-                process_.mm().copy_in(outcome.bytes.data(), arguments_, outcome.bytes.size());
+        if (const auto got = process_.mm().copy_from_user(outcome.bytes.data(), arguments_,
+                                                          outcome.bytes.size());
             !got) {
             return answer(got);
         }

@@ -81,14 +81,14 @@ class PowerGuest {
     template <class Block>
     int give(int file, uapi::Request request, const Block& block, std::uint64_t at = 0) {
         at = at != 0 ? at : block_;
-        must(task().mm().copy_out(at, &block, sizeof block));
+        must(task().mm().copy_to_user(at, &block, sizeof block));
         return call(file, request, at);
     }
     template <class Argument>
     void set(int device, std::uint32_t group, std::uint64_t attribute, const Argument& argument,
              std::uint64_t at = 0) {
         at = at != 0 ? at : block_;
-        must(task().mm().copy_out(at + 4096, &argument, sizeof argument));
+        must(task().mm().copy_to_user(at + 4096, &argument, sizeof argument));
         give(
             device, uapi::KVM_SET_DEVICE_ATTR,
             uapi::kvm_device_attr{.flags = 0, .group = group, .attr = attribute, .addr = at + 4096},
@@ -99,7 +99,7 @@ class PowerGuest {
         uapi::kvm_create_device device{};
         device.type = type;
         give(vm_, uapi::KVM_CREATE_DEVICE, device, at);
-        must(task().mm().copy_in(&device, at, sizeof device));
+        must(task().mm().copy_from_user(&device, at, sizeof device));
         return static_cast<int>(device.fd);
     }
 

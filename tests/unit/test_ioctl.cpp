@@ -315,12 +315,12 @@ TEST_CASE("iommufd: what an older caller does not give is zero") {
 class Hasty final : public mm::AddressSpace {
   public:
     explicit Hasty(Machine& machine) : AddressSpace(machine.census(), machine.memory(), 4096) {}
-    Result<> copy_in(void* to, std::uint64_t from, std::uint64_t bytes) override {
+    Result<> copy_from_user(void* to, std::uint64_t from, std::uint64_t bytes) override {
         std::memcpy(to, reinterpret_cast<const std::byte*>(&thing_) + from, bytes);
         thing_.size = 4096;
         return {};
     }
-    Result<> copy_out(std::uint64_t, const void*, std::uint64_t) override { return {}; }
+    Result<> copy_to_user(std::uint64_t, const void*, std::uint64_t) override { return {}; }
     Result<mm::PhysicalRun> pin(std::uint64_t, std::uint64_t, mm::Access) override {
         return refuse(EFAULT, "nothing is pinned", kSource);
     }

@@ -38,7 +38,7 @@ struct Bus {
     FaultPoints faults;
     IotlbControl control;
     IntelOps ops{machine.memory()};
-    Instance instance;
+    IommuDevice instance;
     Device device{"0000:00:02.0", ops, instance};
     Group group{1};
     DmaOwnership owned;

@@ -30,7 +30,8 @@ constexpr std::uint64_t kIntelSizes = k4K | k2M | k1G;
 constexpr std::uint64_t kAmdSizes = 0xfff7ffffff000;
 constexpr std::uint64_t kVirtioSizes = 0xfffffffffffff000;
 
-Instance instance_of(const char* name, unsigned width, std::uint64_t sizes, bool coherent = false) {
+IommuDevice instance_of(const char* name, unsigned width, std::uint64_t sizes,
+                        bool coherent = false) {
     return {.name = name,
             .address_width = width,
             .page_sizes = sizes,
@@ -92,17 +93,17 @@ TEST_CASE("domains of every driver map what they are told") {
     IntelOps intel(machine.memory());
     AmdOps amd(machine.memory());
     VirtioOps virtio(k4K);
-    const Instance dmar = instance_of("dmar0", 48, kIntelSizes);
-    const Instance ivhd = instance_of("ivhd0", 64, kAmdSizes);
-    const Instance viommu = instance_of("viommu0", 64, kVirtioSizes);
+    const IommuDevice dmar = instance_of("dmar0", 48, kIntelSizes);
+    const IommuDevice ivhd = instance_of("ivhd0", 64, kAmdSizes);
+    const IommuDevice viommu = instance_of("viommu0", 64, kVirtioSizes);
     Device behind_intel("0000:00:01.0", intel, dmar);
     Device behind_amd("0000:00:02.0", amd, ivhd);
     Device behind_virtio("0000:00:03.0", virtio, viommu);
     for (Device* const device : {&behind_intel, &behind_amd, &behind_virtio}) {
         CAPTURE(device->name());
         const auto domain = value(device->ops().domain_alloc_paging(*device, faults));
-        CHECK(domain->pgsize_bitmap() == device->instance().page_sizes);
-        CHECK(domain->aperture() == Range{0, low_mask(device->instance().address_width)});
+        CHECK(domain->pgsize_bitmap() == device->iommu_device().page_sizes);
+        CHECK(domain->aperture() == Range{0, low_mask(device->iommu_device().address_width)});
         agree_with_a_list(*domain, 0, 1);
         agree_with_a_list(*domain, 3 * k1G - 4 * k2M, 2);
         if (device != &behind_intel) {
@@ -116,10 +117,10 @@ TEST_CASE("domains of an SMMU and of a RISC-V IOMMU map what they are told") {
     FaultPoints faults;
     SmmuV3Ops smmu(machine.memory(), k4K);
     RiscVOps riscv(machine.memory());
-    Instance first = instance_of("smmu0", 48, kIntelSizes | 1 << 14 | 1 << 16);
-    Instance second = instance_of("smmu1", 40, kIntelSizes);
+    IommuDevice first = instance_of("smmu0", 48, kIntelSizes | 1 << 14 | 1 << 16);
+    IommuDevice second = instance_of("smmu1", 40, kIntelSizes);
     second.stage = 2;
-    const Instance sv48 = instance_of("riscv0", 48, kIntelSizes);
+    const IommuDevice sv48 = instance_of("riscv0", 48, kIntelSizes);
     Device behind_first("0000:00:01.0", smmu, first);
     Device behind_second("0000:00:02.0", smmu, second);
     Device behind_riscv("0000:00:03.0", riscv, sv48);
@@ -142,7 +143,7 @@ TEST_CASE("the kernel's page picks an SMMU's granule") {
     const std::uint64_t all = kIntelSizes | 1 << 14 | 1 << 25 | 1 << 16 | 1 << 29;
     const auto sizes = [&](std::uint64_t page_size, std::uint64_t page_sizes) -> std::uint64_t {
         SmmuV3Ops smmu(machine.memory(), page_size);
-        const Instance instance = instance_of("smmu0", 48, page_sizes);
+        const IommuDevice instance = instance_of("smmu0", 48, page_sizes);
         Device device("0000:00:01.0", smmu, instance);
         const auto domain = smmu.domain_alloc_paging(device, faults);
         if (!domain) {
@@ -163,8 +164,8 @@ TEST_CASE("a domain of an SMMU serves devices behind that one alone, and is spli
     Machine machine;
     FaultPoints faults;
     SmmuV3Ops smmu(machine.memory(), k4K);
-    const Instance one = instance_of("smmu0", 48, kIntelSizes);
-    const Instance other = instance_of("smmu1", 48, kIntelSizes);
+    const IommuDevice one = instance_of("smmu0", 48, kIntelSizes);
+    const IommuDevice other = instance_of("smmu1", 48, kIntelSizes);
     Device here("0000:00:01.0", smmu, one);
     Device there("0000:00:02.0", smmu, other);
     const auto domain = value(smmu.domain_alloc_paging(here, faults));
@@ -179,8 +180,8 @@ TEST_CASE("a domain of a RISC-V IOMMU serves devices whose IOMMU walks as many l
     Machine machine;
     FaultPoints faults;
     RiscVOps riscv(machine.memory());
-    const Instance sv39 = instance_of("riscv0", 39, kIntelSizes);
-    const Instance sv57 = instance_of("riscv1", 57, kIntelSizes);
+    const IommuDevice sv39 = instance_of("riscv0", 39, kIntelSizes);
+    const IommuDevice sv57 = instance_of("riscv1", 57, kIntelSizes);
     Device narrow("0000:00:01.0", riscv, sv39);
     Device wide("0000:00:02.0", riscv, sv57);
     CHECK(outcome(value(riscv.domain_alloc_paging(narrow, faults))->attach_device(wide)) == "ok");
@@ -192,7 +193,7 @@ TEST_CASE("an unmap takes a RISC-V page only from its start") {
     Machine machine;
     FaultPoints faults;
     RiscVOps riscv(machine.memory());
-    const Instance unit = instance_of("riscv0", 48, kIntelSizes);
+    const IommuDevice unit = instance_of("riscv0", 48, kIntelSizes);
     Device device("0000:00:01.0", riscv, unit);
     const auto domain = value(riscv.domain_alloc_paging(device, faults));
     value(map(*domain, k2M, k1G, k2M, kRead, faults));
@@ -211,9 +212,9 @@ TEST_CASE("a map that fails at any allocation leaves the domain as it was") {
     IntelOps intel(machine.memory());
     AmdOps amd(machine.memory());
     VirtioOps virtio(k4K);
-    const Instance dmar = instance_of("dmar0", 48, kIntelSizes);
-    const Instance ivhd = instance_of("ivhd0", 64, kAmdSizes);
-    const Instance viommu = instance_of("viommu0", 64, kVirtioSizes);
+    const IommuDevice dmar = instance_of("dmar0", 48, kIntelSizes);
+    const IommuDevice ivhd = instance_of("ivhd0", 64, kAmdSizes);
+    const IommuDevice viommu = instance_of("viommu0", 64, kVirtioSizes);
     Device behind_intel("0000:00:01.0", intel, dmar);
     Device behind_amd("0000:00:02.0", amd, ivhd);
     Device behind_virtio("0000:00:03.0", virtio, viommu);
@@ -249,10 +250,10 @@ TEST_CASE("an Intel domain takes devices whose IOMMU can do as much") {
     Machine machine;
     FaultPoints faults;
     IntelOps ops(machine.memory());
-    const Instance unit = instance_of("dmar0", 48, k4K | k2M, true);
-    const Instance narrow = instance_of("dmar1", 39, k4K | k2M, true);
-    const Instance wide = instance_of("dmar2", 57, kIntelSizes, false);
-    const Instance small = instance_of("dmar3", 48, k4K, true);
+    const IommuDevice unit = instance_of("dmar0", 48, k4K | k2M, true);
+    const IommuDevice narrow = instance_of("dmar1", 39, k4K | k2M, true);
+    const IommuDevice wide = instance_of("dmar2", 57, kIntelSizes, false);
+    const IommuDevice small = instance_of("dmar3", 48, k4K, true);
     Device device("0000:00:01.0", ops, unit);
     Device behind_narrow("0000:00:02.0", ops, narrow);
     Device behind_wide("0000:00:03.0", ops, wide);
@@ -271,8 +272,8 @@ TEST_CASE("an AMD domain takes every AMD device and is always coherent") {
     Machine machine;
     FaultPoints faults;
     AmdOps ops(machine.memory());
-    const Instance unit = instance_of("ivhd0", 64, kAmdSizes);
-    const Instance other = instance_of("ivhd1", 48, kAmdSizes);
+    const IommuDevice unit = instance_of("ivhd0", 64, kAmdSizes);
+    const IommuDevice other = instance_of("ivhd1", 48, kAmdSizes);
     Device device("0000:00:01.0", ops, unit);
     Device behind_other("0000:40:01.0", ops, other);
     const auto domain = value(ops.domain_alloc_paging(device, faults));
@@ -284,9 +285,9 @@ TEST_CASE("an AMD domain takes every AMD device and is always coherent") {
 TEST_CASE("a virtio domain is one device's, and its pages are not larger than the machine's") {
     FaultPoints faults;
     VirtioOps ops(k4K);
-    const Instance unit = instance_of("viommu0", 64, kVirtioSizes);
-    const Instance other = instance_of("viommu1", 64, kVirtioSizes);
-    const Instance coarse = instance_of("viommu2", 64, kVirtioSizes << 4);
+    const IommuDevice unit = instance_of("viommu0", 64, kVirtioSizes);
+    const IommuDevice other = instance_of("viommu1", 64, kVirtioSizes);
+    const IommuDevice coarse = instance_of("viommu2", 64, kVirtioSizes << 4);
     Device device("0000:00:01.0", ops, unit);
     Device behind_other("0000:00:02.0", ops, other);
     Device behind_coarse("0000:00:03.0", ops, coarse);
@@ -303,7 +304,7 @@ TEST_CASE("a virtio domain is one device's, and its pages are not larger than th
 TEST_CASE("a virtio mapping goes as it was made, or stays") {
     FaultPoints faults;
     VirtioOps ops(k4K);
-    const Instance unit = instance_of("viommu0", 64, kVirtioSizes);
+    const IommuDevice unit = instance_of("viommu0", 64, kVirtioSizes);
     Device device("0000:00:01.0", ops, unit);
     const auto domain = value(ops.domain_alloc_paging(device, faults));
     // Three pages in one request, for they line up with nothing.

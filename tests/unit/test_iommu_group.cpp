@@ -26,12 +26,12 @@ struct TwoUnits {
     FaultPoints faults;
     IntelOps intel{machine.memory()};
     VirtioOps virtio{k4K};
-    const Instance dmar{.name = "dmar0",
-                        .page_sizes = k4K,
-                        .isolated_msi = true,
-                        .reserved = {{{0xfee00000, 0xfeefffff}, ReservedType::msi}}};
-    const Instance viommu{.name = "viommu0", .page_sizes = k4K, .reserved = {}};
-    const Instance other_viommu{.name = "viommu1", .page_sizes = k4K, .reserved = {}};
+    const IommuDevice dmar{.name = "dmar0",
+                           .page_sizes = k4K,
+                           .isolated_msi = true,
+                           .reserved = {{{0xfee00000, 0xfeefffff}, ReservedType::msi}}};
+    const IommuDevice viommu{.name = "viommu0", .page_sizes = k4K, .reserved = {}};
+    const IommuDevice other_viommu{.name = "viommu1", .page_sizes = k4K, .reserved = {}};
     Device first{"0000:00:01.0", intel, dmar};
     Device second{"0000:00:02.0", intel, dmar};
     Device guest_first{"0000:00:03.0", virtio, viommu};

@@ -83,7 +83,8 @@ struct Unit {
     Machine machine;
     FaultPoints faults;
     IntelOps ops{machine.memory()};
-    Instance instance{.name = "dmar0", .address_width = 39, .page_sizes = kThree, .reserved = {}};
+    IommuDevice instance{
+        .name = "dmar0", .address_width = 39, .page_sizes = kThree, .reserved = {}};
     Device device{"0000:00:02.0", ops, instance};
 };
 

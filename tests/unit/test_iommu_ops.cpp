@@ -41,15 +41,15 @@ struct Drivers {
     RiscVOps riscv{machine.memory()};
     spapr::TceOps power{spapr::Platform::powernv, machine.census(), machine.memory(), k4K};
     test::ToyOps toy{k4K};
-    const Instance plain{.name = "plain", .page_sizes = k4K, .reserved = {}};
-    const Instance able{.name = "able",
-                        .page_sizes = k4K,
-                        .enforces_cache_coherency = true,
-                        .dirty_tracking = true,
-                        .reserved = {}};
+    const IommuDevice plain{.name = "plain", .page_sizes = k4K, .reserved = {}};
+    const IommuDevice able{.name = "able",
+                           .page_sizes = k4K,
+                           .enforces_cache_coherency = true,
+                           .dirty_tracking = true,
+                           .reserved = {}};
 };
 
-std::string capabilities(Ops& ops, const Instance& instance) {
+std::string capabilities(Ops& ops, const IommuDevice& instance) {
     constexpr std::array kLetters{std::pair{Capability::cache_coherency, 'c'},
                                   std::pair{Capability::noexec, 'n'},
                                   std::pair{Capability::pre_boot_protection, 'p'},
@@ -106,7 +106,7 @@ TEST_CASE("a domain of VFIO's tracks no writes, one of user space's does if it w
         CHECK(outcome(alloc(able, kDirty)) == "ENOMEM");
     }
     // Stage 2 has nowhere to say it.
-    Instance second = drivers.able;
+    IommuDevice second = drivers.able;
     second.stage = 2;
     Device device("0000:00:03.0", drivers.smmu, second);
     CHECK(outcome(drivers.smmu.domain_alloc_user(device, kDirty, nullptr, nullptr,

@@ -91,7 +91,7 @@ struct Bus {
     FaultPoints faults;
     IotlbControl control;
     ToyOps ops{k2K};
-    const Instance instance{.name = "mock0", .page_sizes = k2K, .reserved = {}};
+    const IommuDevice instance{.name = "mock0", .page_sizes = k2K, .reserved = {}};
     Device device{"0000:00:02.0", ops, instance};
     Group group{1};
     DmaOwnership owned;
@@ -238,7 +238,7 @@ TEST_CASE("a translation says which iovas its leaf has") {
     CHECK(value(Result<Translation>(*pamu.translate(0x14abcd))).leaf == Range{0x140000, 0x14ffff});
 
     VirtioOps virtio(k4K);
-    const Instance instance{.name = "viommu0", .page_sizes = ~(k4K - 1), .reserved = {}};
+    const IommuDevice instance{.name = "viommu0", .page_sizes = ~(k4K - 1), .reserved = {}};
     Device device{"0000:00:03.0", virtio, instance};
     const auto mappings = value(virtio.domain_alloc_paging(device, faults));
     value(map(*mappings, 0x3000, 0x40003000, 0x5000, kRead, faults));

@@ -64,7 +64,7 @@ struct Bus {
     FaultPoints faults;
     IotlbControl control{true};
     ToyOps ops{kPage};
-    const Instance instance{.name = "toy0", .page_sizes = kPage, .reserved = {}};
+    const IommuDevice instance{.name = "toy0", .page_sizes = kPage, .reserved = {}};
     Device one{"0000:00:01.0", ops, instance};
     Device two{"0000:00:02.0", ops, instance};
     Device three{"0000:00:03.0", ops, instance};

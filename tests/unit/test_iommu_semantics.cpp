@@ -45,11 +45,13 @@ struct Bench {
     FaultPoints faults;
     IntelOps intel{machine.memory()};
     AmdOps amd{machine.memory()};
-    const Instance full{.name = "dmar0", .address_width = 48, .page_sizes = kLarge, .reserved = {}};
-    const Instance small{.name = "dmar1", .address_width = 48, .page_sizes = k4K, .reserved = {}};
-    const Instance like_full{
+    const IommuDevice full{
+        .name = "dmar0", .address_width = 48, .page_sizes = kLarge, .reserved = {}};
+    const IommuDevice small{
+        .name = "dmar1", .address_width = 48, .page_sizes = k4K, .reserved = {}};
+    const IommuDevice like_full{
         .name = "dmar2", .address_width = 48, .page_sizes = kLarge, .reserved = {}};
-    const Instance other{
+    const IommuDevice other{
         .name = "ivhd0", .address_width = 48, .page_sizes = k64K | k2M, .reserved = {}};
     Device first{"0000:00:01.0", intel, full};
     Device beside{"0000:00:02.0", intel, full};
@@ -168,7 +170,7 @@ TEST_CASE("page sizes that have nothing in common") {
          {AttachAfterMap::refuse, AttachAfterMap::rebuild, AttachAfterMap::second_table}) {
         CAPTURE(static_cast<int>(after));
         Bench bench(Semantics::common, after);
-        const Instance disjoint{
+        const IommuDevice disjoint{
             .name = "ivhd1", .address_width = 48, .page_sizes = k4K | k1G, .reserved = {}};
         Device stranger("0000:00:06.0", bench.amd, disjoint);
         const auto domain = bench.domain_for(bench.foreign);
@@ -193,9 +195,11 @@ TEST_CASE("page sizes in common that a table has no granule for") {
         smmu.set_rules({Semantics::common, after}, k4K);
         bench.amd.set_rules({Semantics::common, after}, k4K);
         const std::uint64_t most = k4K | k64K | k2M | k512M | k1G;
-        const Instance any{.name = "smmu0", .address_width = 44, .page_sizes = most, .reserved{}};
-        const Instance amd{.name = "ivhd0", .address_width = 48, .page_sizes = most, .reserved{}};
-        const Instance coarse{
+        const IommuDevice any{
+            .name = "smmu0", .address_width = 44, .page_sizes = most, .reserved{}};
+        const IommuDevice amd{
+            .name = "ivhd0", .address_width = 48, .page_sizes = most, .reserved{}};
+        const IommuDevice coarse{
             .name = "smmu1", .address_width = 44, .page_sizes = k64K | k512M, .reserved{}};
         Device first("0000:00:01.0", smmu, any);
         Device second("0000:00:02.0", bench.amd, amd);
@@ -303,7 +307,7 @@ TEST_CASE("a hole that one table does not see ends the unmap in none") {
     constexpr std::uint64_t k16K = std::uint64_t{16} << 10;
     constexpr std::uint64_t k32M = std::uint64_t{32} << 20;
     SmmuV3Ops smmu(bench.machine.memory(), k16K);
-    const Instance coarse{
+    const IommuDevice coarse{
         .name = "smmu0", .address_width = 48, .page_sizes = k16K | k32M, .reserved = {}};
     Device arm("0000:00:06.0", smmu, coarse);
     const auto domain = bench.domain_for(bench.first);

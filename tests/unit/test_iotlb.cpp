@@ -51,7 +51,7 @@ struct Bench {
     FaultPoints faults;
     IotlbControl control;
     AmdOps ops;
-    Instance instance{
+    IommuDevice instance{
         .name = "ivhd0", .address_width = 64, .page_sizes = k4K | k64K | k2M, .reserved = {}};
     std::unique_ptr<Device> device;
     Group group{1};

@@ -220,17 +220,17 @@ TEST_CASE("a copy to or from a bad address is EFAULT, with what lies before it c
     const std::uint64_t border = process.border(8192);
     process.store_text(border - 8, "kvmiommu");
     std::array<char, 16> bytes{};
-    const auto in = process.mm->copy_in(bytes.data(), border - 8, 16);
+    const auto in = process.mm->copy_from_user(bytes.data(), border - 8, 16);
     CHECK(outcome(in) == "EFAULT");
     CHECK(std::string(bytes.data(), 8) == "kvmiommu");
     CHECK(bytes[8] == 0);
-    CHECK(outcome(process.mm->copy_out(border - 4, "VFIOVFIO", 8)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_to_user(border - 4, "VFIOVFIO", 8)) == "EFAULT");
     CHECK(process.load_text(border - 8, 8) == "kvmiVFIO");
-    CHECK(outcome(process.mm->copy_in(bytes.data(), 0, 1)) == "EFAULT");
-    CHECK(outcome(process.mm->copy_in(bytes.data(), ~std::uint64_t{0}, 2)) == "EFAULT");
-    CHECK(outcome(process.mm->copy_out(std::uint64_t{1} << 63, bytes.data(), 1)) == "EFAULT");
-    CHECK(outcome(process.mm->copy_in(bytes.data(), 8, 0)) == "ok");
-    CHECK(outcome(process.mm->copy_out(8, bytes.data(), 0)) == "ok");
+    CHECK(outcome(process.mm->copy_from_user(bytes.data(), 0, 1)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_from_user(bytes.data(), ~std::uint64_t{0}, 2)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_to_user(std::uint64_t{1} << 63, bytes.data(), 1)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_from_user(bytes.data(), 8, 0)) == "ok");
+    CHECK(outcome(process.mm->copy_to_user(8, bytes.data(), 0)) == "ok");
 }
 
 TEST_CASE("a copy goes by the protection") {
@@ -238,8 +238,8 @@ TEST_CASE("a copy goes by the protection") {
     Process process(machine);
     const std::uint64_t at = process.map(4096);
     std::uint64_t word = 5;
-    const auto in = [&] { return outcome(process.mm->copy_in(&word, at, sizeof word)); };
-    const auto out = [&] { return outcome(process.mm->copy_out(at, &word, sizeof word)); };
+    const auto in = [&] { return outcome(process.mm->copy_from_user(&word, at, sizeof word)); };
+    const auto out = [&] { return outcome(process.mm->copy_to_user(at, &word, sizeof word)); };
     value(process.mm->protect(at, 4096, kRead));
     CHECK(in() == "ok");
     CHECK(out() == "EFAULT");
@@ -283,7 +283,7 @@ TEST_CASE("past the end of a file is SIGBUS, outside of a mapping SIGSEGV, for a
     CHECK(process.store_signal(at + 8192) == Signal::bus);
     CHECK(process.load_signal(at + 16384) == Signal::segv);
     char byte = 0;
-    CHECK(outcome(process.mm->copy_in(&byte, at + 8192, 1)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_from_user(&byte, at + 8192, 1)) == "EFAULT");
     CHECK(outcome(process.mm->pin(at + 8192, 4096, Access::read)) == "EFAULT");
     file->resize(16384);
     CHECK(process.load_signal(at + 8192) == Signal::none);
@@ -634,7 +634,7 @@ TEST_CASE("after its exit a process has nothing and gets nothing") {
     CHECK(machine.memory().used_frames() == 0);
     CHECK(process.mm->mapped_bytes() == 0);
     char byte = 0;
-    CHECK(outcome(process.mm->copy_in(&byte, at, 1)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_from_user(&byte, at, 1)) == "EFAULT");
     CHECK(outcome(process.mm->pin(at, 4096, Access::read)) == "EFAULT");
     MapRequest request;
     request.length = 4096;
@@ -729,7 +729,7 @@ class Brute {
 
     void write(std::uint64_t page) {
         const std::uint64_t number = numbers_.next();
-        const auto answer = process_.mm->copy_out(base_ + page * page_size_, &number, 8);
+        const auto answer = process_.mm->copy_to_user(base_ + page * page_size_, &number, 8);
         const bool may = pages_[page] && (pages_[page]->protection & PROT_WRITE) != 0;
         CHECK(outcome(answer) == (may ? "ok" : "EFAULT"));
         if (may) {
@@ -913,7 +913,7 @@ class Refused {
             const std::uint64_t at = base_ + page * 4096;
             std::uint64_t number = 0;
             const Signal signal = process_.mm->peek(&number, at, 8);
-            const bool writable = outcome(process_.mm->copy_out(at, &number, 8)) == "ok";
+            const bool writable = outcome(process_.mm->copy_to_user(at, &number, 8)) == "ok";
             seen.numbers.push_back(number);
             seen.reach.push_back(static_cast<int>(signal) * 2 + writable);
             REQUIRE(host_readable(at) == (signal == Signal::none));
@@ -1060,7 +1060,7 @@ TEST_CASE("a page that is not all memory is trapped as a whole") {
     CHECK(outcome(process.mm->pin(at, 65536, Access::read)) == "EFAULT");
     CHECK(outcome(process.mm->view(at, 8)) == "EFAULT");
     char byte = 0;
-    CHECK(outcome(process.mm->copy_in(&byte, at, 1)) == "EFAULT");
+    CHECK(outcome(process.mm->copy_from_user(&byte, at, 1)) == "EFAULT");
 }
 
 // Contexts of two architectures.

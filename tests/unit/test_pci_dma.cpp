@@ -50,7 +50,7 @@ struct Bus {
     Machine machine;
     FaultPoints faults;
     IntelOps ops{machine.memory()};
-    Instance instance;
+    IommuDevice instance;
     Device device{"0000:00:02.0", ops, instance};
     Group group{1};
     DmaOwnership owned;

@@ -145,7 +145,7 @@ TEST_CASE("links come and go under two vcpus and a container") {
     constexpr std::uint64_t kList = 15 * k64K;
     for (std::uint64_t at = 0; at < kPages; ++at) {
         const std::uint64_t tce = std::byteswap(at % 14 * k64K | 3);
-        test::value(guest.task().mm().copy_out(guest.ram() + kList + 8 * at, &tce, sizeof tce));
+        test::value(guest.task().mm().copy_to_user(guest.ram() + kList + 8 * at, &tce, sizeof tce));
     }
     threads.emplace_back([&guest, file = guest.create_vcpu(2)] {
         for (int round = 0; round < kRounds; ++round) {

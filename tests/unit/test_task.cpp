@@ -122,7 +122,7 @@ TEST_CASE("a reference to the address space keeps nothing mapped") {
     }
     CHECK(machine.memory().used_frames() == 0);
     char byte;
-    CHECK(outcome(mm->copy_in(&byte, 4096, 1)) == "EFAULT");
+    CHECK(outcome(mm->copy_from_user(&byte, 4096, 1)) == "EFAULT");
 }
 
 TEST_CASE("a task sleeps until it is woken, also when that came first") {

@@ -57,12 +57,12 @@ struct Scene {
     Process process{machine};
     const std::uint64_t block = process.map(kPage);
     spapr::TceOps ops{spapr::Platform::powernv, machine.census(), machine.memory(), kPage};
-    const iommu::Instance bridge{.name = "phb0",
-                                 .address_width = 64,
-                                 .page_sizes = kPage,
-                                 .window_size = std::uint64_t{1} << 30,
-                                 .table_levels = 5,
-                                 .reserved = {}};
+    const iommu::IommuDevice bridge{.name = "phb0",
+                                    .address_width = 64,
+                                    .page_sizes = kPage,
+                                    .window_size = std::uint64_t{1} << 30,
+                                    .table_levels = 5,
+                                    .reserved = {}};
     iommu::Device device{"0001:01:00.0", ops, bridge};
     iommu::Group group{1};
     iommu::DmaOwnership owned;

@@ -87,11 +87,11 @@ class Units {
     const Options options_;
     iommu::IntelOps intel_ops_{machine.memory()};
     iommu::AmdOps amd_ops_{machine.memory()};
-    const iommu::Instance dmar_{.name = "dmar0",
-                                .page_sizes = kIntelSizes,
-                                .isolated_msi = true,
-                                .reserved = {{{0xfee00000, 0xfeefffff}, ReservedType::msi}}};
-    const iommu::Instance ivhd_{
+    const iommu::IommuDevice dmar_{.name = "dmar0",
+                                   .page_sizes = kIntelSizes,
+                                   .isolated_msi = true,
+                                   .reserved = {{{0xfee00000, 0xfeefffff}, ReservedType::msi}}};
+    const iommu::IommuDevice ivhd_{
         .name = "ivhd0",
         .address_width = 64,
         .page_sizes = kAmdSizes,

@@ -144,14 +144,14 @@ class Type1Scene {
 
     iommu::IntelOps intel_ops_{machine.memory()};
     iommu::AmdOps amd_ops_{machine.memory()};
-    const iommu::Instance dmar_{
+    const iommu::IommuDevice dmar_{
         .name = "dmar0", .page_sizes = 0x40201000, .isolated_msi = true, .reserved = {}};
-    const iommu::Instance ivhd_{.name = "ivhd0",
-                                .address_width = 64,
-                                .page_sizes = 0xfff7ffffff000 & ~std::uint64_t{0xf000},
-                                .enforces_cache_coherency = true,
-                                .isolated_msi = true,
-                                .reserved = {}};
+    const iommu::IommuDevice ivhd_{.name = "ivhd0",
+                                   .address_width = 64,
+                                   .page_sizes = 0xfff7ffffff000 & ~std::uint64_t{0xf000},
+                                   .enforces_cache_coherency = true,
+                                   .isolated_msi = true,
+                                   .reserved = {}};
     iommu::Device fine_device_{"0000:00:01.0", intel_ops_, dmar_};
     iommu::Device coarse_device_{"0000:00:02.0", amd_ops_, ivhd_};
     const std::uint64_t block_ = process.map(kPage);

@@ -29,7 +29,7 @@ unsigned levels_for(unsigned address_width) {
 
 class AmdDomain final : public AmdTableDomain {
   public:
-    AmdDomain(const Ops& ops, const Instance& instance, bool dirty_tracking, Table table)
+    AmdDomain(const Ops& ops, const IommuDevice& instance, bool dirty_tracking, Table table)
         : AmdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
                          std::move(table)) {
         if (dirty_tracking) {
@@ -39,7 +39,7 @@ class AmdDomain final : public AmdTableDomain {
 
     // Otherwise the driver takes all units of a machine for alike.
     Result<> attach_device(Device& device) override {
-        if (can_track_dirty() && !device.instance().dirty_tracking) {
+        if (can_track_dirty() && !device.iommu_device().dirty_tracking) {
             return refuse(EINVAL, "the domain tracks writes, the device's IOMMU cannot", kAttach);
         }
         return {};
@@ -59,7 +59,7 @@ bool AmdOps::capable(const Device& device, Capability capability) const {
         case Capability::deferred_flush:
             return true;
         case Capability::dirty_tracking:
-            return device.instance().dirty_tracking;
+            return device.iommu_device().dirty_tracking;
         case Capability::noexec:
         case Capability::pre_boot_protection:
             break;
@@ -67,8 +67,8 @@ bool AmdOps::capable(const Device& device, Capability capability) const {
     return false;
 }
 
-Result<std::unique_ptr<Domain>> AmdOps::make_domain(const Instance& instance, bool dirty_tracking,
-                                                    FaultPoints& faults) {
+Result<std::unique_ptr<Domain>> AmdOps::make_domain(const IommuDevice& instance,
+                                                    bool dirty_tracking, FaultPoints& faults) {
     const unsigned most_levels = levels_for(instance.address_width);
     return std::make_unique<AmdDomain>(
         *this, instance, dirty_tracking,
@@ -77,7 +77,7 @@ Result<std::unique_ptr<Domain>> AmdOps::make_domain(const Instance& instance, bo
 }
 
 Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
-    return make_domain(device.instance(), false, faults);
+    return make_domain(device.iommu_device(), false, faults);
 }
 
 Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_user(Device& device, std::uint32_t flags,
@@ -90,7 +90,7 @@ Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_user(Device& device, std::u
     if (!capable(device, Capability::dirty_tracking)) {
         return refuse(EOPNOTSUPP, "the device's IOMMU cannot track writes", kAllocUser);
     }
-    return make_domain(device.instance(), true, faults);
+    return make_domain(device.iommu_device(), true, faults);
 }
 
 }  // namespace kvmiommu::iommu

@@ -26,7 +26,7 @@ unsigned levels_for(unsigned address_width) {
 // can walk the table, and can do whatever else the domain relies on.
 class IntelDomain final : public VtdTableDomain {
   public:
-    IntelDomain(const Ops& ops, const Instance& instance, bool dirty_tracking, Table table)
+    IntelDomain(const Ops& ops, const IommuDevice& instance, bool dirty_tracking, Table table)
         : VtdTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width)},
                          std::move(table)),
           address_width_(instance.address_width),
@@ -37,7 +37,7 @@ class IntelDomain final : public VtdTableDomain {
     }
 
     Result<> attach_device(Device& device) override {
-        const Instance& instance = device.instance();
+        const IommuDevice& instance = device.iommu_device();
         if (instance.address_width < address_width_) {
             return refuse(EINVAL, "the device's IOMMU has {} bits, the domain {}", kAttach,
                           instance.address_width, address_width_);
@@ -76,9 +76,9 @@ bool IntelOps::capable(const Device& device, Capability capability) const {
         case Capability::deferred_flush:
             return true;
         case Capability::enforce_cache_coherency:
-            return device.instance().enforces_cache_coherency;
+            return device.iommu_device().enforces_cache_coherency;
         case Capability::dirty_tracking:
-            return device.instance().dirty_tracking;
+            return device.iommu_device().dirty_tracking;
         case Capability::noexec:
         case Capability::pre_boot_protection:
             break;
@@ -86,8 +86,8 @@ bool IntelOps::capable(const Device& device, Capability capability) const {
     return false;
 }
 
-Result<std::unique_ptr<Domain>> IntelOps::make_domain(const Instance& instance, bool dirty_tracking,
-                                                      FaultPoints& faults) {
+Result<std::unique_ptr<Domain>> IntelOps::make_domain(const IommuDevice& instance,
+                                                      bool dirty_tracking, FaultPoints& faults) {
     const unsigned levels = levels_for(instance.address_width);
     return std::make_unique<IntelDomain>(
         *this, instance, dirty_tracking,
@@ -95,7 +95,7 @@ Result<std::unique_ptr<Domain>> IntelOps::make_domain(const Instance& instance, 
 }
 
 Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
-    return make_domain(device.instance(), false, faults);
+    return make_domain(device.iommu_device(), false, faults);
 }
 
 Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_user(Device& device, std::uint32_t flags,
@@ -109,7 +109,7 @@ Result<std::unique_ptr<Domain>> IntelOps::domain_alloc_user(Device& device, std:
     if (!capable(device, Capability::dirty_tracking)) {
         return refuse(EOPNOTSUPP, "the device's IOMMU cannot track writes", kAllocUser);
     }
-    return make_domain(device.instance(), true, faults);
+    return make_domain(device.iommu_device(), true, faults);
 }
 
 }  // namespace kvmiommu::iommu

@@ -29,7 +29,7 @@ class IntelOps final : public Ops {
     Domain& blocked_domain() override { return blocked_; }
 
   private:
-    Result<std::unique_ptr<Domain>> make_domain(const Instance& instance, bool dirty_tracking,
+    Result<std::unique_ptr<Domain>> make_domain(const IommuDevice& instance, bool dirty_tracking,
                                                 FaultPoints& faults);
 
     mm::PhysicalMemory& memory_;

@@ -24,16 +24,16 @@ class RiscVDomain final : public RiscVTableDomain {
   public:
     // Addresses are sign-extended, and the driver keeps to the lower half: one bit less
     // (riscv_iommu_alloc_paging_domain).
-    RiscVDomain(const Ops& ops, const Instance& instance, Table table)
+    RiscVDomain(const Ops& ops, const IommuDevice& instance, Table table)
         : RiscVTableDomain(ops, instance.page_sizes, {0, low_mask(instance.address_width - 1)},
                            std::move(table)),
           address_width_(instance.address_width) {}
 
     // Any IOMMU will do that can walk as many levels.
     Result<> attach_device(Device& device) override {
-        if (device.instance().address_width < address_width_) {
+        if (device.iommu_device().address_width < address_width_) {
             return refuse(ENODEV, "the domain's tables have {} bits, the device's IOMMU walks {}",
-                          kAttach, address_width_, device.instance().address_width);
+                          kAttach, address_width_, device.iommu_device().address_width);
         }
         return {};
     }
@@ -45,7 +45,7 @@ class RiscVDomain final : public RiscVTableDomain {
 }  // namespace
 
 Result<std::unique_ptr<Domain>> RiscVOps::domain_alloc_paging(Device& device, FaultPoints& faults) {
-    const Instance& instance = device.instance();
+    const IommuDevice& instance = device.iommu_device();
     auto shape = pgtable::shape_for<pgtable::RiscV64>(instance.address_width, kPolicy);
     shape.iova_bits = instance.address_width - 1;
     return std::make_unique<RiscVDomain>(*this, instance,

@@ -31,7 +31,7 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
     using Table = pgtable::RadixTable<F>;
 
     static Result<std::unique_ptr<Domain>> create(const Ops& ops, mm::PhysicalMemory& memory,
-                                                  const Instance& instance,
+                                                  const IommuDevice& instance,
                                                   std::uint64_t page_sizes, bool dirty_tracking,
                                                   FaultPoints& faults) {
         const unsigned bits = std::min(instance.address_width, F::kOutputBits);
@@ -43,7 +43,7 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
     // A domain belongs to the SMMU that it was allocated for, the only one that is told to
     // invalidate.
     Result<> attach_device(Device& device) override {
-        if (&device.instance() != &instance_) {
+        if (&device.iommu_device() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another SMMU than the device is behind",
                           kAttach);
         }
@@ -51,7 +51,7 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
     }
 
   private:
-    SmmuDomain(const Ops& ops, const Instance& instance, std::uint64_t page_sizes, unsigned bits,
+    SmmuDomain(const Ops& ops, const IommuDevice& instance, std::uint64_t page_sizes, unsigned bits,
                bool dirty_tracking, Table table)
         : pgtable::TableDomain<F>(ops, page_sizes, {0, low_mask(bits)}, std::move(table),
                                   attributes_of(dirty_tracking)),
@@ -69,7 +69,7 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
         return attributes;
     }
 
-    const Instance& instance_;
+    const IommuDevice& instance_;
 };
 
 // The granule: the kernel's page, if the SMMU has it; else the next smaller one, else a larger one
@@ -84,7 +84,7 @@ std::uint64_t granule_for(std::uint64_t page_sizes, std::uint64_t page_size) {
 
 template <unsigned kGranuleShift>
 Result<std::unique_ptr<Domain>> create_domain(const Ops& ops, mm::PhysicalMemory& memory,
-                                              const Instance& instance, std::uint64_t sizes,
+                                              const IommuDevice& instance, std::uint64_t sizes,
                                               bool dirty_tracking, FaultPoints& faults) {
     const std::uint64_t page_sizes = instance.page_sizes & sizes;
     if (instance.stage == 2) {
@@ -109,7 +109,7 @@ bool SmmuV3Ops::capable(const Device& device, Capability capability) const {
         case Capability::deferred_flush:
             return true;
         case Capability::dirty_tracking:
-            return device.instance().dirty_tracking;
+            return device.iommu_device().dirty_tracking;
         case Capability::enforce_cache_coherency:
         case Capability::pre_boot_protection:
             break;
@@ -119,7 +119,7 @@ bool SmmuV3Ops::capable(const Device& device, Capability capability) const {
 
 Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_paging(Device& device,
                                                                FaultPoints& faults) {
-    return make_domain(device.instance(), false, faults);
+    return make_domain(device.iommu_device(), false, faults);
 }
 
 Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_user(Device& device, std::uint32_t flags,
@@ -130,14 +130,14 @@ Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_user(Device& device, std
     if (flags == 0) {
         return paging_domain_alloc(device, faults);
     }
-    if (!capable(device, Capability::dirty_tracking) || device.instance().stage == 2) {
+    if (!capable(device, Capability::dirty_tracking) || device.iommu_device().stage == 2) {
         return refuse(EOPNOTSUPP, "the device's SMMU cannot track writes, or only in stage 1",
                       kAllocUser);
     }
-    return make_domain(device.instance(), true, faults);
+    return make_domain(device.iommu_device(), true, faults);
 }
 
-Result<std::unique_ptr<Domain>> SmmuV3Ops::make_domain(const Instance& instance,
+Result<std::unique_ptr<Domain>> SmmuV3Ops::make_domain(const IommuDevice& instance,
                                                        bool dirty_tracking, FaultPoints& faults) {
     switch (granule_for(instance.page_sizes, page_size_)) {
         case size(12):

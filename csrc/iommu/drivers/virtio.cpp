@@ -20,7 +20,7 @@ constexpr Source kMapRequest{"VIRTIO 1.3, section 5.13.6.5.2: MAP request, devic
 // mapping is unmapped whole.
 class VirtioDomain final : public Domain {
   public:
-    VirtioDomain(const Ops& ops, const Instance& instance, std::uint64_t page_size)
+    VirtioDomain(const Ops& ops, const IommuDevice& instance, std::uint64_t page_size)
         : Domain(ops, DomainType::unmanaged, instance.page_sizes,
                  {0, low_mask(instance.address_width)}),
           instance_(instance),
@@ -28,7 +28,7 @@ class VirtioDomain final : public Domain {
 
     // A domain is a number that one virtio-iommu knows.
     Result<> attach_device(Device& device) override {
-        if (&device.instance() != &instance_) {
+        if (&device.iommu_device() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another virtio-iommu", kAttach);
         }
         if (lowest_bit(pgsize_bitmap()) > page_size_) {
@@ -114,7 +114,7 @@ class VirtioDomain final : public Domain {
         return {};
     }
 
-    const Instance& instance_;
+    const IommuDevice& instance_;
     const std::uint64_t page_size_;
     mutable Mutex mutex_{lock_order::kDriverDomain};  // mappings_lock
     Mappings mappings_ GUARDED_BY(mutex_);
@@ -127,7 +127,7 @@ Result<std::unique_ptr<Domain>> VirtioOps::domain_alloc_paging(Device& device,
     if (faults.fails()) {
         return refuse(ENOMEM, "a domain could not be allocated: told to fail", kAlloc);
     }
-    return std::make_unique<VirtioDomain>(*this, device.instance(), page_size_);
+    return std::make_unique<VirtioDomain>(*this, device.iommu_device(), page_size_);
 }
 
 }  // namespace kvmiommu::iommu

@@ -28,8 +28,8 @@ std::optional<Range> joined(std::optional<Range> one, std::optional<Range> other
 }  // namespace
 
 SharedDomain::SharedDomain(Device& first, Rules rules, std::uint64_t driver_sizes)
-    : Domain(first.ops(), DomainType::unmanaged, first.instance().page_sizes,
-             {0, low_mask(first.instance().address_width)}),
+    : Domain(first.ops(), DomainType::unmanaged, first.iommu_device().page_sizes,
+             {0, low_mask(first.iommu_device().address_width)}),
       rules_(rules),
       driver_sizes_(driver_sizes) {}
 
@@ -80,9 +80,9 @@ Result<> SharedDomain::check_driver(const Device& device) const {
     if (!mappings_.empty()) {
         const auto& [iova, mapping] = *mappings_.rbegin();
         const std::uint64_t last = iova + (mapping.size - 1);
-        if (last > low_mask(device.instance().address_width)) {
+        if (last > low_mask(device.iommu_device().address_width)) {
             return refuse(EINVAL, "something is mapped at {:x}, beyond the {} bits of the device",
-                          kSource, last, device.instance().address_width);
+                          kSource, last, device.iommu_device().address_width);
         }
     }
     return {};
@@ -95,7 +95,7 @@ Result<> SharedDomain::join(Device& device) {
             continue;
         }
         if (rules_.semantics == Semantics::instance &&
-            table->instance.name != device.instance().name) {
+            table->instance.name != device.iommu_device().name) {
             continue;
         }
         if (table->domain->attach_device(device)) {
@@ -105,7 +105,7 @@ Result<> SharedDomain::join(Device& device) {
     }
     const bool own_choice = rules_.semantics == Semantics::domain;
     if (!tables_.empty() && own_choice && rules_.after_map == AttachAfterMap::rebuild) {
-        std::uint64_t common = device.instance().page_sizes;
+        std::uint64_t common = device.iommu_device().page_sizes;
         for (const auto& table : tables_) {
             common &= table->instance.page_sizes;
         }
@@ -118,7 +118,7 @@ Result<> SharedDomain::join(Device& device) {
     if (!tables_.empty() && one_table) {
         return refuse(EINVAL, "the domain's table is not one for the device's IOMMU", kSource);
     }
-    auto fresh = TRY(make_table(device, device.instance().page_sizes));
+    auto fresh = TRY(make_table(device, device.iommu_device().page_sizes));
     fresh->devices.push_back(&device);
     tables_.push_back(std::move(fresh));
     return {};
@@ -126,8 +126,9 @@ Result<> SharedDomain::join(Device& device) {
 
 // The device uses its driver's table, with the page sizes that all IOMMUs have in common.
 Result<> SharedDomain::share(Device& device) {
-    const std::uint64_t own =
-        rules_.semantics == Semantics::operations ? driver_sizes_ : device.instance().page_sizes;
+    const std::uint64_t own = rules_.semantics == Semantics::operations
+                                  ? driver_sizes_
+                                  : device.iommu_device().page_sizes;
     std::uint64_t common = own;
     for (const auto& table : tables_) {
         common &= table->instance.page_sizes;
@@ -203,11 +204,11 @@ Result<> SharedDomain::rebuild(Device& device, std::uint64_t sizes) {
 Result<std::unique_ptr<SharedDomain::Table>> SharedDomain::make_table(Device& device,
                                                                       std::uint64_t sizes) const {
     auto table = std::make_unique<Table>();
-    table->instance = device.instance();
+    table->instance = device.iommu_device();
     table->instance.page_sizes = sizes;
     table->maker = std::make_unique<Device>(device.name(), device.ops(), table->instance);
-    // Drivers compare Instances: a table that is not shared is the device's own IOMMU's.
-    const bool own = !shares() && sizes == device.instance().page_sizes;
+    // Drivers compare IommuDevices: a table that is not shared is the device's own IOMMU's.
+    const bool own = !shares() && sizes == device.iommu_device().page_sizes;
     table->domain = TRY(device.ops().domain_alloc_paging(own ? device : *table->maker, no_faults_));
     if (table->sizes() == 0) {
         return refuse(EINVAL, "the driver has no table for page sizes {:x}", kSource, sizes);

@@ -54,7 +54,7 @@ class SharedDomain final : public Domain {
   private:
     // A page table, the IOMMU that it was made for, and the devices that use it.
     struct Table {
-        Instance instance;  // with the page sizes that the table may use
+        IommuDevice instance;  // with the page sizes that the table may use
         std::unique_ptr<Device> maker;
         std::unique_ptr<Domain> domain;
         std::vector<Device*> devices;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t kPageMask = ~std::uint64_t{0xfff};  // IOMMU_PAGE_MASK
 
-void let_go(mm::AddressSpace& mm, Tce entry) {
+void unpin_entry(mm::AddressSpace& mm, Tce entry) {
     unuse_page(mm.memory(), mm.page_size(), entry);
 }
 
@@ -22,7 +22,7 @@ bool is_entry(std::uint64_t value) {
 
 void Resume::drop() {
     while (taken_ != 0) {
-        let_go(mm_, Tce::of(entries_[--taken_]));
+        unpin_entry(mm_, Tce::of(entries_[--taken_]));
     }
 }
 
@@ -62,7 +62,7 @@ Link::Page Link::take_page(Tce guest) {
     }
     const Tce entry{run->address + (*address - start), guest.rights};
     if (real() && machine_.faults.fails()) {
-        let_go(machine_.mm, entry);
+        unpin_entry(machine_.mm, entry);
         return Page::not_now;
     }
     resume_.take(entry);
@@ -72,7 +72,7 @@ Link::Page Link::take_page(Tce guest) {
 void Link::take_out(std::uint64_t page) {
     const auto old = table_->exchange_there(page, {});
     if (old && old->rights != 0) {
-        let_go(machine_.mm, *old);
+        unpin_entry(machine_.mm, *old);
     }
 }
 

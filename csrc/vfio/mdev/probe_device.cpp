@@ -116,14 +116,14 @@ Result<std::int64_t> ProbeDevice::read(fs::Task& task, fs::UserBuffer to, std::u
             std::memcpy(copy.data(), &value, bytes);
         }
     }
-    TRY(task.mm().copy_out(to.address, copy.data(), bytes));
+    TRY(task.mm().copy_to_user(to.address, copy.data(), bytes));
     return static_cast<std::int64_t>(bytes);
 }
 
 Result<std::int64_t> ProbeDevice::write(fs::Task& task, fs::UserBuffer from, std::uint64_t offset) {
     const std::uint64_t bytes = TRY(check_range(offset, from.bytes));
     std::vector<std::byte> copy(bytes);
-    TRY(task.mm().copy_in(copy.data(), from.address, bytes));
+    TRY(task.mm().copy_from_user(copy.data(), from.address, bytes));
     std::uint64_t value = 0;
     {
         const Lock lock(mutex_);

@@ -265,7 +265,7 @@ Result<std::int64_t> PciConfig::read(fs::Task& task, std::uint64_t position, fs:
             width = TRY(piece(position + done, to.bytes - done));
             value = read_piece(static_cast<std::uint32_t>(position + done), width);
         }
-        TRY(task.mm().copy_out(to.address + done, &value, width));
+        TRY(task.mm().copy_to_user(to.address + done, &value, width));
         done += width;
     }
     return static_cast<std::int64_t>(to.bytes);
@@ -280,7 +280,7 @@ Result<std::int64_t> PciConfig::write(fs::Task& task, std::uint64_t position, fs
             width = TRY(piece(position + done, from.bytes - done));
         }
         std::uint32_t value = 0;
-        TRY(task.mm().copy_in(&value, from.address + done, width));
+        TRY(task.mm().copy_from_user(&value, from.address + done, width));
         bool reset = false;
         {
             const Lock lock(mutex_);

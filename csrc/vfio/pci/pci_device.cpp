@@ -233,8 +233,8 @@ Result<std::int64_t> PciDevice::set_irqs(fs::Block<vfio_irq_set> set) {
         return refuse(EINVAL, "argsz {} is too little for {} bytes of data", kSetIrqs, set->argsz,
                       data.size());
     }
-    TRY(set.task().mm().copy_in(data.data(), set.user().address() + sizeof(vfio_irq_set),
-                                data.size()));
+    TRY(set.task().mm().copy_from_user(data.data(), set.user().address() + sizeof(vfio_irq_set),
+                                       data.size()));
     TRY(irqs_.set(set.task(), {set->flags, set->index, set->start, set->count, data}));
     return 0;
 }

@@ -55,8 +55,8 @@ Result<std::int64_t> PciDevice::get_hot_reset_info(fs::Block<vfio_pci_hot_reset_
         device.devfn = function->location.devfn;
         devices.push_back(device);
     }
-    TRY(info.task().mm().copy_out(info.user().address() + sizeof(vfio_pci_hot_reset_info),
-                                  devices.data(), devices.size() * sizeof devices.front()));
+    TRY(info.task().mm().copy_to_user(info.user().address() + sizeof(vfio_pci_hot_reset_info),
+                                      devices.data(), devices.size() * sizeof devices.front()));
     info->count = count;
     return 0;
 }
@@ -72,9 +72,9 @@ Result<std::int64_t> PciDevice::hot_reset(fs::Block<vfio_pci_hot_reset> request)
                       function_.bus.size());
     }
     std::vector<std::int32_t> fds(request->count);
-    TRY(request.task().mm().copy_in(fds.data(),
-                                    request.user().address() + sizeof(vfio_pci_hot_reset),
-                                    fds.size() * sizeof fds.front()));
+    TRY(request.task().mm().copy_from_user(fds.data(),
+                                           request.user().address() + sizeof(vfio_pci_hot_reset),
+                                           fds.size() * sizeof fds.front()));
     std::vector<Ref<fs::File>> files;
     std::vector<const iommu::Group*> groups;
     for (const std::int32_t fd : fds) {

@@ -141,7 +141,7 @@ Result<std::int64_t> PciRegions::read(fs::Task& task, std::uint32_t index, std::
             width = widest(at, before ? std::min(bytes - done, table->start - at) : bytes - done);
             value = TRY(load(index, at, width));
         }
-        TRY(task.mm().copy_out(to.address + done, &value, width));
+        TRY(task.mm().copy_to_user(to.address + done, &value, width));
         done += width;
     }
     return static_cast<std::int64_t>(bytes);
@@ -161,7 +161,7 @@ Result<std::int64_t> PciRegions::write(fs::Task& task, std::uint32_t index, std:
         const unsigned width =
             widest(at, before ? std::min(bytes - done, table->start - at) : bytes - done);
         std::uint64_t value = 0;
-        TRY(task.mm().copy_in(&value, from.address + done, width));
+        TRY(task.mm().copy_from_user(&value, from.address + done, width));
         TRY(store(index, at, width, value));
         done += width;
     }

@@ -31,7 +31,7 @@ Result<std::int64_t> inject(const uapi::vfio_eeh_pe_err& error) {
 }  // namespace
 
 Result<std::int64_t> eeh_pe_op(fs::Task& task, const iommu::Group& group, std::uint64_t argument) {
-    if (!group.first_device().instance().eeh) {
+    if (!group.first_device().iommu_device().eeh) {
         return refuse(ENODEV, "group {} has no error handling", kOp, group.id());
     }
     using Request = uapi::vfio_eeh_pe_op;

@@ -185,7 +185,8 @@ Result<std::int64_t> TceContainer::get_info(fs::Task& task, std::uint64_t argume
         info.ddw.max_dynamic_windows_supported = windows.most;
         info.ddw.levels = windows.levels;
     }
-    TRY(task.mm().copy_out(argument, &info, info.argsz >= sizeof info ? sizeof info : kSmallest));
+    TRY(task.mm().copy_to_user(argument, &info,
+                               info.argsz >= sizeof info ? sizeof info : kSmallest));
     return 0;
 }
 

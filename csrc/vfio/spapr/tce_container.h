@@ -186,9 +186,9 @@ class TceContainer final : public IommuBackend {
     void clear_entries(spapr::HardwareTable& table, std::uint64_t first, std::uint64_t end)
         REQUIRES(mutex_);
     // Unpins the page of an entry of version 1; drops the count of one of version 2.
-    void let_go(spapr::Tce old) REQUIRES(mutex_);
-    void let_go_registered(spapr::HardwareTable& table, std::uint64_t page, spapr::Tce old,
-                           const spapr::RegisteredMemory::Reader& registered) REQUIRES(mutex_);
+    void unuse_page(spapr::Tce old) REQUIRES(mutex_);
+    void unuse_page_v2(spapr::HardwareTable& table, std::uint64_t page, spapr::Tce old,
+                       const spapr::RegisteredMemory::Reader& registered) REQUIRES(mutex_);
     void unregister_all() REQUIRES(mutex_);
 
     fs::Kernel& kernel_;

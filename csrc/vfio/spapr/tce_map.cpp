@@ -124,7 +124,7 @@ Result<bool> TceContainer::build_one(fs::Task& task, spapr::HardwareTable& table
         kernel_.memory().unpin(run);
         return std::unexpected(old.error());
     }
-    let_go(*old);
+    unuse_page(*old);
     return true;
 }
 
@@ -154,7 +154,7 @@ Result<bool> TceContainer::build_registered(fs::Task& task, spapr::HardwareTable
         region->unmap();
         return std::unexpected(old.error());
     }
-    let_go_registered(table, page, *old, registered);
+    unuse_page_v2(table, page, *old, registered);
     user_address.store(vaddr);
     return true;
 }
@@ -177,23 +177,23 @@ void TceContainer::clear_entries(spapr::HardwareTable& table, std::uint64_t firs
         }
         if (v2_) {
             const spapr::RegisteredMemory::Reader registered(spapr::RegisteredMemory::of(*mm_));
-            let_go_registered(table, page, table.take(page), registered);
+            unuse_page_v2(table, page, table.take(page), registered);
         } else {
-            let_go(table.take(page));
+            unuse_page(table.take(page));
         }
         ++page;
     }
 }
 
-void TceContainer::let_go(Tce old) {
+void TceContainer::unuse_page(Tce old) {
     if (old.rights == 0) {
         return;
     }
     spapr::unuse_page(kernel_.memory(), kernel_.page_size(), old);
 }
 
-void TceContainer::let_go_registered(spapr::HardwareTable& table, std::uint64_t page, Tce old,
-                                     const spapr::RegisteredMemory::Reader& registered) {
+void TceContainer::unuse_page_v2(spapr::HardwareTable& table, std::uint64_t page, Tce old,
+                                 const spapr::RegisteredMemory::Reader& registered) {
     if (old.rights == 0) {
         return;
     }

@@ -20,7 +20,7 @@ template <class T>
 Result<T> take_request(fs::Task& task, std::uint64_t argument, std::size_t smallest = sizeof(T)) {
     constexpr Source kSource{"drivers/vfio/vfio_iommu_spapr_tce.c: tce_iommu_ioctl"};
     T request{};
-    TRY(task.mm().copy_in(&request, argument, smallest));
+    TRY(task.mm().copy_from_user(&request, argument, smallest));
     if (request.argsz < smallest) {
         return refuse(EINVAL, "argsz {} is below {}, the smallest struct of this request", kSource,
                       request.argsz, smallest);

@@ -184,8 +184,8 @@ Result<std::int64_t> Type1::get_info(fs::Block<uapi::vfio_iommu_type1_info> info
         info->argsz = static_cast<std::uint32_t>(kSize + chain.bytes().size());
         return 0;
     }
-    TRY(info.task().mm().copy_out(info.user().address() + kSize, chain.bytes().data(),
-                                  chain.bytes().size()));
+    TRY(info.task().mm().copy_to_user(info.user().address() + kSize, chain.bytes().data(),
+                                      chain.bytes().size()));
     info->cap_offset = kSize;
     return 0;
 }

@@ -208,8 +208,8 @@ Result<> Type1::give_bitmap(fs::Task& task, BitmapCopy& copy) {
             }
             copy.words[0] |= *copy.leftover;
         }
-        return task.mm().copy_out(copy.to, copy.words.data(),
-                                  copy.words.size() * sizeof(std::uint64_t));
+        return task.mm().copy_to_user(copy.to, copy.words.data(),
+                                      copy.words.size() * sizeof(std::uint64_t));
     }();
     if (!given) {
         const Lock lock(mutex_);

@@ -136,8 +136,9 @@ Result<> Type1::dma_rw(fs::Task& task, std::uint64_t iova, std::span<std::byte> 
             ++copying_;
         }
         const std::uint64_t bytes = std::min<std::uint64_t>(data.size(), dma->size - offset);
-        const Result<> copied = write ? dma->mm->copy_out(dma->vaddr + offset, data.data(), bytes)
-                                      : dma->mm->copy_in(data.data(), dma->vaddr + offset, bytes);
+        const Result<> copied =
+            write ? dma->mm->copy_to_user(dma->vaddr + offset, data.data(), bytes)
+                  : dma->mm->copy_from_user(data.data(), dma->vaddr + offset, bytes);
         {
             const Lock lock(mutex_);
             if (copied && write && dirty_page_tracking_) {
