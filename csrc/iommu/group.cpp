@@ -51,8 +51,8 @@ Result<> Group::claim_dma_owner(const void* owner, Claim claim) {
             return {};
         }
         return refuse(EPERM,
-                      "the DMA of group {} is in use, by an owner ({}) or by kernel drivers: {} "
-                      "claims",
+                      "the DMA of group {} is in use, by an owner ({}) or by {} of the kernel's "
+                      "drivers",
                       kClaim, id_, owner_ != nullptr, owner_cnt_);
     }
     if (domain_ != &ops().default_domain_of(*this)) {
@@ -136,7 +136,7 @@ Result<> Group::set_domain(Domain& domain) {
         if (attached) {
             continue;
         }
-        // Nor does the domain that they were in refuse them now.
+        // The domain that they were in does not refuse them.
         for (auto back = devices_.begin(); back != device; ++back) {
             domain.detach_device(**back);
             [[maybe_unused]] const auto returned = domain_->attach_device(**back);

@@ -40,8 +40,7 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
             new SmmuDomain(ops, instance, page_sizes, bits, dirty_tracking, std::move(table)));
     }
 
-    // A domain belongs to the SMMU that it was allocated for, the only one that is told to
-    // invalidate.
+    // A domain belongs to the SMMU that it was allocated for: invalidations go to that one alone.
     Result<> attach_device(Device& device) override {
         if (&device.iommu_device() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another SMMU than the device is behind",
