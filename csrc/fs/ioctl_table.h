@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The requests of one kind of file, by number, and the decoding of a call: the struct is copied in
-// and its size checked, the row's function is called, the struct is copied out.
+// and its size checked, the row's function is called, the struct is copied out. The checks are
+// those of fs/ioctl.c, drivers/vfio, virt/kvm and drivers/iommu/iommufd/main.c (fs/ioctl.h).
 
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A running machine.
+// A running machine, created from its description (docs/how-to/write-a-machine.md).
 
 #pragma once
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The RAM of a machine: a sparse memfd, mapped once as the kernel's direct map. References and pins
-// are counted by ranges, so that a gigabyte costs as much as a page.
+// are counted by ranges, so that a gigabyte costs as much as a page. (The kernel: include/linux/
+// mm_types.h: struct page; mm/page_alloc.c)
 
 #pragma once
 

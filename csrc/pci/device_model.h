@@ -2,7 +2,7 @@
 //
 // The hardware of a PCI function. A model is called without a lock of the core, by several threads
 // at once if several use the device, so it has its own lock. It raises interrupts and does DMA
-// without holding that lock.
+// without holding that lock. (PCI Local Bus Specification 3.0; QEMU: include/hw/pci/pci_device.h)
 
 #pragma once
 
