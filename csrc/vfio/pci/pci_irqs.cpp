@@ -402,7 +402,7 @@ void PciIrqs::forget_vector(std::uint32_t vector, Later& later) {
     }
 }
 
-// When one vector cannot be set, those before it in the request lose their eventfds too.
+// When a vector cannot be set, it and those before it in the request lose their eventfds.
 Result<> PciIrqs::set_vectors(const IrqRequest& request, const IrqEventfds& eventfds,
                               Later& later) {
     for (std::uint32_t at = 0; at < request.count; ++at) {

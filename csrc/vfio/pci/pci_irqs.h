@@ -72,7 +72,7 @@ class PciIrqs final : public pci::InterruptSink {
     /// EINVAL another kind of interrupt is enabled
     /// EINVAL enabling: the device is not in D0
     /// ERANGE enabling: no vectors
-    /// EBADF a descriptor is not open; all vectors of the request lose their eventfds
+    /// EBADF a descriptor is not open; its vector and those before it lose their eventfds
     /// EINVAL a descriptor is not an eventfd; the same
     /// EINVAL without eventfds: this kind is not enabled
     /// Errors of the device, and its release:
@@ -92,7 +92,7 @@ class PciIrqs final : public pci::InterruptSink {
     void disable_intx(bool disabled) EXCLUDES(mutex_);
     /// Is MSI enabled?
     bool msi() const EXCLUDES(mutex_);
-    /// The vectors that MSI was last enabled with, rounded up to a power of two.
+    /// The number of vectors that MSI was last enabled with, as a power of two, rounded up.
     std::uint32_t msi_vectors_log2() const EXCLUDES(mutex_);
 
     // --- interrupts of the hardware ---
