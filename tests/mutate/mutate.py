@@ -42,7 +42,7 @@ examples:
   tests/mutate/mutate.py csrc/vfio/group.cpp --count 10
   tests/mutate/mutate.py csrc/vfio/*.cpp --count 50 --seed 7 --pytest 'tests/api tests/property'
   tests/mutate/mutate.py csrc/vfio/group.cpp --keep build/mutate --pytest tests/conformance
-  tests/mutate/mutate.py csrc/vfio/group.cpp --list             show what could be changed, build nothing
+  tests/mutate/mutate.py csrc/vfio/group.cpp --list      show what could be changed, build nothing
   make mutate FILES='csrc/kvm/vm.cpp' MUTATE_ARGS='--count 5'
 
 exit status: 0 all were noticed, 1 some were not, 2 an argument or the tree as it is is wrong
