@@ -163,8 +163,15 @@ clean:
 # --- the C++ tests: natively, once for each set of sanitizers, and for another machine ---
 
 $(BUILD)/unit/.stamp-built: options = -DCMAKE_CXX_FLAGS=
+# With clang the fuzz target comes along, so that a bounded run of it needs no build of its own.
+ifneq ($(findstring clang,$(SANITIZE_CXX)),)
+asan_options := -DKVMIOMMU_FUZZ=ON -DCMAKE_CXX_FLAGS='-O1 -fno-sanitize-coverage=trace-cmp' \
+    -DKVMIOMMU_SANITIZE=address,undefined,fuzzer-no-link
+else
+asan_options := -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=address,undefined
+endif
 $(BUILD)/unit-asan/.stamp-built $(BUILD)/unit-asan/.stamp-stress: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
-    -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=address,undefined
+    $(asan_options)
 $(BUILD)/unit-tsan/.stamp-built $(BUILD)/unit-tsan/.stamp-stress: options = -DCMAKE_CXX_COMPILER=$(SANITIZE_CXX) \
     -DCMAKE_CXX_FLAGS=-O1 -DKVMIOMMU_SANITIZE=thread
 $(BUILD)/cross/.stamp-built: options = -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake \
@@ -216,10 +223,10 @@ fuzz: $(BUILD)/fuzz/.stamp-built
 
 # From the corpus in the repository, which stays as it is; the seed is fixed, so that a run can be
 # repeated.
-fuzz-smoke: $(BUILD)/fuzz/.stamp-built
+fuzz-smoke: $(BUILD)/unit-asan/.stamp-built
 	rm -rf $(BUILD)/fuzz-smoke
 	mkdir -p $(BUILD)/fuzz-smoke
-	$(BUILD)/fuzz/tests/fuzz/random_fuzz $(fuzz_run) -runs=10000 -seed=1 -verbosity=0 \
+	$(BUILD)/unit-asan/tests/fuzz/random_fuzz $(fuzz_run) -runs=10000 -seed=1 -verbosity=0 \
 	    $(BUILD)/fuzz-smoke tests/fuzz/corpus
 
 $(BUILD)/fuzz/.stamp-built $(BUILD)/fuzz-coverage/.stamp-built: \
