@@ -58,7 +58,7 @@ class Container final : public RefCounted {
     Result<> attach_all(fs::Task& task, IommuBackend& backend) REQUIRES(mutex_);
 
     Module& module_;
-    Mutex mutex_{lock_order::kContainer};                                    // group_lock
+    Mutex mutex_{lock_order::kContainer};            // group_lock
     std::vector<Member> groups_ GUARDED_BY(mutex_);  // the newest first
     Ref<IommuBackend> backend_ GUARDED_BY(mutex_){"vfio_container.iommu_data"};
     bool noiommu_ GUARDED_BY(mutex_) = false;
