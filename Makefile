@@ -118,13 +118,16 @@ test-unit: $(BUILD)/unit/.stamp-built
 test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
 	python -m pytest $(PYTEST_ARGS)
 
-# The Python suite where threads run side by side. With an interpreter of one's own:
+# Where threads run side by side: what has threads, and what reads the answers of real kernels. Most
+# property tests have one thread, and find nothing here that `make test` does not. With an
+# interpreter of one's own:
 # make test-free-threaded FREE_THREADED=python3.14t
 # Hypothesis and numpy as wheels alone, if need be older ones: from source they want Rust and a while.
 test-free-threaded:
 	interpreter="$(FREE_THREADED)"; [[ -n $$interpreter ]] || interpreter=$$(.ci/free-threaded-python); \
 	PIP_ONLY_BINARY=hypothesis,numpy $(MAKE) --no-print-directory test-python \
-	    PYTHON="$$interpreter" VENV=$(BUILD)/venv-free-threaded
+	    PYTHON="$$interpreter" VENV=$(BUILD)/venv-free-threaded \
+	    PYTEST_ARGS="$(or $(PYTEST_ARGS),tests/api tests/conformance $(HOSTILE))"
 
 # Those in C++ want google-benchmark (libbenchmark-dev), and are left out where it is not installed.
 bench: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
