@@ -2,6 +2,8 @@
 
 #include "iommu/dma_port.h"
 
+#include "mm/dma_in_flight.h"
+
 #include <algorithm>
 #include <optional>
 
@@ -36,6 +38,7 @@ std::unexpected<Refusal> DmaPort::fault(std::uint64_t iova, mm::Access access, F
 
 template <class Move>
 Result<> DmaPort::transfer(std::uint64_t iova, std::size_t bytes, mm::Access access, Move&& move) {
+    const mm::DmaInFlight in_flight(memory_);
     for (std::size_t done = 0; done < bytes;) {
         const std::uint64_t at = iova + done;
         std::size_t step = 0;

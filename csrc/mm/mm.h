@@ -9,6 +9,7 @@
 //                   consecutive slots have consecutive labels
 //   fragment        the longest physically contiguous block of a machine
 //   PhysicalMemory  the RAM: frames, their references and pins
+//   DmaInFlight     an access of a device, during which no frame that is freed is reused
 //   AddressSpace    mm_struct: user addresses, copies, pins, locked memory
 //   Backing         the pages of a file, for mappings that are not private memory
 //   HeldFrames      frames with a reference to each
@@ -34,6 +35,7 @@
 #include "mm/address_space.h"
 #include "mm/backing.h"
 #include "mm/charge.h"
+#include "mm/dma_in_flight.h"
 #include "mm/locked_memory.h"
 #include "mm/physical_memory.h"
 #include "mm/pin.h"

@@ -227,6 +227,23 @@ void PhysicalMemory::clear(std::uint64_t slot, std::uint64_t count) {
 }
 
 void PhysicalMemory::free(std::uint64_t slot, std::uint64_t count) {
+    if (dma_.idle()) [[likely]] {
+        free_now(slot, count);
+        return;
+    }
+    dma_.add({slot, count});
+    // The last access may have ended before it could see that.
+    free_late();
+}
+
+void PhysicalMemory::free_late() {
+    dma_.advance([this](const SlotRun& run) {
+        mutex_.assert_held();
+        free_now(run.slot, run.count);
+    });
+}
+
+void PhysicalMemory::free_now(std::uint64_t slot, std::uint64_t count) {
     clear(slot, count);
     auto after = free_.lower_bound(slot);
     if (after != free_.begin()) {
@@ -443,6 +460,7 @@ std::uint64_t PhysicalMemory::used_frames() const {
     for (const auto& [slot, count] : free_) {
         free += count;
     }
+    dma_.each([&](const SlotRun& run) { free += run.count; });
     return frames_ - std::min(free, frames_);  // a block that moves meanwhile is counted twice
 }
 

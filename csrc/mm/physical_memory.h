@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "mm/frame_pool.h"
+#include "mm/grace_period.h"
 #include "mm/host_mappings.h"
 #include "mm/lock_order.h"
 
@@ -214,7 +215,12 @@ class PhysicalMemory {
         return start_ + (std::uint64_t{block - 1} << kFrameShift);
     }
     std::optional<SlotRun> take_last(std::uint64_t count, std::uint64_t alignment) REQUIRES(mutex_);
+    // Now or, while devices access memory, when they have ended.
     void free(std::uint64_t slot, std::uint64_t count) REQUIRES(mutex_);
+    void free_now(std::uint64_t slot, std::uint64_t count) REQUIRES(mutex_);
+    friend class DmaInFlight;
+    // Frees what no access can use any more.
+    void free_late() REQUIRES(mutex_);
     bool fill_pool(unsigned order) EXCLUDES(mutex_);
     // Frees the blocks of all pools. False: there were none.
     bool drain_pools() EXCLUDES(mutex_);
@@ -240,6 +246,8 @@ class PhysicalMemory {
     std::map<std::uint64_t, std::uint64_t> free_ GUARDED_BY(mutex_);  // slot to count
     RangeCounts references_ GUARDED_BY(mutex_);
     RangeCounts pins_ GUARDED_BY(mutex_);
+
+    GracePeriod<SlotRun> dma_;  // its frames: guarded by mutex_
 
     FrameLinks links_;
     FramePools pools_;  // of blocks below 2^kOrders frames

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "mm/dma_in_flight.h"
 #include "support.h"
 
 namespace kvmiommu::mm {
@@ -53,6 +54,80 @@ TEST_CASE("a fragment is a power of two from 4 KiB up that divides the RAM") {
     CHECK(PhysicalMemory::create(kMiB, 5).error().reason() ==
           "fragments of 0x5 bytes: must be a power of two from 4 KiB up that divides the RAM of "
           "0x100000 bytes");
+}
+
+TEST_CASE("a frame that is freed while a device accesses memory is reused when it has ended") {
+    const auto memory = ram(64 * kKiB);
+    const SlotRun run = value(memory->allocate(1, 1));
+    const PhysicalRun frame = memory->physical(run);
+    memory->pin(frame);
+    memory->put(run);
+    std::array<std::byte, 8> late{};
+    late.fill(std::byte{0xaa});
+    {
+        const DmaInFlight first(*memory);
+        {
+            const DmaInFlight second(*memory);
+            memory->unpin(frame);
+            CHECK(memory->used_frames() == 0);
+        }
+        // The device comes late: the frame is nobody else's yet.
+        CHECK(memory->write(frame.address, late));
+        const SlotRun others = value(memory->allocate(15, 1));
+        CHECK(outcome(memory->allocate(1, 1)) == "ENOMEM");
+        memory->put(others);
+        CHECK(memory->used_frames() == 0);
+    }
+    const SlotRun all = value(memory->allocate(16, 1));
+    CHECK(memory->read(frame.address, late));
+    CHECK(late == std::array<std::byte, 8>{});
+    memory->put(all);
+    CHECK(value(memory->allocate(16, 1)).count == 16);
+}
+
+TEST_CASE("accesses that begin after a frame was freed do not keep it") {
+    const auto memory = ram(64 * kKiB);
+    const SlotRun run = value(memory->allocate(16, 1));
+    auto access = std::make_unique<DmaInFlight>(*memory);
+    memory->put(run);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(outcome(memory->allocate(1, 1)) == "ENOMEM");
+        // The next one begins before this one has ended.
+        auto next = std::make_unique<DmaInFlight>(*memory);
+        access = std::move(next);
+        const SlotRun again = value(memory->allocate(16, 1));
+        memory->put(again);
+    }
+}
+
+TEST_CASE("however accesses end and frames are freed, each frame is free in the end, and zero") {
+    const auto memory = ram(kMiB);
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < 3000; ++round) {
+                // An access that does not go on keeps what the others free.
+                auto allocated = memory->allocate(1, 1);
+                for (; !allocated; allocated = memory->allocate(1, 1)) {
+                    std::this_thread::yield();
+                }
+                const SlotRun run = *allocated;
+                const PhysicalRun frame = memory->physical(run);
+                std::array<std::byte, 8> bytes{};
+                CHECK(memory->read(frame.address, bytes));
+                CHECK(bytes == std::array<std::byte, 8>{});
+                const DmaInFlight access(*memory);
+                memory->put(run);
+                bytes.fill(std::byte{0xaa});
+                CHECK(memory->write(frame.address, bytes));
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(memory->used_frames() == 0);
+    CHECK(value(memory->allocate(256, 1)).count == 256);
 }
 
 TEST_CASE("labels of frames are a permutation, contiguous in fragments and nowhere else") {
