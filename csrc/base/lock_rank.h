@@ -40,12 +40,6 @@ struct LockRank {
           name(lock) {}
 };
 
-#ifndef NDEBUG
-inline constexpr bool kChecksLockOrder = true;
-#else
-inline constexpr bool kChecksLockOrder = false;
-#endif
-
 /// A lock that this thread holds and under which one of this rank must not be taken; null: none.
 const LockRank* held_out_of_order(const LockRank& rank);
 

@@ -30,19 +30,24 @@ Result<std::unique_ptr<Domain>> Ops::paging_domain_alloc(Device& device, FaultPo
 Result<std::unique_ptr<Domain>> Ops::domain_alloc_user(Device& device, std::uint32_t flags,
                                                        Domain* parent, const UserData* user_data,
                                                        FaultPoints& faults) {
-    TRY(check_user_request(flags, 0, parent, user_data));
-    return paging_domain_alloc(device, faults);
+    const bool tracks = flags == uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
+    if ((flags != 0 && !tracks) || parent != nullptr || user_data != nullptr) {
+        return refuse(EOPNOTSUPP,
+                      "flags {:x} (a parent: {}, data: {}): the driver has plain tables, and such "
+                      "as track writes",
+                      kAllocUser, flags, parent != nullptr, user_data != nullptr);
+    }
+    if (!tracks) {
+        return paging_domain_alloc(device, faults);
+    }
+    if (!capable(device, Capability::dirty_tracking)) {
+        return refuse(EOPNOTSUPP, "the device's IOMMU cannot track writes", kAllocUser);
+    }
+    return domain_alloc_tracking(device, faults);
 }
 
-Result<> Ops::check_user_request(std::uint32_t flags, std::uint32_t known, const Domain* parent,
-                                 const UserData* user_data) {
-    if ((flags & ~known) != 0 || parent != nullptr || user_data != nullptr) {
-        return refuse(EOPNOTSUPP,
-                      "flags {:x} (a parent: {}, data: {}): the driver has a table of its own with "
-                      "flags {:x}",
-                      kAllocUser, flags, parent != nullptr, user_data != nullptr, known);
-    }
-    return {};
+Result<std::unique_ptr<Domain>> Ops::domain_alloc_tracking(Device&, FaultPoints&) {
+    return refuse(EOPNOTSUPP, "the driver has no tables that track writes", kAllocUser);
 }
 
 }  // namespace kvmiommu::iommu

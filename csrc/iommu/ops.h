@@ -43,8 +43,8 @@ class Ops {
     virtual Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                                 FaultPoints& faults) = 0;
     /// A domain as user space wants it: `flags` are IOMMU_HWPT_ALLOC_*; a table within `parent`, or
-    /// null; what the driver alone understands, or null. A driver that does not override it knows
-    /// none of them.
+    /// null; what the driver alone understands, or null. A driver that does not override it has
+    /// tables that track writes, if it is capable of that, and nothing else.
     /// EOPNOTSUPP the driver or the IOMMU of the device cannot do it
     /// ENOMEM
     virtual Result<std::unique_ptr<Domain>> domain_alloc_user(Device& device, std::uint32_t flags,
@@ -80,10 +80,12 @@ class Ops {
   protected:
     Ops() = default;
 
-    /// For a driver whose domain_alloc_user() knows `known` flags, and nothing else.
-    /// EOPNOTSUPP another flag, a parent, or data
-    static Result<> check_user_request(std::uint32_t flags, std::uint32_t known,
-                                       const Domain* parent, const UserData* user_data);
+    /// As domain_alloc_paging(), for a domain that tracks writes. Called for a device whose IOMMU
+    /// is capable of it.
+    /// EOPNOTSUPP not in the tables that the IOMMU uses
+    /// ENOMEM
+    virtual Result<std::unique_ptr<Domain>> domain_alloc_tracking(Device& device,
+                                                                  FaultPoints& faults);
 
   private:
     IotlbControl* iotlb_control_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/undo.h"
 #include "fs/ioctl.h"
 #include "fs/ioctl_table.h"
 #include "uapi/vfio.h"
@@ -97,18 +98,18 @@ Result<std::int64_t> Container::set_iommu(fs::Task& task, std::uint64_t type) {
 }
 
 Result<> Container::attach_all(fs::Task& task, IommuBackend& backend) {
-    for (auto member = groups_.begin(); member != groups_.end(); ++member) {
-        const auto attached =
-            backend.attach_group(task, member->group->iommu_group(), member->group->type());
-        if (attached) {
-            continue;
+    std::vector<iommu::Group*> attached;
+    Undo detach([&] {
+        for (iommu::Group* const group : attached) {
+            backend.detach_group(*group);
         }
-        while (member != groups_.begin()) {
-            --member;
-            backend.detach_group(member->group->iommu_group());
-        }
-        return std::unexpected(attached.error());
+    });
+    for (const Member& member : groups_) {
+        iommu::Group& group = member.group->iommu_group();
+        TRY(backend.attach_group(task, group, member.group->type()));
+        attached.push_back(&group);
     }
+    detach.dismiss();
     return {};
 }
 

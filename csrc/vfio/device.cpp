@@ -35,10 +35,14 @@ Result<> Device::open(fs::Task& task) {
     }
     dma_access_ = group_.backend()->dma_access();
     driver_->open();
-    if (DmaUser* const user = driver_->dma_user(); user != nullptr && dma_access_ != nullptr) {
+    if (DmaUser* const user = registered()) {
         dma_access_->register_device(*user);
     }
     return {};
+}
+
+DmaUser* Device::registered() {
+    return dma_access_ == nullptr ? nullptr : driver_->dma_user();
 }
 
 void Device::close() {
@@ -53,7 +57,7 @@ void Device::close_in_turn() {
     if (group_.last_open(*this)) {
         closing_ = true;
         driver_->close();
-        if (DmaUser* const user = driver_->dma_user(); user != nullptr && dma_access_ != nullptr) {
+        if (DmaUser* const user = registered()) {
             dma_access_->unregister_device(*user);
         }
         dma_access_ = nullptr;

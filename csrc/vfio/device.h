@@ -18,6 +18,7 @@
 namespace kvmiommu::vfio {
 
 class DmaAccess;
+class DmaUser;
 class Group;
 
 class Device {
@@ -66,6 +67,8 @@ class Device {
     friend class DeviceSet;
     // With the turn of the set.
     void close_in_turn();
+    // What is registered with the container while the device is open; null: nothing.
+    DmaUser* registered();
 
     Group& group_;
     DeviceSet& device_set_;

@@ -7,14 +7,12 @@
 
 #include "iommu/pgtable/amdv1.h"
 #include "iommu/pgtable/table_domain.h"
-#include "uapi/iommufd.h"
 
 namespace kvmiommu::iommu {
 
 namespace {
 
 constexpr Source kAttach{"drivers/iommu/amd/iommu.c: amd_iommu_attach_device"};
-constexpr Source kAllocUser{"drivers/iommu/amd/iommu.c: do_iommu_domain_alloc"};
 
 using AmdTableDomain = pgtable::TableDomain<pgtable::AmdV1>;
 
@@ -80,16 +78,7 @@ Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_paging(Device& device, Faul
     return make_domain(device.iommu_device(), false, faults);
 }
 
-Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_user(Device& device, std::uint32_t flags,
-                                                          Domain* parent, const UserData* user_data,
-                                                          FaultPoints& faults) {
-    TRY(check_user_request(flags, uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING, parent, user_data));
-    if (flags == 0) {
-        return paging_domain_alloc(device, faults);
-    }
-    if (!capable(device, Capability::dirty_tracking)) {
-        return refuse(EOPNOTSUPP, "the device's IOMMU cannot track writes", kAllocUser);
-    }
+Result<std::unique_ptr<Domain>> AmdOps::domain_alloc_tracking(Device& device, FaultPoints& faults) {
     return make_domain(device.iommu_device(), true, faults);
 }
 

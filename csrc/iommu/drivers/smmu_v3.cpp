@@ -7,7 +7,6 @@
 
 #include "iommu/pgtable/armv8.h"
 #include "iommu/pgtable/table_domain.h"
-#include "uapi/iommufd.h"
 
 namespace kvmiommu::iommu {
 
@@ -121,17 +120,10 @@ Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_paging(Device& device,
     return make_domain(device.iommu_device(), false, faults);
 }
 
-Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_user(Device& device, std::uint32_t flags,
-                                                             Domain* parent,
-                                                             const UserData* user_data,
-                                                             FaultPoints& faults) {
-    TRY(check_user_request(flags, uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING, parent, user_data));
-    if (flags == 0) {
-        return paging_domain_alloc(device, faults);
-    }
-    if (!capable(device, Capability::dirty_tracking) || device.iommu_device().stage == 2) {
-        return refuse(EOPNOTSUPP, "the device's SMMU cannot track writes, or only in stage 1",
-                      kAllocUser);
+Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_tracking(Device& device,
+                                                                 FaultPoints& faults) {
+    if (device.iommu_device().stage == 2) {
+        return refuse(EOPNOTSUPP, "tables of stage 2 do not track writes", kAllocUser);
     }
     return make_domain(device.iommu_device(), true, faults);
 }

@@ -25,13 +25,12 @@ class SmmuV3Ops final : public Ops {
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
     /// Knows IOMMU_HWPT_ALLOC_DIRTY_TRACKING, of stage 1.
-    Result<std::unique_ptr<Domain>> domain_alloc_user(Device& device, std::uint32_t flags,
-                                                      Domain* parent, const UserData* user_data,
-                                                      FaultPoints& faults) override;
     Domain& default_domain() override { return default_; }
     Domain& blocked_domain() override { return blocked_; }
 
   private:
+    Result<std::unique_ptr<Domain>> domain_alloc_tracking(Device& device,
+                                                          FaultPoints& faults) override;
     Result<std::unique_ptr<Domain>> make_domain(const IommuDevice& instance, bool dirty_tracking,
                                                 FaultPoints& faults);
 

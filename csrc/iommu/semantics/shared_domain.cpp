@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/undo.h"
 #include "iommu/map.h"
 
 namespace kvmiommu::iommu {
@@ -289,17 +290,19 @@ Mapped SharedDomain::map_pages(std::uint64_t iova, PhysAddr address, std::uint64
         return {
             0, refuse(ENODEV, "no device was attached yet, so there is no table", kSource).error()};
     }
-    for (auto table = tables_.begin(); table != tables_.end(); ++table) {
-        const auto mapped = (*table)->map(iova, address, bytes, protection, faults);
-        if (mapped) {
-            continue;
+    std::vector<Table*> done;
+    Undo undo([&] {
+        for (Table* const table : done) {
+            unmap(*table->domain, iova, bytes);
         }
-        while (table != tables_.begin()) {
-            --table;
-            unmap(*(*table)->domain, iova, bytes);
+    });
+    for (const auto& table : tables_) {
+        if (const auto mapped = table->map(iova, address, bytes, protection, faults); !mapped) {
+            return {0, mapped.error()};
         }
-        return {0, mapped.error()};
+        done.push_back(table.get());
     }
+    undo.dismiss();
     mappings_[iova] = {bytes, address, protection};
     return {bytes, std::nullopt};
 }
