@@ -5,16 +5,10 @@
 #include <atomic>
 #include <bit>
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define KVMIOMMU_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define KVMIOMMU_SANITIZED 1
-#endif
-#endif
+#include "base/sanitizers.h"
 
 // With a sanitizer there is one build only, because it is not initialized when the loader selects.
-#if defined(__x86_64__) && !defined(KVMIOMMU_SANITIZED) && defined(__GNUC__)
+#if defined(__x86_64__) && !defined(KVMIOMMU_ASAN) && !defined(KVMIOMMU_TSAN) && defined(__GNUC__)
 #include <immintrin.h>
 #define KVMIOMMU_KINDS 1
 #define KVMIOMMU_PICKED __attribute__((target_clones("avx512f", "avx2", "default")))

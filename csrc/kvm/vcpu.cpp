@@ -2,12 +2,11 @@
 
 #include "kvm/vcpu.h"
 
-#include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "fs/ioctl_table.h"
 #include "kvm/vm.h"
+#include "mm/shared_bytes.h"
 #include "uapi/papr.h"
 
 namespace kvmiommu::kvm {
@@ -128,13 +127,11 @@ Result<std::int64_t> Vcpu::run_queue(fs::Task& task) {
     Work work(*this);
     if (waits_for_user_) {
         waits_for_user_ = false;
-        work.answer({shared.papr_hcall.nr, shared.papr_hcall.ret, shared.papr_hcall.args[0]},
+        auto& call = shared.papr_hcall;
+        work.answer({mm::read_once(call.nr), mm::read_once(call.ret), mm::read_once(call.args[0])},
                     &HypercallFigures::user);
     }
-    // Atomic, because the process may write it at any time.
-    const auto wants_back = [&shared] {
-        return std::atomic_ref(shared.immediate_exit).load(std::memory_order_relaxed) != 0;
-    };
+    const auto wants_back = [&shared] { return mm::read_once(shared.immediate_exit) != 0; };
     if (wants_back()) {
         return refuse(EINTR, "user space wants the vcpu back at once", kRun);
     }
@@ -146,10 +143,12 @@ Result<std::int64_t> Vcpu::run_queue(fs::Task& task) {
         HypercallAnswer answer{call->number, 0, call->arguments[0]};
         const auto [r3, level] = vm_->hypercall(task, *call, answer.r4);
         if (level == spapr::HypercallLevel::user) {
-            shared.exit_reason = uapi::KVM_EXIT_PAPR_HCALL;
-            shared.papr_hcall.nr = call->number;
-            shared.papr_hcall.ret = 0;
-            std::copy(call->arguments.begin(), call->arguments.end(), shared.papr_hcall.args);
+            mm::write_once(shared.exit_reason, uapi::KVM_EXIT_PAPR_HCALL);
+            mm::write_once(shared.papr_hcall.nr, call->number);
+            mm::write_once(shared.papr_hcall.ret, std::uint64_t{0});
+            for (std::size_t i = 0; i < call->arguments.size(); ++i) {
+                mm::write_once(shared.papr_hcall.args[i], call->arguments[i]);
+            }
             waits_for_user_ = true;
             return 0;
         }
@@ -158,7 +157,7 @@ Result<std::int64_t> Vcpu::run_queue(fs::Task& task) {
                                 ? &HypercallFigures::real_mode
                                 : &HypercallFigures::virtual_mode);
     }
-    shared.exit_reason = uapi::KVM_EXIT_INTR;
+    mm::write_once(shared.exit_reason, uapi::KVM_EXIT_INTR);
     return refuse(EINTR, "the guest has nothing left to do, or was told to leave", kRun);
 }
 

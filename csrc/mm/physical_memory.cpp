@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/wide.h"
+#include "mm/shared_bytes.h"
 
 namespace kvmiommu::mm {
 
@@ -413,7 +414,7 @@ bool PhysicalMemory::read(PhysAddr from, std::span<std::byte> to) {
     }
     while (!to.empty()) {
         const std::size_t step = std::min(to.size(), kFrameSize - from % kFrameSize);
-        std::memcpy(to.data(), at(from), step);
+        copy_from_shared(to.data(), at(from), step);
         to = to.subspan(step);
         from += step;
     }
@@ -429,7 +430,7 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
     }
     while (!from.empty()) {
         const std::size_t step = std::min(from.size(), kFrameSize - to % kFrameSize);
-        std::memcpy(at(to), from.data(), step);
+        copy_to_shared(at(to), from.data(), step);
         from = from.subspan(step);
         to += step;
     }
@@ -444,7 +445,7 @@ bool PhysicalMemory::write_if_in_use(PhysAddr to, std::span<const std::byte> fro
     const std::uint64_t slot = slot_of(to);
     const Lock lock(mutex_);
     if (references_.count(slot) != 0 || pins_.count(slot) != 0) {
-        std::memcpy(at(to), from.data(), from.size());
+        copy_to_shared(at(to), from.data(), from.size());
     }
     return true;
 }
