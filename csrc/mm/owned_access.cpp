@@ -91,7 +91,7 @@ Result<> OwnedAddressSpace::copy_from_user(void* to, std::uint64_t from, std::ui
     const Lock lock(mutex_);
     const Reach reach = walk(By::emulator, from, bytes, Access::read,
                              [&](const std::byte* memory, std::uint64_t step, SlotRun) {
-                                 copy_from_shared(out, memory, step);
+                                 copy_shared(out, memory, step);
                                  out += step;
                              });
     if (reach.signal != Signal::none) {
@@ -106,7 +106,7 @@ Result<> OwnedAddressSpace::copy_to_user(std::uint64_t to, const void* from, std
     const Lock lock(mutex_);
     const Reach reach = walk(By::emulator, to, bytes, Access::write,
                              [&](std::byte* memory, std::uint64_t step, SlotRun) {
-                                 copy_to_shared(memory, in, step);
+                                 copy_shared(memory, in, step);
                                  in += step;
                              });
     if (reach.signal != Signal::none) {
@@ -153,7 +153,7 @@ Signal OwnedAddressSpace::peek(void* to, std::uint64_t from, std::uint64_t bytes
             const Lock lock(mutex_);
             const Reach reach = walk(By::process, from + done, bytes - done, Access::read,
                                      [&](const std::byte* memory, std::uint64_t step, SlotRun) {
-                                         copy_from_shared(out, memory, step);
+                                         copy_shared(out, memory, step);
                                          out += step;
                                      });
             done += reach.bytes;
@@ -178,7 +178,7 @@ Signal OwnedAddressSpace::poke(std::uint64_t to, const void* from, std::uint64_t
             const Lock lock(mutex_);
             const Reach reach = walk(By::process, to + done, bytes - done, Access::write,
                                      [&](std::byte* memory, std::uint64_t step, SlotRun) {
-                                         copy_to_shared(memory, in, step);
+                                         copy_shared(memory, in, step);
                                          in += step;
                                      });
             done += reach.bytes;

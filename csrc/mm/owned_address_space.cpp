@@ -254,8 +254,8 @@ Result<> OwnedAddressSpace::copy_backing(Range range, const MapRequest& request)
             const auto area = std::prev(areas_.upper_bound(at + copied));
             const std::uint64_t step =
                 std::min(area->second.last, at + bytes - 1) - (at + copied) + 1;
-            copy_from_shared(memory().direct(area->second.where_at(at + copied - area->first)),
-                             frames->data() + copied, step);
+            copy_shared(memory().direct(area->second.where_at(at + copied - area->first)),
+                        frames->data() + copied, step);
             copied += step;
         }
         at += bytes;

@@ -414,7 +414,7 @@ bool PhysicalMemory::read(PhysAddr from, std::span<std::byte> to) {
     }
     while (!to.empty()) {
         const std::size_t step = std::min(to.size(), kFrameSize - from % kFrameSize);
-        copy_from_shared(to.data(), at(from), step);
+        copy_shared(to.data(), at(from), step);
         to = to.subspan(step);
         from += step;
     }
@@ -430,7 +430,7 @@ bool PhysicalMemory::write(PhysAddr to, std::span<const std::byte> from) {
     }
     while (!from.empty()) {
         const std::size_t step = std::min(from.size(), kFrameSize - to % kFrameSize);
-        copy_to_shared(at(to), from.data(), step);
+        copy_shared(at(to), from.data(), step);
         from = from.subspan(step);
         to += step;
     }
@@ -445,7 +445,7 @@ bool PhysicalMemory::write_if_in_use(PhysAddr to, std::span<const std::byte> fro
     const std::uint64_t slot = slot_of(to);
     const Lock lock(mutex_);
     if (references_.count(slot) != 0 || pins_.count(slot) != 0) {
-        copy_to_shared(at(to), from.data(), from.size());
+        copy_shared(at(to), from.data(), from.size());
     }
     return true;
 }

@@ -30,12 +30,13 @@ void write_once(T& to, T value) {
 
 #ifndef KVMIOMMU_TSAN
 
-/// Copies from such memory, or to it. The other side is the caller's alone.
-inline void copy_from_shared(void* to, const std::byte* from, std::size_t bytes) {
+/// Copies from such memory, or to it, or both.
+inline void copy_shared(void* to, const void* from, std::size_t bytes) {
     std::memcpy(to, from, bytes);
 }
-inline void copy_to_shared(std::byte* to, const void* from, std::size_t bytes) {
-    std::memcpy(to, from, bytes);
+/// Clears such memory while it is in use.
+inline void clear_shared(void* at, std::size_t bytes) {
+    std::memset(at, 0, bytes);
 }
 
 #else
@@ -43,32 +44,34 @@ inline void copy_to_shared(std::byte* to, const void* from, std::size_t bytes) {
 // Atomic, so that TSan reports no race between two of these, and still reports one with the
 // emulator's own use of a frame, such as clearing it when it is freed.
 
-template <class Copy>
-void each_word(const std::byte* shared, std::size_t bytes, const Copy& copy) {
+template <class Visit>
+void each_word(std::uintptr_t alignment, std::size_t bytes, const Visit& visit) {
     for (std::size_t at = 0; at < bytes;) {
-        const auto aligned =
-            std::bit_cast<std::uintptr_t>(shared + at) % sizeof(std::uint64_t) == 0;
-        if (aligned && bytes - at >= sizeof(std::uint64_t)) {
-            copy(at, std::uint64_t{});
+        if ((alignment | at) % sizeof(std::uint64_t) == 0 && bytes - at >= sizeof(std::uint64_t)) {
+            visit(at, std::uint64_t{});
             at += sizeof(std::uint64_t);
         } else {
-            copy(at, std::uint8_t{});
+            visit(at, std::uint8_t{});
             ++at;
         }
     }
 }
 
-inline void copy_from_shared(void* to, const std::byte* from, std::size_t bytes) {
-    each_word(from, bytes, [&](std::size_t at, auto word) {
-        auto* const place = const_cast<std::byte*>(from + at);
-        word = read_once(*reinterpret_cast<decltype(word)*>(place));
-        std::memcpy(static_cast<std::byte*>(to) + at, &word, sizeof word);
+inline void copy_shared(void* to, const void* from, std::size_t bytes) {
+    auto* const target = static_cast<std::byte*>(to);
+    auto* const source = const_cast<std::byte*>(static_cast<const std::byte*>(from));
+    const auto alignment =
+        std::bit_cast<std::uintptr_t>(target) | std::bit_cast<std::uintptr_t>(source);
+    each_word(alignment, bytes, [&](std::size_t at, auto word) {
+        using Word = decltype(word);
+        write_once(*reinterpret_cast<Word*>(target + at),
+                   read_once(*reinterpret_cast<Word*>(source + at)));
     });
 }
-inline void copy_to_shared(std::byte* to, const void* from, std::size_t bytes) {
-    each_word(to, bytes, [&](std::size_t at, auto word) {
-        std::memcpy(&word, static_cast<const std::byte*>(from) + at, sizeof word);
-        write_once(*reinterpret_cast<decltype(word)*>(to + at), word);
+inline void clear_shared(void* at, std::size_t bytes) {
+    auto* const target = static_cast<std::byte*>(at);
+    each_word(std::bit_cast<std::uintptr_t>(target), bytes, [&](std::size_t offset, auto zero) {
+        write_once(*reinterpret_cast<decltype(zero)*>(target + offset), zero);
     });
 }
 

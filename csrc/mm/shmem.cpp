@@ -3,8 +3,9 @@
 #include "mm/shmem.h"
 
 #include <algorithm>
-#include <cstring>
 #include <iterator>
+
+#include "mm/shared_bytes.h"
 
 namespace kvmiommu::mm {
 
@@ -36,8 +37,8 @@ void Shmem::resize(std::uint64_t size) {
         if (page != pages_.begin() &&
             std::prev(page)->first + std::prev(page)->second.count() > first) {
             const auto& [offset, frames] = *std::prev(page);
-            std::memset(frames.data() + ((first - offset) << kFrameShift) + used, 0,
-                        page_size_ - used);
+            clear_shared(frames.data() + ((first - offset) << kFrameShift) + used,
+                         page_size_ - used);
         }
     }
     size_ = size;

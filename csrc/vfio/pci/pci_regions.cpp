@@ -7,6 +7,7 @@
 
 #include "fs/kernel.h"
 #include "fs/task.h"
+#include "mm/shared_bytes.h"
 #include "uapi/vfio.h"
 
 namespace kvmiommu::vfio {
@@ -85,7 +86,7 @@ Result<std::uint64_t> PciRegions::load(std::uint32_t index, std::uint64_t offset
     }
     std::uint64_t value = 0;
     if (const auto memory = function_.hardware->memory(index, offset, width); !memory.empty()) {
-        std::memcpy(&value, memory.data(), width);
+        mm::copy_shared(&value, memory.data(), width);
         return value;
     }
     return function_.hardware->read(index, offset, width) & low_mask(8 * width);
@@ -99,7 +100,7 @@ Result<> PciRegions::store(std::uint32_t index, std::uint64_t offset, unsigned w
         return {};
     }
     if (const auto memory = function_.hardware->memory(index, offset, width); !memory.empty()) {
-        std::memcpy(memory.data(), &value, width);
+        mm::copy_shared(memory.data(), &value, width);
     } else {
         function_.hardware->write(index, offset, width, value & low_mask(8 * width));
     }
