@@ -157,4 +157,4 @@ def test_the_old_request_makes_a_table_of_4_kib_pages_at_0(guest: Guest) -> None
     assert repr(table).startswith("<TceTable of bus 0x80000001: 0x1 pages of 2^12 bytes")
     for sizes in ({}, {"size": 1, "window_size": 4096}):
         with pytest.raises(TypeError, match="window_size or size"):
-            guest.vm.create_spapr_tce(LIOBN, **sizes)  # type: ignore[call-overload]
+            guest.vm.create_spapr_tce(LIOBN, **sizes)
