@@ -40,7 +40,7 @@ class Bitmap:
     iova: int
     #: How long it is, in bytes.
     size: int
-    #: Of a bit, in bytes.
+    #: What a bit stands for, in bytes.
     page_size: int
     #: Words of 64 bits, little-endian.
     data: bytes

@@ -101,7 +101,7 @@ class Mapping:
         self.process.poke(self.address + offset, data)
 
     def close(self) -> None:
-        """munmap(); again is no error."""
+        """munmap(); no error if it was done."""
         if self._mapped:
             self._mapped = False
             self.process.munmap(self.address, self.length)
@@ -161,7 +161,7 @@ class Region:
         length: int | None = None,
         prot: int = posix.PROT_READ | posix.PROT_WRITE,
     ) -> Mapping:
-        """mmap(), shared: `length` bytes from `offset` on, all that follow if it is None.
+        """mmap(), shared: `length` bytes from `offset` on; to the region's end if it is None.
 
         `offset` is a multiple of the page size, `prot` is PROT_READ and its like.
 
@@ -201,7 +201,7 @@ def set_ioeventfd(
 
 
 def _region_info(device: Device, index: int) -> bytearray:
-    """The answer with its chain: asked again where the first one says how long that is."""
+    """The information with its chain: the first call says how long both are."""
     info = _v.vfio_region_info(argsz=ctypes.sizeof(_v.vfio_region_info), index=index)
     device.ioctl(_v.VFIO_DEVICE_GET_REGION_INFO, info)
     if info.argsz <= ctypes.sizeof(info):
