@@ -24,12 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import _core
+from .pretty import PrettyAsRepr, tuple_of
 
 __all__ = ["Bar", "DeviceModel"]
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(PrettyAsRepr):
     """A region: `size` bytes, a power of two, of memory or of I/O ports.
 
     `memory` are ranges (start, last) of whole 4 KiB pages that are plain memory, shared with
@@ -45,10 +46,10 @@ class Bar:
     memory: tuple[tuple[int, int], ...] = ()
 
     def __repr__(self) -> str:
-        memory = "".join(f"({start:#x}, {last:#x}), " for start, last in self.memory).rstrip()
+        memory = tuple_of([f"({start:#x}, {last:#x})" for start, last in self.memory])
         return (
             f"Bar(size={self.size:#x}, io={self.io}, prefetchable={self.prefetchable}, "
-            f"wide={self.wide}, memory=({memory}))"
+            f"wide={self.wide}, memory={memory})"
         )
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from . import uapi
 from .arguments import u32, u64
+from .pretty import PrettyAsRepr, tuple_of
 from .vfio import Container
 
 __all__ = ["SpaprContainer", "SpaprInfo", "Window"]
@@ -30,7 +31,7 @@ _v = uapi.vfio
 
 
 @dataclass(frozen=True, slots=True)
-class SpaprInfo:
+class SpaprInfo(PrettyAsRepr):
     """What a group's bridge has: the default window, and what dynamic windows can be like."""
 
     #: Where the default window begins, an iova.
@@ -45,10 +46,10 @@ class SpaprInfo:
     levels: int
 
     def __repr__(self) -> str:
-        sizes = ", ".join(map(hex, self.page_sizes))
+        sizes = tuple_of([hex(size) for size in self.page_sizes])
         return (
             f"SpaprInfo(dma32_window_start={self.dma32_window_start:#x}, "
-            f"dma32_window_size={self.dma32_window_size:#x}, page_sizes=({sizes}), "
+            f"dma32_window_size={self.dma32_window_size:#x}, page_sizes={sizes}, "
             f"windows={self.windows}, levels={self.levels})"
         )
 

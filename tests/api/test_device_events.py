@@ -183,8 +183,7 @@ def test_a_store_into_a_mapped_bar_is_a_call(setup: Setup) -> None:
             setup.model.raise_interrupt(0)
 
     setup.model.at_store = interrupt
-    bar = setup.process.mmap(4096, 3, 1, device.fd, 0)
-    setup.process.poke(bar, b"\1\0\0\0")
+    device.region(0).mmap().poke(0, b"\1\0\0\0")
     assert setup.model.stores == [(0, 4, 1), (0x10, 4, 77)]
 
 

@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .iova_range import IovaRange, Printer
+from ..pretty import PrettyAsRepr
+from .iova_range import IovaRange
 
 __all__ = ["Bitmap", "bitmap_bytes"]
 
@@ -28,7 +29,7 @@ def bitmap_bytes(size: int, page_size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Bitmap:
+class Bitmap(PrettyAsRepr):
     """The pages from `iova` to `iova` + `size` that devices may have written.
 
     Iterating yields the dirty ranges, each as long as it can be; `pages()` the dirty pages one by
@@ -105,6 +106,3 @@ class Bitmap:
             f"<Bitmap of {self.iova:#x}-{last:#x} in pages of {self.page_size:#x}, "
             f"dirty: {dirty}{unmapped}>"
         )
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(repr(self))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, overload
 from .. import uapi
 from ..arguments import scratch, u64
 from ..descriptor import Descriptor
+from ..pretty import PrettyAsRepr
 from .bitmap import Bitmap, bitmap_bytes
 from .capability_chain import chain
-from .iova_range import IovaRange, Printer
+from .iova_range import IovaRange
 
 if TYPE_CHECKING:
     from ..process import Process
@@ -24,7 +25,7 @@ _v = uapi.vfio
 
 
 @dataclass(frozen=True, slots=True)
-class IommuInfo:
+class IommuInfo(PrettyAsRepr):
     """What VFIO_IOMMU_GET_INFO says, its chain of capabilities taken apart."""
 
     #: The page sizes that can be mapped, a bit each.
@@ -42,9 +43,6 @@ class IommuInfo:
             f"iova_ranges={self.iova_ranges}, max_dirty_bitmap_size="
             f"{self.max_dirty_bitmap_size and hex(self.max_dirty_bitmap_size)})"
         )
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(repr(self))
 
 
 class Container(Descriptor):

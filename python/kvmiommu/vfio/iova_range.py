@@ -3,15 +3,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-__all__ = ["IovaRange", "Printer"]
-
-
-class Printer(Protocol):
-    """What IPython and Hypothesis give to `_repr_pretty_`."""
-
-    def text(self, text: str, /) -> None: ...
+__all__ = ["IovaRange"]
 
 
 class IovaRange(NamedTuple):
@@ -27,6 +21,3 @@ class IovaRange(NamedTuple):
 
     def __repr__(self) -> str:
         return f"IovaRange({self.start:#x}, {self.last:#x})"
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(repr(self))

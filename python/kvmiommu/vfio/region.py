@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 from .. import uapi
 from ..arguments import u32, u64
 from ..descriptor import AnyDescriptor, fd_of
+from ..pretty import PrettyAsRepr
 from ..uapi import posix
 from .capability_chain import Capability, chain
 
@@ -40,22 +41,28 @@ class Area(NamedTuple):
     offset: int
     size: int
 
+    def __repr__(self) -> str:
+        return f"Area(offset={self.offset:#x}, size={self.size:#x})"
+
 
 @dataclass(frozen=True, slots=True)
-class SparseMmap:
+class SparseMmap(PrettyAsRepr):
     """VFIO_REGION_INFO_CAP_SPARSE_MMAP: only these areas of the region can be mapped."""
 
     areas: tuple[Area, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class RegionType:
+class RegionType(PrettyAsRepr):
     """VFIO_REGION_INFO_CAP_TYPE: what a region beyond the fixed indexes holds."""
 
     #: VFIO_REGION_TYPE_*.
     type: int
     #: VFIO_REGION_SUBTYPE_*, meaningful within the type.
     subtype: int
+
+    def __repr__(self) -> str:
+        return f"RegionType(type={self.type:#x}, subtype={self.subtype:#x})"
 
 
 @dataclass(frozen=True, slots=True)
