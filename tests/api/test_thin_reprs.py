@@ -72,9 +72,14 @@ def test_numbers_are_shown_in_hex(shown: object, text: str) -> None:
 def test_what_belongs_to_a_device_names_it() -> None:
     with scene(1) as running:
         device = running.open(EDU)
-        fd = device.fd
-        assert repr(device.region(0)) == f"<Region 0 of <Device, descriptor {fd}>: 0x100000 bytes>"
-        assert repr(device.msi) == f"<Irq MSI of <Device, descriptor {fd}>>"
-        assert repr(device.irq(9)) == f"<Irq 9 of <Device, descriptor {fd}>>"
+        whose = f"<Device {EDU}, descriptor {device.fd}>"
+        assert repr(device) == whose
+        assert repr(device.region(0)) == f"<Region 0 of {whose}: 0x100000 bytes>"
+        assert repr(device.msi) == f"<Irq MSI of {whose}>"
+        assert repr(device.irq(9)) == f"<Irq 9 of {whose}>"
         with device.region(0).mmap(0, 0x2000) as mapping:
             assert repr(mapping) == f"<Mapping of 0x2000 bytes at {mapping.address:#x}>"
+        device.close()
+        assert repr(device).endswith(", closed>")
+        group = running.groups[1]
+        assert repr(group) == f"<Group 1, descriptor {group.fd}>"

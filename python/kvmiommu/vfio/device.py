@@ -17,6 +17,7 @@ from .region import Region, set_ioeventfd
 
 if TYPE_CHECKING:
     from .._core import ReadableBuffer
+    from ..process import Process
 
 __all__ = ["Device"]
 
@@ -28,7 +29,11 @@ _REGION_SHIFT = 40
 
 
 class Device(Descriptor):
-    """A device in user space's hands; `Group.get_device` opens one."""
+    """A device in user space's hands; `Group.get_device` opens one. `name` is how it was opened."""
+
+    def __init__(self, process: Process, fd: int, name: str = "") -> None:
+        super().__init__(process, fd)
+        self.name = name
 
     def get_info(self) -> _v.vfio_device_info:
         """VFIO_DEVICE_GET_INFO: flags, how many regions and kinds of interrupts."""
@@ -255,3 +260,7 @@ class Device(Descriptor):
         """VFIO_DEVICE_FEATURE_LOW_POWER_EXIT: takes the device out of low power; no error if it is
         not in it."""
         self.feature_set(_v.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT)
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        return f"<Device{name}, descriptor {self.fd}{'' if self._open else ', closed'}>"

@@ -75,4 +75,9 @@ class Group(Descriptor):
         """
         request = _v.VFIO_GROUP_GET_DEVICE_FD.number(self.process.abi)
         block = bytearray(name.encode() + b"\0")
-        return Device(self.process, self.process.ioctl(self.fd, request, block, timeout=timeout))
+        fd = self.process.ioctl(self.fd, request, block, timeout=timeout)
+        return Device(self.process, fd, name)
+
+    def __repr__(self) -> str:
+        state = "" if self._open else ", closed"
+        return f"<Group {'noiommu-' * self.noiommu}{self.number}, descriptor {self.fd}{state}>"
