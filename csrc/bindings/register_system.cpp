@@ -72,8 +72,8 @@ What device models raised where no call was there to raise it. Afterwards close(
 constexpr char kSetHook[] = R"(_set_unclaimed_hook(hook)
 --
 
-Calls `hook` with what a device model raised and nobody was told of when its machine went, in the
-place of sys.unraisablehook; None: no longer.)";
+Calls `hook` instead of sys.unraisablehook with what a device model raised and no call or close()
+had raised when its machine went; None: no longer.)";
 
 constexpr char kKeepTrace[] = R"(keep_trace(self, records)
 --

@@ -20,8 +20,8 @@ _v = uapi.vfio
 
 
 class Group(Descriptor):
-    """/dev/vfio/N: the devices that cannot be told apart; with `noiommu` /dev/vfio/noiommu-N, a
-    group that VFIO made for a device without an IOMMU.
+    """/dev/vfio/N: devices that the IOMMU cannot isolate from each other. With `noiommu` it is
+    /dev/vfio/noiommu-N, the group that VFIO makes for a device without an IOMMU.
 
     - ENOENT: there is no such group, or none of its devices is VFIO's;
     - EACCES: the node is another user's;
