@@ -129,8 +129,6 @@ GRANULES: Mapping[int, tuple[int, ...]] = {
     16 << 10: (16 << 10, 32 << 20),
     64 << 10: (64 << 10, 512 << 20),
 }
-#: The widest iova of an SMMU's tables, where the granule is less than 64 KiB.
-SMALL_GRANULE_BITS = 48
 SMALLEST_WINDOW, LARGEST_WINDOW = 64 << 10, 2 << 30
 RESERVED_TYPES = ("direct", "direct-relaxable", "reserved", "msi", "sw-msi")
 

@@ -246,7 +246,7 @@ def _reserved(table: Table) -> Reserved:
 def _check_iommus(machine: Machine, tables: list[Table], head: Table) -> None:
     unique(tables, "name", (iommu.name for iommu in machine.iommus))
     for iommu, table in zip(machine.iommus, tables, strict=True):
-        if head.good("page_size") and table.good("driver", "page_sizes", "address_width"):
+        if head.good("page_size") and table.good("driver", "page_sizes"):
             _check_granule(iommu, table, machine.page_size)
         if table.good("page_sizes", "reserved"):
             _check_reserved(iommu, table)
@@ -261,12 +261,6 @@ def _check_granule(iommu: Iommu, table: Table, page_size: int) -> None:
         table.wrong(
             "page_sizes",
             f"one of '4K', '16K', '64K' too, the granules of its tables: the kernel would pick "
-            f"'{size_text(granule)}'",
-        )
-    elif granule < 64 << 10 and iommu.address_width > known.SMALL_GRANULE_BITS:
-        table.wrong(
-            "address_width",
-            f"at most {known.SMALL_GRANULE_BITS}, for the tables' granule is "
             f"'{size_text(granule)}'",
         )
 
