@@ -17,6 +17,7 @@ from .player import (
     symbols_of,
 )
 from .possible import check_answers
+from .rewriting import rewritten
 from .syntax import Place, Step, Transcript, TranscriptError, parse, parse_bytes, parse_file
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "parse_file",
     "play",
     "replay",
+    "rewritten",
     "symbols_of",
 ]

@@ -569,11 +569,15 @@ def replay(
     symbols: Symbols,
     *,
     fail_fast: bool = False,
+    observe: Callable[[Step, Outcome], None] | None = None,
 ) -> FileResult:
     """Plays a transcript, parsed or a file, on a fresh system from `system_factory`.
 
-    With `fail_fast` it ends at the first difference. Raises TranscriptError for a file that cannot
-    be read, an unknown constant, or a `bind` that names no field.
+    With `fail_fast` it ends at the first difference; `observe` is called with every call and what
+    it returned. A call without a recorded answer has no difference.
+
+    Raises TranscriptError for a file that cannot be read, an unknown constant, or a `bind` that
+    names no field.
     """
     if not isinstance(transcript, Transcript):
         transcript = syntax.parse_file(transcript)
@@ -583,7 +587,9 @@ def replay(
     with contextlib.closing(play(transcript, system_factory, symbols)) as played:
         for step, outcome in played:
             answers += 1
-            if outcome.lines != step.answer.lines:
+            if observe is not None:
+                observe(step, outcome)
+            if step.answer.result and outcome.lines != step.answer.lines:
                 differences.append(
                     Difference(
                         step.file,
