@@ -10,7 +10,7 @@ from importlib import metadata
 import click
 
 from . import bench, diff, machines, replay
-from ._errors import OutputError, UsageError
+from ._errors import InterruptedByUser, OutputError, UsageError
 from ._terminal import abandon_stdout, complain, flush, set_up
 
 __all__ = ["UsageError", "main"]
@@ -47,6 +47,12 @@ class _Commands(click.Group):
             meant = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"
             ctx.fail(f"no such command: '{name}'; {meant}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedByUser from None  # click would write an empty line
 
 
 def _version() -> str:
@@ -100,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         abandon_stdout()
         why = error.strerror if isinstance(error, OSError) else error
         complain(f"kvmiommu: standard output cannot be written: {why}")
-    except (click.Abort, KeyboardInterrupt):
+    except (InterruptedByUser, click.Abort, KeyboardInterrupt):
         abandon_stdout()
         complain("kvmiommu: interrupted")
         return 130

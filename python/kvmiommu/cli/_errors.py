@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-__all__ = ["OutputError", "UsageError"]
+__all__ = ["InterruptedByUser", "OutputError", "UsageError"]
 
 
 class UsageError(Exception):
@@ -12,6 +12,10 @@ class UsageError(Exception):
     def __init__(self, *messages: str) -> None:
         self.messages = messages
         super().__init__("\n".join(messages))
+
+
+class InterruptedByUser(Exception):  # noqa: N818 - it is no error
+    """A command was interrupted from the keyboard."""
 
 
 class OutputError(Exception):

@@ -8,6 +8,7 @@ The cases and the look are those of the kernel's own benchmark of its page table
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import platform
 import sys
@@ -23,8 +24,8 @@ from ._terminal import Progress, write
 
 __all__ = ["command"]
 
-#: (bits of a page, pages in a call)
-_CASES = ((12, 1), (21, 1), (30, 1), (12, 256), (21, 256), (30, 256))
+#: Bits of the pages that are timed, and the pages in a call.
+_SHIFTS, _COUNTS = (12, 21, 30), (1, 256)
 _MOST_CALLS = 4096  # in one batch
 _MOST_PAGES = 64 * 256
 _DEFAULT = ("amdv1", "x86_64", "vtdss", "armv8-s1", "riscv64", "tce")
@@ -136,10 +137,8 @@ class _Case:
 
 def _cases(name: str) -> Iterator[tuple[str, _Case]]:
     known = iommu.formats()[name]
-    for shift, count in _CASES:
+    for count, shift in itertools.product(_COUNTS, _shifts(known)):
         page, size = 1 << shift, count << shift
-        if not known.page_sizes & page:
-            continue
         sizes = page if known.one_page_size else known.page_sizes & (2 * page - 1)
         domain = iommu.Domain(name, sizes)
         start, last = domain.aperture
@@ -152,6 +151,16 @@ def _cases(name: str) -> Iterator[tuple[str, _Case]]:
         phys = array.array("Q", range(size, size + 2 * calls * size, 2 * size))
         text = f"{count}*2^{shift}" if count > 1 else f"2^{shift}"
         yield text, _Case(domain, size, iovas, phys)
+
+
+def _shifts(known: iommu.Format) -> list[int]:
+    """The usual page sizes, or all of a format that does not have most of them."""
+    usual = [shift for shift in _SHIFTS if known.page_sizes >> shift & 1]
+    if len(usual) > 1:
+        return usual
+    return [
+        shift for shift in range(known.page_sizes.bit_length()) if known.page_sizes >> shift & 1
+    ]
 
 
 def _measure(pages: str, case: _Case, rounds: int) -> _Row:
