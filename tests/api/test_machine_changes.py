@@ -92,3 +92,37 @@ def test_a_wrong_change_is_told_without_a_line_of_the_file(
     (mistake,) = caught.value.mistakes
     assert message in str(mistake)
     assert mistake.line is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"memory": None}, "machine.memory: found None"),
+        ({"memory": 1.5}, "machine.memory: found 1.5"),
+        ({"memory": object()}, "machine.memory: found <object"),
+        ({"fragmentation": lambda: 0}, "machine.fragmentation: found <function"),
+        ({"options": None}, "options: found None"),
+        ({"options": {}}, 'options."iommu.strict": found nothing'),
+        ({"options": {**BASE.options, "x": 1}}, "options.x: found an unknown key"),
+        ({"modules": 3}, "modules: found 3"),
+        ({"iommus": (3,)}, "iommu[0]: found 3; expected a table"),
+        ({"iommus": None}, "iommu: found None; expected a list of tables"),
+        ({"name": 'a"b'}, """machine.name: found 'a"b'"""),
+    ],
+)
+def test_a_machine_that_no_description_could_be_of_is_told(
+    changes: dict[str, object], found: str
+) -> None:
+    wrong = dataclasses.replace(BASE, **changes)  # type: ignore[arg-type]
+    with pytest.raises(MachineError) as caught:
+        System(wrong)
+    assert found in str(caught.value)
+    assert {mistake.line for mistake in caught.value.mistakes} == {None}
+
+
+def test_a_machine_is_looked_at_again_when_its_options_change() -> None:
+    options = dict(BASE.options)
+    machine.check(changing := dataclasses.replace(BASE, options=options))
+    options["iommu.strict"] = 3
+    with pytest.raises(MachineError, match=r'options\."iommu\.strict": found 3'):
+        machine.check(changing)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack, cast
 
 from .description import EmulatedDevice, Iommu, Machine, Modules, PciFunction
+from .known import OPTIONS
 from .mistakes import MachineError, Mistake, nearest
 from .positions import Path as Place
 from .positions import lines_of
@@ -196,4 +198,28 @@ def check(machine: Machine) -> None:
 
     `dataclasses.replace` looks at nothing.
     """
+    try:
+        pickled = pickle.dumps(machine)
+    except Exception:  # it has values that no description has, and the check says which
+        _check(machine)
+    else:
+        _check_once(pickled)
+
+
+def _check(machine: Machine) -> None:
     read(data_of(machine), machine.name, None)
+    if absent := [name for name in OPTIONS if name not in machine.options]:
+        raise MachineError(
+            [
+                Mistake(
+                    machine.name, None, f'options."{name}"', "nothing", "a value of every option"
+                )
+                for name in absent
+            ]
+        )
+
+
+@functools.lru_cache(maxsize=16)
+def _check_once(pickled: bytes) -> None:
+    """The same machine is made again and again, and looking at it takes as long as making it."""
+    _check(pickle.loads(pickled))

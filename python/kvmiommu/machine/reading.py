@@ -68,7 +68,8 @@ def _machine(top: Table) -> Machine:
     table.done()
     top.done()
     _check_iommus(machine, iommu_tables, table)
-    _check_pci(machine, pci_tables, iommu_tables)
+    named = top.good("iommu") and all(each.good("name") for each in iommu_tables)
+    _check_pci(machine, pci_tables, named)
     _check_emulated(machine, emulated_tables)
     for each in (*iommu_tables, *pci_tables, *emulated_tables):
         each.done()
@@ -344,10 +345,10 @@ def _check_bars(table: Table, function: PciFunction) -> None:
             table.wrong("bars", f"an address of {region.bits} bits", found=f"{address:#x}", item=at)
 
 
-def _check_pci(machine: Machine, tables: list[Table], iommu_tables: list[Table]) -> None:
+def _check_pci(machine: Machine, tables: list[Table], iommus_are_known: bool) -> None:
     unique(tables, "address", (function.address for function in machine.pci))
     unique(tables, "vfio", (function.vfio for function in machine.pci))
-    if not all(table.good("name") for table in iommu_tables):
+    if not iommus_are_known:
         return
     names = [iommu.name for iommu in machine.iommus]
     first: dict[int, PciFunction] = {}

@@ -29,7 +29,7 @@ def data_of(machine: Machine) -> dict[str, object]:
     return {
         "machine": head,
         "modules": record_of(machine.modules),
-        "options": dict(machine.options),
+        "options": _mapping(machine.options),
         "iommu": tables_of(machine.iommus),
         "pci": tables_of(machine.pci),
         "emulated": tables_of(machine.emulated),
@@ -40,11 +40,17 @@ def tables_of(records: object) -> object:
     """Tables of a document, one for each record; what is no record stays as it is."""
     if not isinstance(records, tuple | list):
         return records
-    return [record_of(each) if isinstance(each, _Record) else each for each in records]
+    return [record_of(each) for each in records]
 
 
-def record_of(record: _Record) -> dict[str, object]:
-    """The keys of one table; a key whose value says that there is none stays out."""
+def _mapping(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def record_of(record: object) -> object:
+    """One table; a key whose value says that there is none stays out. No record stays as it is."""
+    if not isinstance(record, _Record):
+        return record
     values = {each.name: getattr(record, each.name) for each in fields(record)}
     if isinstance(record, Iommu) and not record.window_size:
         del values["window_size"]
