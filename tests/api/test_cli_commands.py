@@ -107,7 +107,7 @@ def test_check_of_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys:
     )
 
 
-def test_diff_shows_what_two_machines_answer_differently(tmp_path: Path, capsys: Capture) -> None:
+def test_diff_shows_what_differs_between_two_machines(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "calls.uapi"
     file.write_text(CALLS, encoding="utf-8")
     assert main(["diff", "q35-intel", "q35-intel", str(file)]) == 0
@@ -191,7 +191,8 @@ def test_bench_times_every_format_of_the_package(capsys: Capture) -> None:
         (["replay", "-o", "x", "y"], "--output needs a report to write: --json or", "kvmiommu rep"),
         (["replay", "-x", "--record", "x", "y"], "--record writes all answers", "kvmiommu replay"),
         (["diff", "q35-intel"], "missing argument", "kvmiommu diff"),
-        (["diff", "-", "-", "x"], "only one machine can come from standard input", "kvmiommu diff"),
+        (["diff", "-", "-", "x"], "'-' stands for standard input, which", "kvmiommu diff"),
+        (["replay", "--machine", "-", "-"], "'-' stands for standard input", "kvmiommu replay"),
         (["bench", "vtds"], "invalid value for '[FORMAT]...'", "kvmiommu bench"),
         (["show"], "missing argument 'MACHINE'", "kvmiommu show"),
     ],
@@ -202,8 +203,8 @@ def test_a_wrong_command_line_is_one_line_and_a_hint(
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    told, hint = err.splitlines()
-    assert told.startswith(f"kvmiommu: {message}")
+    message_line, hint = err.splitlines()
+    assert message_line.startswith(f"kvmiommu: {message}")
     assert hint.startswith(f"usage: {usage}")
 
 
@@ -217,7 +218,7 @@ def test_help_of_every_command_teaches_with_examples(command: list[str], capsys:
     assert f"    {' '.join(['kvmiommu', *command])} " in out
 
 
-def test_an_unknown_machine_is_told_with_the_one_that_was_meant(capsys: Capture) -> None:
+def test_an_unknown_machine_is_reported_with_the_one_that_was_meant(capsys: Capture) -> None:
     assert main(["show", "q35-intle"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("kvmiommu: machine: found the unknown name 'q35-intle'; expected one of")

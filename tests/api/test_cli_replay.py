@@ -76,7 +76,7 @@ def test_no_difference_is_one_line_and_status_0(
     assert made == ["q35-intel"]
 
 
-def test_a_difference_is_told_in_full_and_status_1(
+def test_a_difference_is_reported_in_full_and_status_1(
     made: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["replay", str(folder)]) == 1
@@ -91,7 +91,7 @@ def test_a_difference_is_told_in_full_and_status_1(
     assert made == ["q35-intel"] * 2
 
 
-def test_a_changed_block_is_told_field_by_field() -> None:
+def test_a_changed_block_is_reported_field_by_field() -> None:
     difference = Difference(
         "a.uapi",
         7,

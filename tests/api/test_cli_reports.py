@@ -146,7 +146,7 @@ def test_fail_fast_stops_at_the_first_difference(folder: Path, jobs: str, capsys
     assert out.endswith("\n7 answers, 1 differences, 2 files\n")
 
 
-def test_a_mistake_that_shows_in_a_worker_is_told_as_any_other(
+def test_a_mistake_that_shows_in_a_worker_is_reported_as_any_other(
     folder: Path, capsys: Capture
 ) -> None:
     wrong = folder / "3.uapi"
@@ -156,7 +156,7 @@ def test_a_mistake_that_shows_in_a_worker_is_told_as_any_other(
     assert err == f"kvmiommu: {wrong}:1:1: 'bind x 2'; expected the offset of a number: 0\n"
 
 
-def test_every_file_with_a_mistake_is_told_and_nothing_is_played(
+def test_every_file_with_a_mistake_is_reported_and_nothing_is_played(
     folder: Path, capsys: Capture
 ) -> None:
     (folder / "0.uapi").write_text("close c\n  = -EEXISTS\n", encoding="utf-8")
@@ -237,7 +237,7 @@ def test_calls_to_be_recorded_need_no_answers(tmp_path: Path, capsys: Capture) -
         "  = ok",
         "# guest c c nothing # two",
     ]
-    assert out.read_text().splitlines()[4].startswith("# ")  # why nothing was answered
+    assert out.read_text().splitlines()[4].startswith("# ")  # why there is no answer
     assert len(parse_file(out).steps) == 1
 
 

@@ -14,14 +14,14 @@ import pytest
 
 COMMAND = (sys.executable, "-m", "kvmiommu")
 ROOT = Path(__file__).parents[2]
-TRANSCRIPTS = str(ROOT / "tests/conformance/transcripts/q35-intel")
+TRANSCRIPTS = str(ROOT / "tests/conformance/transcripts/powernv9-4k")
 COMMANDS = (
     ("machines",),
     ("show", "q35-intel"),
     ("check", str(ROOT / "python/kvmiommu/machines/q35-intel.toml")),
     ("replay", TRANSCRIPTS),
     ("replay", "-j2", "--json", TRANSCRIPTS),
-    ("diff", "q35-intel", "q35-amd", TRANSCRIPTS),
+    ("diff", "powernv9-4k", "pseries-4k", TRANSCRIPTS),
     ("bench", "--rounds", "1", "mock"),
     ("--help",),
     ("replay", "--help"),
@@ -160,7 +160,7 @@ def test_a_shell_completes_commands_options_and_machines(words: str, expected: l
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+def test_a_shell_is_reported_how_to_complete(shell: str) -> None:
     env = {**os.environ, "_KVMIOMMU_COMPLETE": f"{shell}_source"}
     done = run(env=env)
     assert done.returncode == 0
@@ -175,7 +175,7 @@ def test_the_package_does_not_load_click() -> None:
     assert done.stdout == "False\n"
 
 
-def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_reported(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "from kvmiommu.cli import _jobs\n"

@@ -413,7 +413,9 @@ LAST_PCI = '[[pci]]\naddress = "0000:00:1f.0"'
         ("[[iommu]]", "[[iommu]", "small.toml:7: found no TOML ("),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_its_cure(old: str, new: str, message: str) -> None:
+def test_a_mistake_is_reported_with_its_place_and_its_cure(
+    old: str, new: str, message: str
+) -> None:
     with pytest.raises(MachineError) as caught:
         machine.parse(changed((old, new)), "small.toml")
     assert re.match(r"small\.toml:[0-9]+: ", str(caught.value))

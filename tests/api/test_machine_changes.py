@@ -84,7 +84,7 @@ def test_an_unknown_field_is_an_error_that_names_the_one_meant() -> None:
         ({"semantics": "domian"}, "(did you mean 'domain'?)"),
     ],
 )
-def test_a_wrong_change_is_told_without_a_line_of_the_file(
+def test_a_wrong_change_is_reported_without_a_line_of_the_file(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(MachineError) as caught:
@@ -110,7 +110,7 @@ def test_a_wrong_change_is_told_without_a_line_of_the_file(
         ({"name": 'a"b'}, """machine.name: found 'a"b'"""),
     ],
 )
-def test_a_machine_that_no_description_could_be_of_is_told(
+def test_a_machine_that_no_description_could_be_of_is_reported(
     changes: dict[str, object], found: str
 ) -> None:
     wrong = dataclasses.replace(BASE, **changes)  # type: ignore[arg-type]

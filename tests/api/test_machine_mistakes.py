@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a description must not say, and how all of its mistakes are told at once."""
+"""What a description must not say, and how all of its mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ vfio = 0
 
 
 def mistakes(text: str) -> list[str]:
-    """The mistakes of a description, as they are told, without the name of the file."""
+    """The mistakes of a description, as they are reported, without the name of the file."""
     with pytest.raises(MachineError) as caught:
         machine.parse(text, "f")
     return [str(each).removeprefix("f:") for each in caught.value.mistakes]
@@ -58,7 +58,7 @@ def changed(*changes: tuple[str, str]) -> str:
     return text
 
 
-def test_all_mistakes_are_told_at_once_unknown_keys_first_and_missing_ones_last() -> None:
+def test_all_mistakes_are_reported_at_once_unknown_keys_first_and_missing_ones_last() -> None:
     text = changed(
         ("memory = ", "memroy = "),
         ('"intel"', '"intle"'),
@@ -105,11 +105,11 @@ def test_a_document_without_a_machine_says_so() -> None:
     ("text", "line"),
     [("[machine]\nname = ", 2), ("[machine]\n\nx = 1 y\n", 3), ('a = """\n\nx', 3), ("[", 1)],
 )
-def test_what_is_no_toml_is_told_with_its_line(text: str, line: int) -> None:
+def test_what_is_no_toml_is_reported_with_its_line(text: str, line: int) -> None:
     assert only(text).startswith(f"{line}: found no TOML (")
 
 
-def test_a_file_that_is_no_text_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_reported_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "latin1.toml"
     file.write_bytes(b'[machine]\nname = "caf\xe9"\n')
     with pytest.raises(MachineError, match=r"latin1\.toml:2: found no text \(byte 0xe9\)"):

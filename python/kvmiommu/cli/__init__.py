@@ -22,7 +22,7 @@ Examples:
   kvmiommu replay transcripts/q35-intel        each transcript of a folder, on the machine q35-intel
   kvmiommu replay --machine my.toml one.uapi   one transcript, on a machine of your own
   kvmiommu check my.toml                       what is wrong with that machine's description
-  kvmiommu diff q35-intel q35-amd one.uapi     what two machines answer differently
+  kvmiommu diff q35-intel q35-amd one.uapi     which calls return something else on one
   kvmiommu bench                               what map and unmap cost on this processor
 \b
 Completion of commands, options and machines, in a shell's start-up file:
@@ -35,7 +35,7 @@ could not be carried out, 130 it was interrupted.
 
 
 class _Commands(click.Group):
-    """The commands; a name that is unknown is answered with the one that was probably meant."""
+    """The commands. The error for an unknown name has the one that was probably meant."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -34,7 +34,9 @@ __all__ = [
     "STDIN",
     "Input",
     "MachineName",
+    "Source",
     "Warned",
+    "check_stdin",
     "load_machine",
     "read_bytes",
     "read_transcripts",
@@ -46,7 +48,13 @@ __all__ = [
 STDIN, _STDIN_NAME = "-", "<stdin>"
 
 
-class MachineName(click.ParamType[str]):
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[str]
+else:
+    _ParamType = click.ParamType  # generic since click 8.4 alone
+
+
+class MachineName(_ParamType):
     """A machine that comes with the package, or the file of a description."""
 
     name = "machine"
@@ -56,6 +64,12 @@ class MachineName(click.ParamType[str]):
     ) -> list[CompletionItem]:
         known = [name for name in machines.names() if name.startswith(incomplete)]
         return [CompletionItem(name) for name in known] or [CompletionItem(incomplete, "file")]
+
+
+def check_stdin(*words: str | None) -> None:
+    """Raises click.UsageError where several words stand for standard input."""
+    if words.count(STDIN) > 1:
+        raise click.UsageError("'-' stands for standard input, which can be read once only")
 
 
 def load_machine(name: str, hint: str = "") -> Machine:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`kvmiommu diff`: which calls two machines answer differently."""
+"""`kvmiommu diff`: which calls return something else on another machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kvmiommu.machine import Machine
 from kvmiommu.transcript import Outcome, Step, Transcript, TranscriptError, play, symbols_of
 
 from ._errors import UsageError
-from ._inputs import MachineName, load_machine, read_transcripts, warn
+from ._inputs import MachineName, check_stdin, load_machine, read_transcripts, warn
 from ._reports import labelled
 from ._terminal import Progress, styled, write
 
@@ -34,7 +34,7 @@ Exit status: 0 no difference, 1 some answers differ, 2 a path, machine or transc
 
 @dataclass(frozen=True, slots=True)
 class _Differing:
-    """A call that the two machines answer differently."""
+    """A call that does not return the same on both machines."""
 
     step: Step
     outcomes: tuple[Outcome, Outcome]
@@ -51,7 +51,7 @@ class _Differing:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def command(first: str, second: str, paths: tuple[str, ...], strict: bool, as_json: bool) -> int:
-    """Plays transcripts on two machines, and prints every call that they answer differently.
+    """Plays transcripts on two machines, and prints every call that returns something else on one.
 
     MACHINE is a machine's name or its .toml file. PATH is a transcript, a folder to search for
     *.uapi, or '-' for standard input. Answers that are recorded there do not matter, and need not
@@ -62,8 +62,7 @@ def command(first: str, second: str, paths: tuple[str, ...], strict: bool, as_js
         q35-intel   = 1
         q35-virtio  = 0
     """
-    if first == second == "-":
-        raise click.UsageError("only one machine can come from standard input")
+    check_stdin(first, second, *set(paths))
     pair = (load_machine(first), load_machine(second))
     inputs = read_transcripts(paths, lambda source: pair, answers=False, strict=strict)
     warn(inputs)

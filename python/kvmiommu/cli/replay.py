@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`kvmiommu replay`: plays transcripts of the real kernel and reports which answers differ."""
+"""`kvmiommu replay`: plays transcripts of the real kernel and reports what differs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kvmiommu.transcript import (
 
 from . import _reports
 from ._errors import UsageError
-from ._inputs import Input, MachineName, Source, load_machine, read_transcripts, warn
+from ._inputs import Input, MachineName, Source, check_stdin, load_machine, read_transcripts, warn
 from ._jobs import in_order
 from ._reports import Played, describe
 from ._terminal import Progress, write
@@ -114,8 +114,8 @@ def _play(task: _Task) -> _Done:
     "--strict", is_flag=True, help="Take a name that nothing in the file defines for an error."
 )
 @click.option("--table", is_flag=True, help="Print the figures for each machine before the end.")
-@click.option("--json", "report", flag_value="json", help="Print the report as JSON.")
-@click.option("--junit", "report", flag_value="junit", help="Print the report as JUnit XML.")
+@click.option("--json", "report", flag_value="json", help="Print a report as JSON.")
+@click.option("--junit", "report", flag_value="junit", help="Print a report as JUnit XML.")
 @click.option(
     "-o",
     "--output",
@@ -144,7 +144,7 @@ def command(
     """Plays transcripts (.uapi files) of the real kernel on an emulated machine.
 
     PATH is a transcript, a folder to search for *.uapi (its folders included), or '-' for standard
-    input. Each file is played on a machine of its own, and every call that is answered otherwise
+    input. Each file is played on a machine of its own, and every call that returns something else
     is printed:
 
     \b
@@ -165,6 +165,7 @@ def command(
         raise click.UsageError("--output needs a report to write: --json or --junit")
     if record is not None and fail_fast:
         raise click.UsageError("--record writes all answers, and --fail-fast stops before the end")
+    check_stdin(chosen, *set(paths))
     known: dict[str, Machine] = {}
     inputs = read_transcripts(
         paths, partial(_machine_for, chosen, known), answers=record is None, strict=strict

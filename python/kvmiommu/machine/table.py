@@ -23,7 +23,7 @@ _SIZE_HELP = "a size: '4K', '2M', '1G' or bytes"
 
 
 class Kind(enum.IntEnum):
-    """The order in which mistakes are told: a key that is misspelt explains one that is missing."""
+    """The order in which mistakes are reported: a misspelt key explains a missing one."""
 
     UNKNOWN = 0
     WRONG = 1

@@ -2,7 +2,7 @@
 """Performs the calls of a transcript on a process, and compares the answers with the record.
 
 `Player` turns one call into calls of the process and writes the answer as the recorder would have
-written it; `replay` plays a whole file on a fresh system and tells what differs, and why.
+written it; `replay` plays a whole file on a fresh system and reports what differs, and why.
 
 Neither knows a concrete system: they take whatever has the methods of `Process` and `System`.
 """
@@ -219,7 +219,7 @@ def _bytes_read(data: bytes) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call answered: the result, the block afterwards, and why a refusal refused.
+    """What a call returned: the result, the block afterwards, and why a refusal refused.
 
     `result` is None where the call has no answer at all: this emulator cannot do it.
     """
@@ -516,7 +516,7 @@ def _raised(error: Exception) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A call that this emulator answers otherwise than the kernel did.
+    """A call that returns something else here than from the kernel.
 
     `call` is the call's line; `got` is empty where the emulator has no answer; `reason` is what the
     emulator says of its refusal, empty where it refused nothing.
@@ -552,7 +552,7 @@ class FileResult:
 def play(
     transcript: Transcript, system_factory: Callable[[], System], symbols: Symbols
 ) -> Generator[tuple[Step, Outcome]]:
-    """Plays a transcript on a fresh system, call by call: each with what it answered.
+    """Plays a transcript on a fresh system, call by call: each with its outcome.
 
     Raises TranscriptError for an unknown constant, or a `bind` that names no field.
     """
