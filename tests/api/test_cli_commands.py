@@ -190,6 +190,11 @@ def test_bench_times_every_format_of_the_package(capsys: Capture) -> None:
         (["replay", "-j", "many", "x"], "invalid value for '-j' / '--jobs'", "kvmiommu replay"),
         (["replay", "-o", "x", "y"], "--output needs a report to write: --json or", "kvmiommu rep"),
         (["replay", "-x", "--record", "x", "y"], "--record writes all answers", "kvmiommu replay"),
+        (
+            ["replay", "--json", "--record", "-", "y"],
+            "a report and --record cannot",
+            "kvmiommu rep",
+        ),
         (["diff", "q35-intel"], "missing argument", "kvmiommu diff"),
         (["diff", "-", "-", "x"], "'-' stands for standard input, which", "kvmiommu diff"),
         (["replay", "--machine", "-", "-"], "'-' stands for standard input", "kvmiommu replay"),

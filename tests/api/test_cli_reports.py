@@ -223,6 +223,8 @@ def test_a_recording_has_the_emulators_answers_and_the_files_calls(
     assert main(["replay", "--record", str(out), str(folder / "1.uapi")]) == 1
     assert out.read_text() == CALLS.replace("0x3", "0x1").replace("= 7", "= 0")
     capsys.readouterr()
+    assert main(["replay", "--record", "-", str(folder / "1.uapi")]) == 1
+    assert capsys.readouterr().out == out.read_text()
     assert main(["replay", "--machine", "q35-intel", str(out)]) == 0
 
 
@@ -243,6 +245,10 @@ def test_calls_to_be_recorded_need_no_answers(tmp_path: Path, capsys: Capture) -
 
 def test_several_recordings_go_to_a_folder(folder: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
+    assert main(["replay", "--record", "-", str(folder)]) == 2
+    assert capsys.readouterr().err == (
+        "kvmiommu: several transcripts cannot be written to standard output; name a folder\n"
+    )
     assert main(["replay", "-j", "2", "--record", str(out), str(folder)]) == 1
     assert sorted(path.name for path in (out / "q35-intel").iterdir()) == [
         f"{number}.uapi" for number in range(6)

@@ -17,7 +17,17 @@ from kvmiommu.transcript import Difference, FileResult
 from ._inputs import Warned
 from ._terminal import styled
 
-__all__ = ["Played", "as_json", "as_junit", "describe", "labelled", "summary", "table"]
+__all__ = [
+    "Played",
+    "answers_in",
+    "as_json",
+    "as_junit",
+    "describe",
+    "differences_in",
+    "labelled",
+    "summary",
+    "table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +64,35 @@ def labelled(label: str, lines: Sequence[str], width: int = 9) -> list[str]:
     return [f"  {head} {line}" for head, line in zip(labels, lines, strict=True)]
 
 
-def summary(played: Iterable[Played]) -> str:
-    """The last line: answers, differences, files."""
-    results = [each.result for each in played]
-    differences = sum(len(result.differences) for result in results)
-    answers = sum(result.answers for result in results)
+def summary(answers: int, differences: int, files: int) -> str:
+    """The last line of the text."""
     return styled(
-        f"{answers} answers, {differences} differences, {len(results)} files",
+        f"{answers} answers, {differences} differences, {files} files",
         fg="red" if differences else "green",
     )
+
+
+def answers_in(played: Iterable[Played]) -> int:
+    """How many calls were played."""
+    return sum(each.result.answers for each in played)
+
+
+def differences_in(played: Iterable[Played]) -> int:
+    """How many of them differ."""
+    return sum(len(each.result.differences) for each in played)
 
 
 def table(played: Iterable[Played]) -> str:
     """The figures for each machine."""
     rows = [("machine", "files", "answers", "differences", "time")]
     for name, each in _by_machine(played).items():
-        results = [one.result for one in each]
         rows.append(
             (
                 name,
-                str(len(results)),
-                str(sum(result.answers for result in results)),
-                str(sum(len(result.differences) for result in results)),
-                f"{sum(result.seconds for result in results):.2f} s",
+                str(len(each)),
+                str(answers_in(each)),
+                str(differences_in(each)),
+                f"{sum(one.result.seconds for one in each):.2f} s",
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -101,8 +117,8 @@ def as_json(command: str, played: Sequence[Played]) -> str:
         {
             "version": 1,
             "command": command,
-            "answers": sum(each.result.answers for each in played),
-            "differences": sum(len(each.result.differences) for each in played),
+            "answers": answers_in(played),
+            "differences": differences_in(played),
             "files": [_file(each) for each in played],
         },
         indent=2,

@@ -16,7 +16,7 @@ from kvmiommu.transcript import Outcome, Step, Transcript, TranscriptError, play
 
 from ._errors import UsageError
 from ._inputs import MachineName, check_stdin, load_machine, read_transcripts, warn
-from ._reports import labelled
+from ._reports import labelled, summary
 from ._terminal import Progress, styled, write
 
 __all__ = ["command"]
@@ -82,12 +82,7 @@ def command(first: str, second: str, paths: tuple[str, ...], strict: bool, as_js
     if as_json:
         write(_json(pair, files, answers))
     else:
-        write(
-            styled(
-                f"{answers} answers, {differences} differences, {len(files)} files",
-                fg="red" if differences else "green",
-            )
-        )
+        write(summary(answers, differences, len(files)))
     return 1 if differences else 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from kvmiommu.machine import Machine
 
 __all__ = ["command", "describe"]
+
+#: How standard output is called on the command line.
+STDOUT = "-"
 
 _EPILOG = """\
 \b
@@ -128,7 +132,7 @@ def _play(task: _Task) -> _Done:
     metavar="OUT",
     type=click.Path(),
     help="Write the transcript with this emulator's answers: a file, or a folder for several "
-    "transcripts. Calls need no answer then.",
+    "transcripts, or '-' for standard output. Calls need no answer then.",
 )
 def command(
     paths: tuple[str, ...],
@@ -163,6 +167,8 @@ def command(
     """
     if output is not None and report is None:
         raise click.UsageError("--output needs a report to write: --json or --junit")
+    if record == STDOUT and report is not None and output is None:
+        raise click.UsageError("a report and --record cannot both go to standard output")
     if record is not None and fail_fast:
         raise click.UsageError("--record writes all answers, and --fail-fast stops before the end")
     check_stdin(chosen, *set(paths))
@@ -175,37 +181,36 @@ def command(
     tasks = [
         _Task(each.transcript, each.machines[0], fail_fast, record is not None) for each in inputs
     ]
-    text = report is None or output is not None
+    text = STDOUT not in (record, report and (output or STDOUT))
     played: list[Played] = []
+    answers = differences = 0
     progress = Progress()
     with contextlib.closing(in_order(_play, tasks, jobs)) as results:
         for each, done in zip(inputs, results, strict=True):
             machine = each.machines[0].name
             played.append(Played(machine, each.transcript.title, done.result, each.warnings))
-            if targets is not None:
-                _write_file(targets[each.source], rewritten(each.text, done.outcomes))
             if text and done.result.differences:
                 progress.clear()
                 for difference in done.result.differences:
                     write(describe(difference))
-            if fail_fast and done.result.differences:
+            if targets is not None:
+                _put(targets[each.source], rewritten(each.text, done.outcomes))
+            answers += done.result.answers
+            differences += len(done.result.differences)
+            progress.show(
+                f"{len(played)}/{len(inputs)} files, {answers} answers, {differences} differences"
+            )
+            if fail_fast and differences:
                 break
-            progress.show(f"{len(played)}/{len(inputs)} files, {_reports.summary(played)}")
     progress.clear()
-    _print(played, report, output, table)
-    return 1 if any(each.result.differences for each in played) else 0
-
-
-def _print(played: Sequence[Played], report: str | None, output: str | None, table: bool) -> None:
     if report is not None:
-        text = _reports.as_json("replay", played) if report == "json" else _reports.as_junit(played)
-        if output is None:
-            write(text)
-            return
-        _write_file(Path(output), text + "\n")
-    if table:
-        write(_reports.table(played))
-    write(_reports.summary(played))
+        made = _reports.as_json("replay", played) if report == "json" else _reports.as_junit(played)
+        _put(output or STDOUT, made)
+    if text:
+        if table:
+            write(_reports.table(played))
+        write(_reports.summary(answers, differences, len(played)))
+    return 1 if differences else 0
 
 
 def _machine_for(
@@ -223,21 +228,28 @@ def _machine_for(
     return (known[name],)
 
 
-def _targets(record: str, inputs: Sequence[Input]) -> dict[Source, Path]:
+def _targets(record: str, inputs: Sequence[Input]) -> dict[Source, str]:
     """Where each transcript's answers go."""
-    out = Path(record)
-    if len(inputs) == 1 and not out.is_dir():
-        return {inputs[0].source: out}
-    targets = {each.source: out / each.source.place for each in inputs}
+    if len(inputs) == 1 and not os.path.isdir(record):
+        return {inputs[0].source: record}
+    if record == STDOUT:
+        raise UsageError("several transcripts cannot be written to standard output; name a folder")
+    targets = {each.source: os.path.join(record, each.source.place) for each in inputs}
     if len(set(targets.values())) < len(targets):
         raise UsageError(f"two transcripts would have one place in '{record}'; record them apart")
     return targets
 
 
-def _write_file(path: Path, text: str) -> None:
+def _put(path: str, text: str) -> None:
+    """Writes text to a file, or to standard output."""
+    if path == STDOUT:
+        write(text.removesuffix("\n"))
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = text.removesuffix("\n") + "\n"
+        file.write_text(content, encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"'{path}' cannot be written: {why}") from error
