@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands import command
 from kvmiommu import machine
 from kvmiommu.machine import MachineError
 from kvmiommu.machine.positions import Path, lines_of
@@ -175,3 +177,15 @@ def test_a_description_is_right_or_every_mistake_has_its_line(text: str) -> None
         assert 1 <= mistake.line <= text.count("\n") + 1
         assert mistake.found
         assert mistake.expected
+
+
+@given(mutated())
+def test_the_command_checks_it_or_says_what_is_wrong(text: str) -> None:
+    data = text.encode(errors="replace")
+    status, out, err = command(["check", "-"], data)
+    assert err == ""
+    assert status in (0, 1)
+    if status == 1:
+        lines = [line for line in out.splitlines() if line.startswith("<stdin>:")]
+        assert lines
+        assert all(re.match("<stdin>:[0-9]+: ", line) for line in lines)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kvmiommu
+from commands import command
 from kvmiommu.transcript import (
     TranscriptError,
     check_answers,
@@ -112,7 +113,6 @@ def has_a_place(error: TranscriptError, data: bytes) -> bool:
 
 
 @given(mutated())
-@settings(deadline=None)
 def test_a_transcript_is_right_or_its_mistake_has_a_place(data: bytes) -> None:
     try:
         transcript = parse_bytes(data, "f")
@@ -127,7 +127,7 @@ def test_a_transcript_is_right_or_its_mistake_has_a_place(data: bytes) -> None:
 
 
 @given(mutated())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_transcript_is_played_to_its_end_and_again_without_a_difference(data: bytes) -> None:
     outcomes = []
     try:
@@ -145,3 +145,14 @@ def test_a_transcript_is_played_to_its_end_and_again_without_a_difference(data: 
     text = rewritten(data.decode(), outcomes)
     if all(outcome.lines for _, outcome in outcomes):
         assert not replay(parse_bytes(text.encode(), "f"), kvmiommu.System, GENERIC).differences
+
+
+@given(mutated())
+@settings(max_examples=50)
+def test_the_command_plays_it_or_says_what_is_wrong(data: bytes) -> None:
+    status, out, err = command(["replay", "--machine", "q35-intel", "-"], data)
+    if status == 2:
+        assert out == ""
+        assert all(line.startswith("kvmiommu: <stdin>:") for line in err.splitlines())
+    else:
+        assert status == (0 if ", 0 differences, " in out else 1)
