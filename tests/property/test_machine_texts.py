@@ -149,6 +149,7 @@ def mutated(draw: st.DrawFn) -> str:
                 key = lines[at].split("=")[0]
                 value = draw(
                     st.sampled_from(["0", "-1", "true", '""', '"4K"', "[]", "{}", "1.5", "[[1]]"])
+                    | st.sampled_from(["9" * 5000, "0x1" + "0" * 5000, '"9999999T"', "[0x100000]"])
                     | st.text(max_size=4)
                 )
                 lines[at] = f"{key}= {value}"

@@ -115,11 +115,11 @@ def parse(text: str, source: str = "<text>", **changes: Unpack[Changes]) -> Mach
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise MachineError([_no_toml(text, source, str(error))]) from None
     except RecursionError:
         raise MachineError(
-            [Mistake(source, None, "", "lists within lists without end", "TOML, https://toml.io")]
+            [Mistake(source, 1, "", "lists within lists without end", "TOML, https://toml.io")]
         ) from None
     places = _changed(data, source, cast("Mapping[str, object]", changes))
     return read(data, source, functools.partial(_lines, text, places))
@@ -127,8 +127,10 @@ def parse(text: str, source: str = "<text>", **changes: Unpack[Changes]) -> Mach
 
 def _no_toml(text: str, source: str, message: str) -> Mistake:
     match = _DECODE_ERROR.fullmatch(message)
-    if match is None:
-        return Mistake(source, None, "", f"no TOML ({message})", "TOML, https://toml.io")
+    if match is None:  # of Python itself: a number with thousands of digits
+        digits = re.search("[0-9_]{4300}", text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else 1
+        return Mistake(source, line, "", f"no TOML ({message})", "TOML, https://toml.io")
     line = int(match[2]) if match[2] else max(len(text.splitlines()), 1)
     where = "" if match[2] else " at the end"
     return Mistake(source, line, "", f"no TOML ({match[1]}{where})", "TOML, https://toml.io")

@@ -12,11 +12,12 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def size_of(value: object) -> int | None:
-    """Bytes, or None for what is no size."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if value > 0 else None
+    """Bytes, less than 2**64, or None for what is no size."""
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    return int(match[1]) * _UNITS[match[2]] if match else None
+    size = int(match[1]) * _UNITS[match[2]] if match else value
+    if not isinstance(size, int) or isinstance(size, bool):
+        return None
+    return size if 0 < size < 1 << 64 else None
 
 
 def size_text(size: int) -> str:

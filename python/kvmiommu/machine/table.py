@@ -18,6 +18,7 @@ __all__ = ["Kind", "Report", "Table", "shown"]
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_WIDEST = 4096
 _LARGEST_DECIMAL = (1 << 32) - 1
 _SIZE_HELP = "a size: '4K', '2M', '1G' or bytes"
 
@@ -103,6 +104,8 @@ def shown(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
+        case int() if abs(value) >> _WIDEST:  # Python refuses to write it in decimal
+            return f"a number of {value.bit_length()} bits"
         case str():
             return f"'{value}'"
         case dict():

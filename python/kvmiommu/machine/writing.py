@@ -59,12 +59,16 @@ def record_of(record: object) -> object:
 
 def _plain(key: str, value: object) -> object:
     """A value as `tomllib` would have read it."""
-    if key in _SIZES and isinstance(value, int):
-        return size_text(value)
+    if key in _SIZES:
+        return _size(value)
     if isinstance(value, tuple | list):
-        if key == "page_sizes":
-            return [size_text(item) if isinstance(item, int) else item for item in value]
-        return tables_of(value)
+        return list(map(_size, value)) if key == "page_sizes" else tables_of(value)
+    return value
+
+
+def _size(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64:
+        return size_text(value)
     return value
 
 

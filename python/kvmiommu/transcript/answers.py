@@ -15,7 +15,8 @@ __all__ = ["BEGIN", "fields_of", "result_of"]
 BEGIN = 5
 
 _RESULT = re.compile(
-    r"-?[0-9]+(?: 0x[0-9a-f]+)?|ok|exit|SIGSEGV|SIGBUS|-E[A-Z0-9]+|exit_reason [0-9]+"
+    r"-?[0-9]{1,20}(?: 0x[0-9a-f]{1,16})?|ok|exit|SIGSEGV|SIGBUS|-E[A-Z0-9]+"
+    r"|exit_reason [0-9]{1,20}"
 )
 _FIELD = re.compile(r"(?:u8|u16|u32|u64|fd|ptr):(\S+)|hex:(?:[0-9a-f]{2})*|zero:[0-9]+")
 _RESULT_HELP = "'  = ' and a number, -ENAME, ok, exit, SIGSEGV or SIGBUS"

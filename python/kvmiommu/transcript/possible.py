@@ -110,7 +110,7 @@ def _tokens(call: Call, result: str) -> tuple[Token | None, ...]:
             return tokens
         case Peek() if result == "ok":
             return (None,)
-        case Read() | Pread() if result.isdigit() and int(result) > 0:
+        case Read() | Pread() if result.isdecimal() and result.strip("0"):
             return (None,)
         case _:
             return ()
