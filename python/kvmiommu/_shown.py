@@ -64,6 +64,7 @@ def shown(cls: _Class) -> _Class:
     def show_pretty(self: Any, printer: Printer, cycle: bool) -> None:
         printer.text(repr(self))
 
-    cls.__repr__ = show
-    cls._repr_pretty_ = show_pretty
+    shown_class: Any = cls
+    shown_class.__repr__ = show
+    shown_class._repr_pretty_ = show_pretty
     return cls

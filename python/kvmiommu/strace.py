@@ -29,7 +29,9 @@ from .uapi import Abi, Request, posix
 from .uapi._show import Choice, Flags, fields_text, quoted
 
 __all__ = [
+    "argument_choice",
     "argument_text",
+    "argument_type",
     "call_text",
     "error_text",
     "flags_text",
@@ -99,10 +101,13 @@ def _requests(abi: Abi) -> Mapping[int, tuple[str, ...]]:
 
 
 @cache
-def _request(name: str) -> Request:
-    found = next(getattr(module, name) for module in _MODULES if hasattr(module, name))
-    assert isinstance(found, Request)
-    return found
+def _requests_by_name() -> Mapping[str, Request]:
+    return {
+        name: value
+        for module in _MODULES
+        for name in module.__all__
+        if isinstance(value := getattr(module, name), Request)
+    }
 
 
 #: How the requests of a kind of file are called. KVM's numbers are its own whatever the file.
@@ -180,6 +185,18 @@ _TAILS: Mapping[str, type[ctypes.Structure]] = {
 }
 
 
+def argument_type(request: str) -> type[Any] | None:
+    """What the argument of the request of that name points to: a structure, a number, or c_char for
+    a string. None: nothing, or it is not known."""
+    found = _requests_by_name().get(request)
+    return found.argument if found is not None else None
+
+
+def argument_choice(request: str) -> Choice | None:
+    """The constants that the request of that name takes as a number."""
+    return _CHOICES.get(request)
+
+
 def argument_text(
     request: str, argument: int, before: bytes | None = None, after: bytes | None = None
 ) -> str:
@@ -188,12 +205,9 @@ def argument_text(
     `before` is the block as the call found it, `after` as it left it: `{size=0x1000 => 0}`. They
     may be cut short. None: nothing is known of the block.
     """
-    try:
-        kind = _request(request).argument
-    except StopIteration:
-        kind = None
+    kind = argument_type(request)
     if before is None:
-        choice = _CHOICES.get(request)
+        choice = argument_choice(request)
         return choice.text(argument, uapi.constants()) if choice else _hex(argument)
     left = before if after is None else after
     if kind is None:

@@ -17,6 +17,7 @@ from .machine import Machine
 from .pci import DeviceModel, check
 from .process import Process
 from .ranges import Range
+from .recording import Recorder, RecordingProcess
 from .spapr import Window
 
 __all__ = ["DmaFault", "IotlbFigures", "StaleUse", "System", "TraceRecord"]
@@ -142,6 +143,8 @@ class System(_core.System):
     `models` puts device models of one's own (`kvmiommu.pci`) in the place of functions of the
     machine: their addresses, and what makes a model.
 
+    With `record` the calls of its processes are recorded from the start (`transcript`).
+
     Raises `kvmiommu.machine.MachineError` for a description that is not right, `OSError` when the
     host has no room.
     """
@@ -151,6 +154,7 @@ class System(_core.System):
         machine: str | Path | Machine = "q35-intel",
         *,
         models: Mapping[str, Callable[[], DeviceModel]] | None = None,
+        record: bool = False,
     ) -> None:
         if isinstance(machine, Machine):
             machines.check(machine)
@@ -159,12 +163,27 @@ class System(_core.System):
         self.machine = machine
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}
+        self._recorder = (
+            Recorder(self.machine.name, self.machine.abi, list(self.models)) if record else None
+        )
         super().__init__(_description(self.machine, self.models))
         _running.add(self)
 
     def process(self) -> Process:
         """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
+        if self._recorder is not None:
+            return RecordingProcess(self, self._recorder)
         return Process(self)
+
+    def transcript(self) -> str:
+        """The calls of the first process so far, as a transcript that can be replayed.
+
+        `kvmiommu.recording` says what becomes a comment in it. Raises ValueError where nothing is
+        recorded: make the machine with `record=True`.
+        """
+        if self._recorder is None:
+            raise ValueError(f"{self!r} records nothing: make it with record=True")
+        return self._recorder.transcript()
 
     def close(self) -> None:  # type: ignore[override]
         """Lets every process exit.
@@ -194,7 +213,7 @@ class System(_core.System):
         There are some only where invalidations wait: with the option `iommu.strict` = false, until
         a queue is full or `flush_iotlb()` says that its time has come.
         """
-        return [StaleUse(*use, Range(*unmapped)) for *use, unmapped in super().stale_uses()]
+        return [StaleUse(*use[:5], Range(*use[5])) for use in super().stale_uses()]
 
     def __enter__(self) -> System:
         return self

@@ -137,7 +137,7 @@ def _value(owner: type[Any], name: str, kind: type[Any], value: Any) -> str:
         return "{" + ", ".join(fields_text(value)) + "}"
     if not isinstance(value, int):
         return repr(value)
-    way = _ways(owner).get(name)
+    way = _ways(cast("Hashable", owner)).get(name)
     if way is not None:
         return way.text(value, _constants(owner))
     if value and _is_hex(name, kind):
