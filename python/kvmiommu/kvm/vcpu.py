@@ -126,12 +126,13 @@ class Vcpu(Descriptor):
 
     @immediate_exit.setter
     def immediate_exit(self, leave: bool) -> None:
-        self.process.poke(self._run + _k.kvm_run.immediate_exit.offset, bytes([bool(leave)]))
+        at = self._run + uapi.offset_of(_k.kvm_run, "immediate_exit")
+        self.process.poke(at, bytes([bool(leave)]))
 
     def answer(self, r3: int, *registers: int) -> None:
         """Puts what the hypercall that run() left with returns into the shared page: r3, signed,
         then r4 and so on. The guest finds it with the next run()."""
-        call = _k.kvm_run.papr_hcall.offset
+        call = uapi.offset_of(_k.kvm_run, "papr_hcall")
         data = struct.pack("<q", r3) + struct.pack(f"<{len(registers)}Q", *registers)
         ret = ctypes.sizeof(ctypes.c_uint64)
         self.process.poke(self._run + call + ret, data)

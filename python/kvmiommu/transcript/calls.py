@@ -352,6 +352,24 @@ class Hcall:
     arguments: tuple[Number, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """`queue VCPU NUMBER ARGUMENT…`: the guest makes this hypercall next. In no recorded transcript
+    of a kernel."""
+
+    vcpu: Number
+    number: Number
+    arguments: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """`answers VCPU`: number, r3 and r4 of the hypercalls that came back to the guest since this
+    was asked last. In no recorded transcript of a kernel."""
+
+    vcpu: Number
+
+
 Call: TypeAlias = (
     Mem
     | Unmem
@@ -378,4 +396,6 @@ Call: TypeAlias = (
     | Status
     | Guest
     | Hcall
+    | Queue
+    | Answers
 )

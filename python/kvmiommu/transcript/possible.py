@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from .answers import BEGIN
 from .calls import (
+    Answers,
     Block,
     Call,
     Dup,
@@ -23,6 +24,7 @@ from .calls import (
     Peek,
     Poke,
     Pread,
+    Queue,
     Read,
     Token,
 )
@@ -47,7 +49,7 @@ _WORDS: Mapping[str, str] = {
 def _results(call: Call) -> tuple[str, ...]:
     """The kinds of results that a call can have, besides a refusal."""
     match call:
-        case Mem() | Open() | Dup() | Eventfd() | Memfd() | Mmap() | Guest() | Fail():
+        case Mem() | Open() | Dup() | Eventfd() | Memfd() | Mmap() | Guest() | Fail() | Queue():
             return _OK
         case Fill() | Poke() | Peek():
             return _MEMORY
@@ -112,6 +114,8 @@ def _tokens(call: Call, result: str) -> tuple[Token | None, ...]:
             return (None,)
         case Read() | Pread() if result.isdecimal() and result.strip("0"):
             return (None,)
+        case Answers() if result.isdecimal():
+            return (None,) * (3 * int(result))
         case _:
             return ()
 

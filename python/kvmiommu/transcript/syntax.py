@@ -21,6 +21,7 @@ from .answers import fields_of, result_of
 from .calls import (
     NAME,
     WIDTHS,
+    Answers,
     Atom,
     Bind,
     Block,
@@ -47,6 +48,7 @@ from .calls import (
     Pread,
     Protect,
     Pwrite,
+    Queue,
     Read,
     Status,
     Token,
@@ -64,6 +66,7 @@ from .errors import Place, SyntaxMistake, TranscriptError
 __all__ = [
     "WIDTHS",
     "Answer",
+    "Answers",
     "Atom",
     "Bind",
     "Block",
@@ -91,6 +94,7 @@ __all__ = [
     "Pread",
     "Protect",
     "Pwrite",
+    "Queue",
     "Read",
     "Status",
     "Step",
@@ -307,6 +311,16 @@ def _hcall(words: _Words) -> Hcall:
     return Hcall(number, tuple(arguments))
 
 
+def _queue(words: _Words) -> Queue:
+    vcpu, number = words.number("VCPU"), words.number("NUMBER")
+    arguments: list[Number] = []
+    while words.left():
+        if len(arguments) == 9:
+            raise words.bad("a tenth argument")
+        arguments.append(words.number("ARGUMENT"))
+    return Queue(vcpu, number, tuple(arguments))
+
+
 #: Each call: its shape, as errors show it, and the function that takes its words.
 _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
     "mem": ("mem NAME SIZE [shared] [ro] [huge]", _mem),
@@ -358,6 +372,8 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
         "guest KVM VM BUFFER",
         lambda w: Guest(w.number("KVM"), w.number("VM"), w.buffer()),
     ),
+    "queue": ("queue VCPU NUMBER ARGUMENT… (at most nine)", _queue),
+    "answers": ("answers VCPU", lambda w: Answers(w.number("VCPU"))),
     "hcall": ("hcall NUMBER ARGUMENT… (at most five)", _hcall),
 }
 

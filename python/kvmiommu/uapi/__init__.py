@@ -40,6 +40,7 @@ from functools import cache
 from types import MappingProxyType
 
 from . import iommufd, iommufd_test, kvm, kvm_2013, papr, posix, vfio
+from ._struct import offset_of
 from .ioctl import Abi, Direction, Request, ioctl_number
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "iommufd_test",
     "kvm",
     "kvm_2013",
+    "offset_of",
     "papr",
     "posix",
     "vfio",

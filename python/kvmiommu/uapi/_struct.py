@@ -19,8 +19,9 @@ from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 from .._integers import fit
+from ._show import Printer, fields_text
 
-__all__ = ["Struct", "Union", "array"]
+__all__ = ["Struct", "Union", "array", "offset_of"]
 
 _Number: TypeAlias = (
     type[ctypes.c_uint8]
@@ -128,6 +129,16 @@ def _taker(name: str, member: type[Any]) -> Callable[[Any], Any]:
     return lambda value: member(*value) if isinstance(value, tuple) else value
 
 
+class _Shown:
+    """A structure shows its fields as strace does."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(fields_text(self))})"  # type: ignore[arg-type]
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
 class _Checked:
     """The assignment of a field. The constructor of ctypes assigns its arguments by it, too."""
 
@@ -148,9 +159,17 @@ class _Checked:
         _set(self, name, take(value))
 
 
-class Struct(_Checked, ctypes.Structure):
+class Struct(_Shown, _Checked, ctypes.Structure):
     """A structure of the kernel's user interfaces. Its fields take what fits them."""
 
 
-class Union(_Checked, ctypes.Union):
+class Union(_Shown, _Checked, ctypes.Union):
     """Fields that share their bytes. Each takes what fits it."""
+
+
+def offset_of(structure: type[ctypes.Structure], field: str) -> int:
+    """Where a field is, in bytes from the structure's start. AttributeError: there is none.
+
+    ctypes has it as `structure.field.offset`, which type checkers take for a field's value.
+    """
+    return int(getattr(structure, field).offset)

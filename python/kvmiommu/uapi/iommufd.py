@@ -9,7 +9,9 @@ The names of ``<linux/iommufd.h>``. Structures begin with ``size``, which the ca
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
 from ._struct import Struct, array
 from .ioctl import io
 
@@ -44,8 +46,11 @@ class iommu_destroy(Struct):
         ("id", ctypes.c_uint32),
     )
 
+    size: int
+    id: int
 
-IOMMU_DESTROY = io(IOMMUFD_TYPE, IOMMUFD_CMD_DESTROY)
+
+IOMMU_DESTROY = io(IOMMUFD_TYPE, IOMMUFD_CMD_DESTROY, iommu_destroy)
 
 # ---- Address spaces (IOAS)
 
@@ -57,8 +62,12 @@ class iommu_ioas_alloc(Struct):
         ("out_ioas_id", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    out_ioas_id: int
 
-IOMMU_IOAS_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOC)
+
+IOMMU_IOAS_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOC, iommu_ioas_alloc)
 
 
 class iommu_iova_range(Struct):
@@ -68,6 +77,9 @@ class iommu_iova_range(Struct):
         ("start", ctypes.c_uint64),
         ("last", ctypes.c_uint64),
     )
+
+    start: int
+    last: int
 
 
 class iommu_ioas_iova_ranges(Struct):
@@ -80,8 +92,14 @@ class iommu_ioas_iova_ranges(Struct):
         ("out_iova_alignment", ctypes.c_uint64),
     )
 
+    size: int
+    ioas_id: int
+    num_iovas: int
+    allowed_iovas: int
+    out_iova_alignment: int
 
-IOMMU_IOAS_IOVA_RANGES = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES)
+
+IOMMU_IOAS_IOVA_RANGES = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES, iommu_ioas_iova_ranges)
 
 
 class iommu_ioas_allow_iovas(Struct):
@@ -93,8 +111,13 @@ class iommu_ioas_allow_iovas(Struct):
         ("allowed_iovas", ctypes.c_uint64),  # address of iommu_iova_range[num_iovas]
     )
 
+    size: int
+    ioas_id: int
+    num_iovas: int
+    allowed_iovas: int
 
-IOMMU_IOAS_ALLOW_IOVAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOW_IOVAS)
+
+IOMMU_IOAS_ALLOW_IOVAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas)
 
 IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0  # the caller chooses iova; otherwise it is answered
 IOMMU_IOAS_MAP_WRITEABLE = 1 << 1
@@ -112,8 +135,15 @@ class iommu_ioas_map(Struct):
         ("iova", ctypes.c_uint64),
     )
 
+    size: int
+    flags: Annotated[int, Flags("IOMMU_IOAS_MAP_*")]
+    ioas_id: int
+    user_va: int
+    length: int
+    iova: int
 
-IOMMU_IOAS_MAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP)
+
+IOMMU_IOAS_MAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP, iommu_ioas_map)
 
 
 class iommu_ioas_copy(Struct):
@@ -127,8 +157,16 @@ class iommu_ioas_copy(Struct):
         ("src_iova", ctypes.c_uint64),
     )
 
+    size: int
+    flags: Annotated[int, Flags("IOMMU_IOAS_MAP_*")]
+    dst_ioas_id: int
+    src_ioas_id: int
+    length: int
+    dst_iova: int
+    src_iova: int
 
-IOMMU_IOAS_COPY = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY)
+
+IOMMU_IOAS_COPY = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY, iommu_ioas_copy)
 
 
 class iommu_ioas_unmap(Struct):
@@ -141,8 +179,13 @@ class iommu_ioas_unmap(Struct):
         ("length", ctypes.c_uint64),  # answers the bytes that were unmapped
     )
 
+    size: int
+    ioas_id: int
+    iova: int
+    length: int
 
-IOMMU_IOAS_UNMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UNMAP)
+
+IOMMU_IOAS_UNMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UNMAP, iommu_ioas_unmap)
 
 # ---- Options
 
@@ -163,8 +206,14 @@ class iommu_option(Struct):
         ("val64", ctypes.c_uint64),
     )
 
+    size: int
+    option_id: int
+    op: int
+    object_id: int
+    val64: int
 
-IOMMU_OPTION = io(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION)
+
+IOMMU_OPTION = io(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION, iommu_option)
 
 # ---- The IOAS that old VFIO calls use
 
@@ -181,8 +230,12 @@ class iommu_vfio_ioas(Struct):
         ("__reserved", ctypes.c_uint16),
     )
 
+    size: int
+    ioas_id: int
+    op: int
 
-IOMMU_VFIO_IOAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS)
+
+IOMMU_VFIO_IOAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS, iommu_vfio_ioas)
 
 # ---- Hardware page tables (HWPT)
 
@@ -204,6 +257,10 @@ class iommu_hwpt_vtd_s1(Struct):
         ("addr_width", ctypes.c_uint32),
         ("__reserved", ctypes.c_uint32),
     )
+
+    flags: Annotated[int, Flags("IOMMU_VTD_S1_*")]
+    pgtbl_addr: int
+    addr_width: int
 
 
 IOMMU_HWPT_DATA_NONE = 0
@@ -227,8 +284,18 @@ class iommu_hwpt_alloc(Struct):
         ("__reserved2", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    dev_id: int
+    pt_id: int
+    out_hwpt_id: int
+    data_type: Annotated[int, Choice("IOMMU_HWPT_DATA_*")]
+    data_len: int
+    data_uptr: int
+    fault_id: int
 
-IOMMU_HWPT_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
+
+IOMMU_HWPT_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC, iommu_hwpt_alloc)
 
 IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0
 
@@ -242,6 +309,10 @@ class iommu_hw_info_vtd(Struct):
         ("cap_reg", ctypes.c_uint64),
         ("ecap_reg", ctypes.c_uint64),
     )
+
+    flags: int
+    cap_reg: int
+    ecap_reg: int
 
 
 IOMMU_HW_INFO_TYPE_NONE = 0
@@ -265,8 +336,17 @@ class iommu_hw_info(Struct):
         ("out_capabilities", ctypes.c_uint64),  # IOMMU_HW_CAP_*
     )
 
+    size: int
+    flags: int
+    dev_id: int
+    data_len: int
+    data_uptr: int
+    out_data_type: Annotated[int, Choice("IOMMU_HW_INFO_TYPE_*")]
+    out_max_pasid_log2: int
+    out_capabilities: Annotated[int, Flags("IOMMU_HW_CAP_*")]
 
-IOMMU_GET_HW_INFO = io(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO)
+
+IOMMU_GET_HW_INFO = io(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO, iommu_hw_info)
 
 # ---- Dirty pages
 
@@ -281,8 +361,14 @@ class iommu_hwpt_set_dirty_tracking(Struct):
         ("__reserved", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    hwpt_id: int
 
-IOMMU_HWPT_SET_DIRTY_TRACKING = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING)
+
+IOMMU_HWPT_SET_DIRTY_TRACKING = io(
+    IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking
+)
 
 IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1  # leave the marks in the hardware's table
 
@@ -299,8 +385,18 @@ class iommu_hwpt_get_dirty_bitmap(Struct):
         ("data", ctypes.c_uint64),  # address of the bitmap; bits are only ever added to it
     )
 
+    size: int
+    hwpt_id: int
+    flags: int
+    iova: int
+    length: int
+    page_size: int
+    data: int
 
-IOMMU_HWPT_GET_DIRTY_BITMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP)
+
+IOMMU_HWPT_GET_DIRTY_BITMAP = io(
+    IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap
+)
 
 # ---- Invalidation of nested tables
 
@@ -316,6 +412,10 @@ class iommu_hwpt_vtd_s1_invalidate(Struct):
         ("__reserved", ctypes.c_uint32),
     )
 
+    addr: int
+    npages: int
+    flags: Annotated[int, Flags("IOMMU_VTD_INV_FLAGS_LEAF")]
+
 
 class iommu_hwpt_invalidate(Struct):
     _fields_ = (
@@ -328,8 +428,15 @@ class iommu_hwpt_invalidate(Struct):
         ("__reserved", ctypes.c_uint32),
     )
 
+    size: int
+    hwpt_id: int
+    data_uptr: int
+    data_type: int
+    entry_len: int
+    entry_num: int
 
-IOMMU_HWPT_INVALIDATE = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_INVALIDATE)
+
+IOMMU_HWPT_INVALIDATE = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_INVALIDATE, iommu_hwpt_invalidate)
 
 # ---- Page faults
 
@@ -357,6 +464,15 @@ class iommu_hwpt_pgfault(Struct):
         ("cookie", ctypes.c_uint32),
     )
 
+    flags: Annotated[int, Flags("IOMMU_PGFAULT_FLAGS_*")]
+    dev_id: int
+    pasid: int
+    grpid: int
+    perm: Annotated[int, Flags("IOMMU_PGFAULT_PERM_*")]
+    addr: int
+    length: int
+    cookie: int
+
 
 IOMMUFD_PAGE_RESP_SUCCESS = 0
 IOMMUFD_PAGE_RESP_INVALID = 1
@@ -370,6 +486,9 @@ class iommu_hwpt_page_response(Struct):
         ("code", ctypes.c_uint32),  # IOMMUFD_PAGE_RESP_*
     )
 
+    cookie: int
+    code: Annotated[int, Choice("IOMMUFD_PAGE_RESP_*")]
+
 
 class iommu_fault_alloc(Struct):
     _fields_ = (
@@ -379,8 +498,13 @@ class iommu_fault_alloc(Struct):
         ("out_fault_fd", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    out_fault_id: int
+    out_fault_fd: int
 
-IOMMU_FAULT_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC)
+
+IOMMU_FAULT_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC, iommu_fault_alloc)
 
 
 __all__ = [name for name in globals() if name.startswith(("IOMMU", "iommu_"))]

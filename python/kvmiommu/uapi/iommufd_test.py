@@ -11,7 +11,9 @@ One structure serves every operation; ``op`` says which member counts::
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
 from ._struct import Struct, Union
 from .ioctl import io
 from .iommufd import IOMMUFD_CMD_BASE, IOMMUFD_TYPE
@@ -46,6 +48,9 @@ class _IommuTestCmdAddReserved(Struct):
         ("length", ctypes.c_uint64),
     )
 
+    start: int
+    length: int
+
 
 class _IommuTestCmdMockDomain(Struct):
     _fields_ = (
@@ -53,6 +58,10 @@ class _IommuTestCmdMockDomain(Struct):
         ("out_hwpt_id", ctypes.c_uint32),
         ("out_idev_id", ctypes.c_uint32),
     )
+
+    out_stdev_id: int
+    out_hwpt_id: int
+    out_idev_id: int
 
 
 class _IommuTestCmdMockDomainFlags(Struct):
@@ -62,6 +71,11 @@ class _IommuTestCmdMockDomainFlags(Struct):
         ("out_idev_id", ctypes.c_uint32),
         ("dev_flags", ctypes.c_uint32),  # MOCK_FLAGS_DEVICE_*
     )
+
+    out_stdev_id: int
+    out_hwpt_id: int
+    out_idev_id: int
+    dev_flags: Annotated[int, Flags("MOCK_FLAGS_DEVICE_*")]
 
 
 class _IommuTestCmdMockDomainReplace(Struct):
@@ -75,6 +89,10 @@ class _IommuTestCmdCheckMap(Struct):
         ("uptr", ctypes.c_uint64),
     )
 
+    iova: int
+    length: int
+    uptr: int
+
 
 class _IommuTestCmdCheckRefs(Struct):
     _fields_ = (
@@ -83,12 +101,19 @@ class _IommuTestCmdCheckRefs(Struct):
         ("refs", ctypes.c_uint32),
     )
 
+    length: int
+    uptr: int
+    refs: int
+
 
 class _IommuTestCmdCreateAccess(Struct):
     _fields_ = (
         ("out_access_fd", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
     )
+
+    out_access_fd: int
+    flags: Annotated[int, Flags("MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES")]
 
 
 class _IommuTestCmdDestroyAccessPages(Struct):
@@ -104,6 +129,12 @@ class _IommuTestCmdAccessPages(Struct):
         ("uptr", ctypes.c_uint64),
     )
 
+    flags: Annotated[int, Flags("MOCK_FLAGS_ACCESS_WRITE", "MOCK_FLAGS_ACCESS_SYZ")]
+    out_access_pages_id: int
+    iova: int
+    length: int
+    uptr: int
+
 
 class _IommuTestCmdAccessRw(Struct):
     _fields_ = (
@@ -112,6 +143,11 @@ class _IommuTestCmdAccessRw(Struct):
         ("uptr", ctypes.c_uint64),
         ("flags", ctypes.c_uint32),  # MOCK_ACCESS_RW_*
     )
+
+    iova: int
+    length: int
+    uptr: int
+    flags: Annotated[int, Flags("MOCK_ACCESS_RW_*")]
 
 
 class _IommuTestCmdMemoryLimit(Struct):
@@ -132,12 +168,22 @@ class _IommuTestCmdDirty(Struct):
         ("out_nr_dirty", ctypes.c_uint64),
     )
 
+    flags: int
+    iova: int
+    length: int
+    page_size: int
+    uptr: int
+    out_nr_dirty: int
+
 
 class _IommuTestCmdCheckIotlb(Struct):
     _fields_ = (
         ("id", ctypes.c_uint32),
         ("iotlb", ctypes.c_uint32),
     )
+
+    id: int
+    iotlb: int
 
 
 class _IommuTestCmdTriggerIopf(Struct):
@@ -148,6 +194,12 @@ class _IommuTestCmdTriggerIopf(Struct):
         ("perm", ctypes.c_uint32),
         ("addr", ctypes.c_uint64),
     )
+
+    dev_id: int
+    pasid: int
+    grpid: int
+    perm: int
+    addr: int
 
 
 class _IommuTestCmdUnion(Union):
@@ -169,6 +221,22 @@ class _IommuTestCmdUnion(Union):
         ("trigger_iopf", _IommuTestCmdTriggerIopf),
     )
 
+    add_reserved: _IommuTestCmdAddReserved
+    mock_domain: _IommuTestCmdMockDomain
+    mock_domain_flags: _IommuTestCmdMockDomainFlags
+    mock_domain_replace: _IommuTestCmdMockDomainReplace
+    check_map: _IommuTestCmdCheckMap
+    check_refs: _IommuTestCmdCheckRefs
+    create_access: _IommuTestCmdCreateAccess
+    destroy_access_pages: _IommuTestCmdDestroyAccessPages
+    access_pages: _IommuTestCmdAccessPages
+    access_rw: _IommuTestCmdAccessRw
+    memory_limit: _IommuTestCmdMemoryLimit
+    access_replace_ioas: _IommuTestCmdAccessReplaceIoas
+    dirty: _IommuTestCmdDirty
+    check_iotlb: _IommuTestCmdCheckIotlb
+    trigger_iopf: _IommuTestCmdTriggerIopf
+
 
 class iommu_test_cmd(Struct):
     """Argument of IOMMU_TEST_CMD.
@@ -185,6 +253,26 @@ class iommu_test_cmd(Struct):
         ("_union", _IommuTestCmdUnion),
         ("last", ctypes.c_uint32),
     )
+
+    size: int
+    op: Annotated[int, Choice("IOMMU_TEST_OP_*")]
+    id: int
+    add_reserved: _IommuTestCmdAddReserved
+    mock_domain: _IommuTestCmdMockDomain
+    mock_domain_flags: _IommuTestCmdMockDomainFlags
+    mock_domain_replace: _IommuTestCmdMockDomainReplace
+    check_map: _IommuTestCmdCheckMap
+    check_refs: _IommuTestCmdCheckRefs
+    create_access: _IommuTestCmdCreateAccess
+    destroy_access_pages: _IommuTestCmdDestroyAccessPages
+    access_pages: _IommuTestCmdAccessPages
+    access_rw: _IommuTestCmdAccessRw
+    memory_limit: _IommuTestCmdMemoryLimit
+    access_replace_ioas: _IommuTestCmdAccessReplaceIoas
+    dirty: _IommuTestCmdDirty
+    check_iotlb: _IommuTestCmdCheckIotlb
+    trigger_iopf: _IommuTestCmdTriggerIopf
+    last: int
 
 
 # ---- Flags
@@ -216,6 +304,9 @@ class iommu_test_hw_info(Struct):
         ("test_reg", ctypes.c_uint32),  # IOMMU_HW_INFO_SELFTEST_REGVAL
     )
 
+    flags: int
+    test_reg: int
+
 
 IOMMU_HWPT_DATA_SELFTEST = 0xDEAD
 IOMMU_TEST_IOTLB_DEFAULT = 0xBADBEEF
@@ -240,6 +331,9 @@ class iommu_hwpt_invalidate_selftest(Struct):
         ("flags", ctypes.c_uint32),  # IOMMU_TEST_INVALIDATE_FLAG_ALL
         ("iotlb_id", ctypes.c_uint32),
     )
+
+    flags: Annotated[int, Flags("IOMMU_TEST_INVALIDATE_FLAG_ALL")]
+    iotlb_id: int
 
 
 __all__ = [name for name in globals() if name.startswith(("IOMMU_", "MOCK_", "iommu_"))]

@@ -11,7 +11,9 @@ Registers of the architectures have no structure here, only the sizes that their
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
 from ._struct import Struct, Union, array
 from .ioctl import io, ior, iow, iowr
 
@@ -41,6 +43,11 @@ class kvm_memory_region(Struct):
         ("memory_size", ctypes.c_uint64),
     )
 
+    slot: int
+    flags: int
+    guest_phys_addr: int
+    memory_size: int
+
 
 class kvm_userspace_memory_region(Struct):
     """Argument of KVM_SET_USER_MEMORY_REGION; memory_size 0 deletes the slot."""
@@ -52,6 +59,12 @@ class kvm_userspace_memory_region(Struct):
         ("memory_size", ctypes.c_uint64),
         ("userspace_addr", ctypes.c_uint64),
     )
+
+    slot: int
+    flags: Annotated[int, Flags("KVM_MEM_*")]
+    guest_phys_addr: int
+    memory_size: int
+    userspace_addr: int
 
 
 class kvm_userspace_memory_region2(Struct):
@@ -68,6 +81,16 @@ class kvm_userspace_memory_region2(Struct):
         ("pad1", ctypes.c_uint32),
         ("pad2", array(ctypes.c_uint64, 14)),
     )
+
+    slot: int
+    flags: Annotated[int, Flags("KVM_MEM_*")]
+    guest_phys_addr: int
+    memory_size: int
+    userspace_addr: int
+    guest_memfd_offset: int
+    guest_memfd: int
+    pad1: int
+    pad2: ctypes.Array[ctypes.c_uint64]
 
 
 KVM_MEM_LOG_DIRTY_PAGES = 1 << 0
@@ -93,6 +116,11 @@ class kvm_memory_attributes(Struct):
         ("flags", ctypes.c_uint64),
     )
 
+    address: int
+    size: int
+    attributes: Annotated[int, Flags("KVM_MEMORY_ATTRIBUTE_PRIVATE")]
+    flags: int
+
 
 KVM_MEMORY_ATTRIBUTE_PRIVATE = 1 << 3
 
@@ -106,6 +134,10 @@ class kvm_create_guest_memfd(Struct):
         ("reserved", array(ctypes.c_uint64, 6)),
     )
 
+    size: int
+    flags: int
+    reserved: ctypes.Array[ctypes.c_uint64]
+
 
 KVM_CREATE_GUEST_MEMFD = iowr(KVMIO, 0xD4, kvm_create_guest_memfd)
 
@@ -117,6 +149,11 @@ class kvm_pre_fault_memory(Struct):
         ("flags", ctypes.c_uint64),
         ("padding", array(ctypes.c_uint64, 5)),
     )
+
+    gpa: int
+    size: int
+    flags: int
+    padding: ctypes.Array[ctypes.c_uint64]
 
 
 KVM_PRE_FAULT_MEMORY = iowr(KVMIO, 0xD5, kvm_pre_fault_memory)
@@ -130,6 +167,9 @@ class _KvmDirtyLogUnion(Union):
         ("padding2", ctypes.c_uint64),
     )
 
+    dirty_bitmap: int
+    padding2: int
+
 
 class kvm_dirty_log(Struct):
     """Argument of KVM_GET_DIRTY_LOG."""
@@ -141,6 +181,11 @@ class kvm_dirty_log(Struct):
         ("_union", _KvmDirtyLogUnion),
     )
 
+    slot: int
+    padding1: int
+    dirty_bitmap: int
+    padding2: int
+
 
 KVM_GET_DIRTY_LOG = iow(KVMIO, 0x42, kvm_dirty_log)
 
@@ -151,6 +196,9 @@ class _KvmClearDirtyLogUnion(Union):
         ("padding2", ctypes.c_uint64),
     )
 
+    dirty_bitmap: int
+    padding2: int
+
 
 class kvm_clear_dirty_log(Struct):
     _anonymous_ = ("_union",)
@@ -160,6 +208,12 @@ class kvm_clear_dirty_log(Struct):
         ("first_page", ctypes.c_uint64),
         ("_union", _KvmClearDirtyLogUnion),
     )
+
+    slot: int
+    num_pages: int
+    first_page: int
+    dirty_bitmap: int
+    padding2: int
 
 
 KVM_CLEAR_DIRTY_LOG = iowr(KVMIO, 0xC0, kvm_clear_dirty_log)
@@ -176,6 +230,10 @@ class kvm_dirty_gfn(Struct):
         ("slot", ctypes.c_uint32),
         ("offset", ctypes.c_uint64),
     )
+
+    flags: Annotated[int, Flags("KVM_DIRTY_GFN_F_*")]
+    slot: int
+    offset: int
 
 
 KVM_DIRTY_GFN_F_DIRTY = 1 << 0
@@ -196,6 +254,11 @@ class kvm_enable_cap(Struct):
         ("args", array(ctypes.c_uint64, 4)),
         ("pad", array(ctypes.c_uint8, 64)),
     )
+
+    cap: Annotated[int, Choice("KVM_CAP_*")]
+    flags: int
+    args: ctypes.Array[ctypes.c_uint64]
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_ENABLE_CAP = iow(KVMIO, 0xA3, kvm_enable_cap)
@@ -450,6 +513,10 @@ class kvm_create_device(Struct):
         ("flags", ctypes.c_uint32),  # KVM_CREATE_DEVICE_TEST
     )
 
+    type: Annotated[int, Choice("KVM_DEV_TYPE_*")]
+    fd: int
+    flags: Annotated[int, Flags("KVM_CREATE_DEVICE_TEST")]
+
 
 KVM_CREATE_DEVICE_TEST = 1  # ask only whether the type exists
 
@@ -463,6 +530,11 @@ class kvm_device_attr(Struct):
         ("attr", ctypes.c_uint64),
         ("addr", ctypes.c_uint64),  # address of what the attribute holds
     )
+
+    flags: int
+    group: int
+    attr: int
+    addr: int
 
 
 KVM_CREATE_DEVICE = iowr(KVMIO, 0xE0, kvm_create_device)
@@ -502,6 +574,9 @@ class kvm_vfio_spapr_tce(Struct):
         ("tablefd", ctypes.c_int32),
     )
 
+    groupfd: int
+    tablefd: int
+
 
 # ---- POWER: TCE tables and the guest's MMU
 
@@ -513,6 +588,9 @@ class kvm_create_spapr_tce(Struct):
         ("liobn", ctypes.c_uint64),
         ("window_size", ctypes.c_uint32),  # in bytes
     )
+
+    liobn: int
+    window_size: int
 
 
 class kvm_create_spapr_tce_64(Struct):
@@ -526,6 +604,12 @@ class kvm_create_spapr_tce_64(Struct):
         ("size", ctypes.c_uint64),  # in pages of page_shift
     )
 
+    liobn: int
+    page_shift: int
+    flags: int
+    offset: int
+    size: int
+
 
 KVM_CREATE_SPAPR_TCE = iow(KVMIO, 0xA8, kvm_create_spapr_tce)
 KVM_CREATE_SPAPR_TCE_64 = iow(KVMIO, 0xA8, kvm_create_spapr_tce_64)
@@ -538,6 +622,9 @@ class kvm_ppc_mmuv3_cfg(Struct):
         ("flags", ctypes.c_uint64),  # KVM_PPC_MMUV3_*
         ("process_table", ctypes.c_uint64),
     )
+
+    flags: Annotated[int, Flags("KVM_PPC_MMUV3_*")]
+    process_table: int
 
 
 KVM_PPC_MMUV3_RADIX = 1
@@ -565,6 +652,9 @@ class _KvmIrqLevelUnion(Union):
         ("status", ctypes.c_int32),  # answered by KVM_IRQ_LINE_STATUS
     )
 
+    irq: int
+    status: int
+
 
 class kvm_irq_level(Struct):
     """Argument of KVM_IRQ_LINE."""
@@ -574,6 +664,10 @@ class kvm_irq_level(Struct):
         ("_union", _KvmIrqLevelUnion),
         ("level", ctypes.c_uint32),
     )
+
+    irq: int
+    status: int
+    level: int
 
 
 class kvm_irqchip(Struct):
@@ -585,12 +679,19 @@ class kvm_irqchip(Struct):
         ("chip", array(ctypes.c_uint8, 512)),
     )
 
+    chip_id: int
+    pad: int
+    chip: ctypes.Array[ctypes.c_uint8]
+
 
 class kvm_pit_config(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # KVM_PIT_SPEAKER_DUMMY
         ("pad", array(ctypes.c_uint32, 15)),
     )
+
+    flags: Annotated[int, Flags("KVM_PIT_SPEAKER_DUMMY")]
+    pad: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_PIT_SPEAKER_DUMMY = 1
@@ -615,12 +716,18 @@ class kvm_irq_routing_irqchip(Struct):
         ("pin", ctypes.c_uint32),
     )
 
+    irqchip: int
+    pin: int
+
 
 class _KvmIrqRoutingMsiUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("devid", ctypes.c_uint32),
     )
+
+    pad: int
+    devid: int
 
 
 class kvm_irq_routing_msi(Struct):
@@ -632,6 +739,12 @@ class kvm_irq_routing_msi(Struct):
         ("_union", _KvmIrqRoutingMsiUnion),
     )
 
+    address_lo: int
+    address_hi: int
+    data: int
+    pad: int
+    devid: int
+
 
 class kvm_irq_routing_s390_adapter(Struct):
     _fields_ = (
@@ -642,12 +755,21 @@ class kvm_irq_routing_s390_adapter(Struct):
         ("adapter_id", ctypes.c_uint32),
     )
 
+    ind_addr: int
+    summary_addr: int
+    ind_offset: int
+    summary_offset: int
+    adapter_id: int
+
 
 class kvm_irq_routing_hv_sint(Struct):
     _fields_ = (
         ("vcpu", ctypes.c_uint32),
         ("sint", ctypes.c_uint32),
     )
+
+    vcpu: int
+    sint: int
 
 
 class kvm_irq_routing_xen_evtchn(Struct):
@@ -656,6 +778,10 @@ class kvm_irq_routing_xen_evtchn(Struct):
         ("vcpu", ctypes.c_uint32),
         ("priority", ctypes.c_uint32),
     )
+
+    port: int
+    vcpu: int
+    priority: int
 
 
 KVM_IRQ_ROUTING_IRQCHIP = 1
@@ -676,6 +802,13 @@ class _KvmIrqRoutingEntryU(Union):
         ("pad", array(ctypes.c_uint32, 8)),
     )
 
+    irqchip: kvm_irq_routing_irqchip
+    msi: kvm_irq_routing_msi
+    adapter: kvm_irq_routing_s390_adapter
+    hv_sint: kvm_irq_routing_hv_sint
+    xen_evtchn: kvm_irq_routing_xen_evtchn
+    pad: ctypes.Array[ctypes.c_uint32]
+
 
 class kvm_irq_routing_entry(Struct):
     """type says which member of u counts."""
@@ -688,6 +821,12 @@ class kvm_irq_routing_entry(Struct):
         ("u", _KvmIrqRoutingEntryU),
     )
 
+    gsi: int
+    type: Annotated[int, Choice("KVM_IRQ_ROUTING_*")]
+    flags: Annotated[int, Flags("KVM_MSI_VALID_DEVID")]
+    pad: int
+    u: _KvmIrqRoutingEntryU
+
 
 class kvm_irq_routing(Struct):
     """Argument of KVM_SET_GSI_ROUTING. Tail: nr times kvm_irq_routing_entry, from byte 8."""
@@ -696,6 +835,9 @@ class kvm_irq_routing(Struct):
         ("nr", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
     )
+
+    nr: int
+    flags: int
 
 
 KVM_SET_GSI_ROUTING = iow(KVMIO, 0x6A, kvm_irq_routing)
@@ -711,6 +853,12 @@ class kvm_irqfd(Struct):
         ("resamplefd", ctypes.c_uint32),
         ("pad", array(ctypes.c_uint8, 16)),
     )
+
+    fd: int
+    gsi: int
+    flags: Annotated[int, Flags("KVM_IRQFD_FLAG_*")]
+    resamplefd: int
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_IRQFD_FLAG_DEASSIGN = 1 << 0
@@ -730,6 +878,13 @@ class kvm_msi(Struct):
         ("devid", ctypes.c_uint32),
         ("pad", array(ctypes.c_uint8, 12)),
     )
+
+    address_lo: int
+    address_hi: int
+    data: int
+    flags: Annotated[int, Flags("KVM_MSI_VALID_DEVID")]
+    devid: int
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_MSI_VALID_DEVID = 1 << 0
@@ -751,6 +906,13 @@ class kvm_ioeventfd(Struct):
         ("pad", array(ctypes.c_uint8, 36)),
     )
 
+    datamatch: int
+    addr: int
+    len: int
+    fd: int
+    flags: Annotated[int, Flags("KVM_IOEVENTFD_FLAG_*")]
+    pad: ctypes.Array[ctypes.c_uint8]
+
 
 KVM_IOEVENTFD_FLAG_DATAMATCH = 1 << 0
 KVM_IOEVENTFD_FLAG_PIO = 1 << 1
@@ -767,6 +929,9 @@ class _KvmCoalescedMmioZoneUnion(Union):
         ("pio", ctypes.c_uint32),
     )
 
+    pad: int
+    pio: int
+
 
 class kvm_coalesced_mmio_zone(Struct):
     _anonymous_ = ("_union",)
@@ -776,12 +941,20 @@ class kvm_coalesced_mmio_zone(Struct):
         ("_union", _KvmCoalescedMmioZoneUnion),
     )
 
+    addr: int
+    size: int
+    pad: int
+    pio: int
+
 
 class _KvmCoalescedMmioUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("pio", ctypes.c_uint32),
     )
+
+    pad: int
+    pio: int
 
 
 class kvm_coalesced_mmio(Struct):
@@ -795,6 +968,12 @@ class kvm_coalesced_mmio(Struct):
         ("data", array(ctypes.c_uint8, 8)),
     )
 
+    phys_addr: int
+    len: int
+    pad: int
+    pio: int
+    data: ctypes.Array[ctypes.c_uint8]
+
 
 class kvm_coalesced_mmio_ring(Struct):
     """Tail: kvm_coalesced_mmio to the end of the page, from byte 8."""
@@ -803,6 +982,9 @@ class kvm_coalesced_mmio_ring(Struct):
         ("first", ctypes.c_uint32),
         ("last", ctypes.c_uint32),
     )
+
+    first: int
+    last: int
 
 
 KVM_REGISTER_COALESCED_MMIO = iow(KVMIO, 0x67, kvm_coalesced_mmio_zone)
@@ -820,6 +1002,13 @@ class kvm_clock_data(Struct):
         ("host_tsc", ctypes.c_uint64),
         ("pad", array(ctypes.c_uint32, 4)),
     )
+
+    clock: int
+    flags: Annotated[int, Flags("KVM_CLOCK_*")]
+    pad0: int
+    realtime: int
+    host_tsc: int
+    pad: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_CLOCK_TSC_STABLE = 2
@@ -846,12 +1035,18 @@ class _KvmRunFailEntry(Struct):
         ("cpu", ctypes.c_uint32),
     )
 
+    hardware_entry_failure_reason: int
+    cpu: int
+
 
 class _KvmRunEx(Struct):
     _fields_ = (
         ("exception", ctypes.c_uint32),
         ("error_code", ctypes.c_uint32),
     )
+
+    exception: int
+    error_code: int
 
 
 class _KvmRunIo(Struct):
@@ -863,6 +1058,12 @@ class _KvmRunIo(Struct):
         ("data_offset", ctypes.c_uint64),  # from the start of kvm_run
     )
 
+    direction: int
+    size: int
+    port: int
+    count: int
+    data_offset: int
+
 
 class _KvmRunMmio(Struct):
     _fields_ = (
@@ -871,6 +1072,11 @@ class _KvmRunMmio(Struct):
         ("len", ctypes.c_uint32),
         ("is_write", ctypes.c_uint8),
     )
+
+    phys_addr: int
+    data: ctypes.Array[ctypes.c_uint8]
+    len: int
+    is_write: int
 
 
 class _KvmRunHypercall(Struct):
@@ -881,6 +1087,11 @@ class _KvmRunHypercall(Struct):
         ("flags", ctypes.c_uint64),
     )
 
+    nr: int
+    args: ctypes.Array[ctypes.c_uint64]
+    ret: int
+    flags: int
+
 
 class _KvmRunTprAccess(Struct):
     _fields_ = (
@@ -888,6 +1099,10 @@ class _KvmRunTprAccess(Struct):
         ("is_write", ctypes.c_uint32),
         ("pad", ctypes.c_uint32),
     )
+
+    rip: int
+    is_write: int
+    pad: int
 
 
 class _KvmRunDcr(Struct):
@@ -897,6 +1112,10 @@ class _KvmRunDcr(Struct):
         ("is_write", ctypes.c_uint8),
     )
 
+    dcrn: int
+    data: int
+    is_write: int
+
 
 class _KvmRunInternal(Struct):
     _fields_ = (
@@ -904,6 +1123,10 @@ class _KvmRunInternal(Struct):
         ("ndata", ctypes.c_uint32),
         ("data", array(ctypes.c_uint64, 16)),
     )
+
+    suberror: Annotated[int, Choice("KVM_INTERNAL_ERROR_*")]
+    ndata: int
+    data: ctypes.Array[ctypes.c_uint64]
 
 
 class _KvmRunOsi(Struct):
@@ -917,6 +1140,10 @@ class _KvmRunPaprHcall(Struct):
         ("args", array(ctypes.c_uint64, 9)),
     )
 
+    nr: int
+    ret: int
+    args: ctypes.Array[ctypes.c_uint64]
+
 
 class _KvmRunEpr(Struct):
     _fields_ = (("epr", ctypes.c_uint32),)
@@ -928,6 +1155,10 @@ class _KvmRunSystemEvent(Struct):
         ("ndata", ctypes.c_uint32),
         ("data", array(ctypes.c_uint64, 16)),
     )
+
+    type: Annotated[int, Choice("KVM_SYSTEM_EVENT_*")]
+    ndata: int
+    data: ctypes.Array[ctypes.c_uint64]
 
 
 class _KvmRunEoi(Struct):
@@ -943,11 +1174,19 @@ class _KvmRunMsr(Struct):
         ("data", ctypes.c_uint64),
     )
 
+    error: int
+    pad: ctypes.Array[ctypes.c_uint8]
+    reason: Annotated[int, Choice("KVM_MSR_EXIT_REASON_*")]
+    index: int
+    data: int
+
 
 class _KvmRunNotify(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # KVM_NOTIFY_CONTEXT_INVALID
     )
+
+    flags: Annotated[int, Flags("KVM_NOTIFY_CONTEXT_INVALID")]
 
 
 class _KvmRunMemoryFault(Struct):
@@ -956,6 +1195,10 @@ class _KvmRunMemoryFault(Struct):
         ("gpa", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
     )
+
+    flags: Annotated[int, Flags("KVM_MEMORY_EXIT_FLAG_PRIVATE")]
+    gpa: int
+    size: int
 
 
 class _KvmRunUnion(Union):
@@ -980,6 +1223,25 @@ class _KvmRunUnion(Union):
         ("padding", array(ctypes.c_uint8, 256)),
     )
 
+    hw: _KvmRunHw
+    fail_entry: _KvmRunFailEntry
+    ex: _KvmRunEx
+    io: _KvmRunIo
+    mmio: _KvmRunMmio
+    hypercall: _KvmRunHypercall
+    tpr_access: _KvmRunTprAccess
+    dcr: _KvmRunDcr
+    internal: _KvmRunInternal
+    osi: _KvmRunOsi
+    papr_hcall: _KvmRunPaprHcall
+    epr: _KvmRunEpr
+    system_event: _KvmRunSystemEvent
+    eoi: _KvmRunEoi
+    msr: _KvmRunMsr
+    notify: _KvmRunNotify
+    memory_fault: _KvmRunMemoryFault
+    padding: ctypes.Array[ctypes.c_uint8]
+
 
 class kvm_run(Struct):
     """Mapped from a vcpu.
@@ -1003,6 +1265,37 @@ class kvm_run(Struct):
         ("kvm_dirty_regs", ctypes.c_uint64),
         ("s", array(ctypes.c_uint8, 2048)),  # registers of the architecture
     )
+
+    request_interrupt_window: int
+    immediate_exit: int
+    padding1: ctypes.Array[ctypes.c_uint8]
+    exit_reason: Annotated[int, Choice("KVM_EXIT_*", without="KVM_EXIT_IO_*")]
+    ready_for_interrupt_injection: int
+    if_flag: int
+    flags: int
+    cr8: int
+    apic_base: int
+    hw: _KvmRunHw
+    fail_entry: _KvmRunFailEntry
+    ex: _KvmRunEx
+    io: _KvmRunIo
+    mmio: _KvmRunMmio
+    hypercall: _KvmRunHypercall
+    tpr_access: _KvmRunTprAccess
+    dcr: _KvmRunDcr
+    internal: _KvmRunInternal
+    osi: _KvmRunOsi
+    papr_hcall: _KvmRunPaprHcall
+    epr: _KvmRunEpr
+    system_event: _KvmRunSystemEvent
+    eoi: _KvmRunEoi
+    msr: _KvmRunMsr
+    notify: _KvmRunNotify
+    memory_fault: _KvmRunMemoryFault
+    padding: ctypes.Array[ctypes.c_uint8]
+    kvm_valid_regs: int
+    kvm_dirty_regs: int
+    s: ctypes.Array[ctypes.c_uint8]
 
 
 SYNC_REGS_SIZE_BYTES = 2048
@@ -1131,6 +1424,13 @@ class kvm_translation(Struct):
         ("pad", array(ctypes.c_uint8, 5)),
     )
 
+    linear_address: int
+    physical_address: int
+    valid: int
+    writeable: int
+    usermode: int
+    pad: ctypes.Array[ctypes.c_uint8]
+
 
 KVM_TRANSLATE = iowr(KVMIO, 0x85, kvm_translation)
 
@@ -1158,6 +1458,10 @@ class kvm_tpr_access_ctl(Struct):
         ("reserved", array(ctypes.c_uint32, 8)),
     )
 
+    enabled: int
+    flags: int
+    reserved: ctypes.Array[ctypes.c_uint32]
+
 
 KVM_TPR_ACCESS_REPORTING = iowr(KVMIO, 0x92, kvm_tpr_access_ctl)
 
@@ -1173,6 +1477,8 @@ class kvm_mp_state(Struct):
     _fields_ = (
         ("mp_state", ctypes.c_uint32),  # KVM_MP_STATE_*
     )
+
+    mp_state: Annotated[int, Choice("KVM_MP_STATE_*")]
 
 
 KVM_MP_STATE_RUNNABLE = 0
@@ -1198,6 +1504,9 @@ class kvm_one_reg(Struct):
         ("addr", ctypes.c_uint64),
     )
 
+    id: int
+    addr: int
+
 
 KVM_GET_ONE_REG = iow(KVMIO, 0xAB, kvm_one_reg)
 KVM_SET_ONE_REG = iow(KVMIO, 0xAC, kvm_one_reg)
@@ -1218,6 +1527,9 @@ class kvm_enc_region(Struct):
         ("addr", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
     )
+
+    addr: int
+    size: int
 
 
 KVM_MEMORY_ENCRYPT_OP = iowr(KVMIO, 0xBA, ctypes.c_uint64)
@@ -1261,6 +1573,13 @@ class kvm_assigned_pci_dev(Struct):
         ("reserved", array(ctypes.c_uint32, 11)),
     )
 
+    assigned_dev_id: int
+    busnr: int
+    devfn: int
+    flags: Annotated[int, Flags("KVM_DEV_ASSIGN_*")]
+    segnr: int
+    reserved: ctypes.Array[ctypes.c_uint32]
+
 
 KVM_DEV_ASSIGN_ENABLE_IOMMU = 1 << 0
 KVM_DEV_ASSIGN_PCI_2_3 = 1 << 1
@@ -1275,6 +1594,12 @@ class kvm_assigned_irq(Struct):
         ("flags", ctypes.c_uint32),  # KVM_DEV_IRQ_*
         ("reserved", array(ctypes.c_uint32, 12)),
     )
+
+    assigned_dev_id: int
+    host_irq: int
+    guest_irq: int
+    flags: Annotated[int, Flags("KVM_DEV_IRQ_*")]
+    reserved: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_DEV_IRQ_HOST_INTX = 1 << 0
@@ -1294,6 +1619,10 @@ class kvm_assigned_msix_nr(Struct):
         ("padding", ctypes.c_uint16),
     )
 
+    assigned_dev_id: int
+    entry_nr: int
+    padding: int
+
 
 KVM_MAX_MSIX_PER_DEV = 256
 
@@ -1305,6 +1634,11 @@ class kvm_assigned_msix_entry(Struct):
         ("entry", ctypes.c_uint16),
         ("padding", array(ctypes.c_uint16, 3)),
     )
+
+    assigned_dev_id: int
+    gsi: int
+    entry: int
+    padding: ctypes.Array[ctypes.c_uint16]
 
 
 # Encoded as a read, although it writes.

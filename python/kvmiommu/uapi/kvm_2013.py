@@ -25,6 +25,10 @@ class kvm_create_spapr_tce_iommu(Struct):
         ("flags", ctypes.c_uint32),  # not looked at
     )
 
+    liobn: int
+    fd: int
+    flags: int
+
 
 KVM_CREATE_SPAPR_TCE_IOMMU = iow(KVMIO, 0xAF, kvm_create_spapr_tce_iommu)
 
@@ -46,6 +50,10 @@ class kvm_create_spapr_tce_iommu_linkage(Struct):
         ("fd", ctypes.c_uint32),  # of a VFIO group
         ("flags", ctypes.c_uint32),  # kept, and not looked at
     )
+
+    liobn: int
+    fd: int
+    flags: int
 
 
 # ---- Tables that KVM keeps as devices too, an idea of the discussion without numbers: these are

@@ -11,7 +11,9 @@ A structure that ends in an array of open length stops before it: append the arr
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
 from ._struct import Struct, Union
 from .ioctl import io
 
@@ -37,6 +39,10 @@ class vfio_info_cap_header(Struct):
         ("version", ctypes.c_uint16),
         ("next", ctypes.c_uint32),
     )
+
+    id: int
+    version: int
+    next: int
 
 
 # ---- Container: /dev/vfio/vfio
@@ -69,15 +75,20 @@ class vfio_group_status(Struct):
         ("flags", ctypes.c_uint32),  # VFIO_GROUP_FLAGS_*
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_GROUP_FLAGS_*")]
+
 
 VFIO_GROUP_FLAGS_VIABLE = 1 << 0  # no device of the group has a driver that VFIO cannot live with
 VFIO_GROUP_FLAGS_CONTAINER_SET = 1 << 1
 
-VFIO_GROUP_GET_STATUS = io(VFIO_TYPE, VFIO_BASE + 3)
-VFIO_GROUP_SET_CONTAINER = io(VFIO_TYPE, VFIO_BASE + 4)  # an int *: a container, or an iommufd
+VFIO_GROUP_GET_STATUS = io(VFIO_TYPE, VFIO_BASE + 3, vfio_group_status)
+VFIO_GROUP_SET_CONTAINER = io(
+    VFIO_TYPE, VFIO_BASE + 4, ctypes.c_int32
+)  # an int *: a container, or an iommufd
 VFIO_GROUP_UNSET_CONTAINER = io(VFIO_TYPE, VFIO_BASE + 5)
 # A char *: the device's name; returns the descriptor.
-VFIO_GROUP_GET_DEVICE_FD = io(VFIO_TYPE, VFIO_BASE + 6)
+VFIO_GROUP_GET_DEVICE_FD = io(VFIO_TYPE, VFIO_BASE + 6, ctypes.c_char)
 
 # ---- Device
 
@@ -94,6 +105,13 @@ class vfio_device_info(Struct):
         ("pad", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_DEVICE_FLAGS_*")]
+    num_regions: int
+    num_irqs: int
+    cap_offset: int
+    pad: int
+
 
 VFIO_DEVICE_FLAGS_RESET = 1 << 0
 VFIO_DEVICE_FLAGS_PCI = 1 << 1
@@ -105,7 +123,7 @@ VFIO_DEVICE_FLAGS_FSL_MC = 1 << 6
 VFIO_DEVICE_FLAGS_CAPS = 1 << 7
 VFIO_DEVICE_FLAGS_CDX = 1 << 8
 
-VFIO_DEVICE_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 7)
+VFIO_DEVICE_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 7, vfio_device_info)
 
 # How sysfs names a mediated device's kind (device_api).
 VFIO_DEVICE_API_PCI_STRING = "vfio-pci"
@@ -131,6 +149,10 @@ class vfio_device_info_cap_pci_atomic_comp(Struct):
         ("reserved", ctypes.c_uint32),
     )
 
+    header: vfio_info_cap_header
+    flags: Annotated[int, Flags("VFIO_PCI_ATOMIC_COMP*")]
+    reserved: int
+
 
 VFIO_PCI_ATOMIC_COMP32 = 1 << 0
 VFIO_PCI_ATOMIC_COMP64 = 1 << 1
@@ -154,13 +176,20 @@ class vfio_region_info(Struct):
         ("offset", ctypes.c_uint64),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_REGION_INFO_FLAG_*")]
+    index: int
+    cap_offset: int
+    size: int
+    offset: int
+
 
 VFIO_REGION_INFO_FLAG_READ = 1 << 0
 VFIO_REGION_INFO_FLAG_WRITE = 1 << 1
 VFIO_REGION_INFO_FLAG_MMAP = 1 << 2
 VFIO_REGION_INFO_FLAG_CAPS = 1 << 3
 
-VFIO_DEVICE_GET_REGION_INFO = io(VFIO_TYPE, VFIO_BASE + 8)
+VFIO_DEVICE_GET_REGION_INFO = io(VFIO_TYPE, VFIO_BASE + 8, vfio_region_info)
 
 # Capabilities of a region.
 VFIO_REGION_INFO_CAP_SPARSE_MMAP = 1
@@ -178,6 +207,9 @@ class vfio_region_sparse_mmap_area(Struct):
         ("size", ctypes.c_uint64),
     )
 
+    offset: int
+    size: int
+
 
 class vfio_region_info_cap_sparse_mmap(Struct):
     """Tail: nr_areas times vfio_region_sparse_mmap_area."""
@@ -188,6 +220,10 @@ class vfio_region_info_cap_sparse_mmap(Struct):
         ("reserved", ctypes.c_uint32),
     )
 
+    header: vfio_info_cap_header
+    nr_areas: int
+    reserved: int
+
 
 class vfio_region_info_cap_type(Struct):
     """Says what a region beyond the fixed indexes holds."""
@@ -197,6 +233,10 @@ class vfio_region_info_cap_type(Struct):
         ("type", ctypes.c_uint32),  # VFIO_REGION_TYPE_*
         ("subtype", ctypes.c_uint32),  # VFIO_REGION_SUBTYPE_*, meaningful within the type
     )
+
+    header: vfio_info_cap_header
+    type: Annotated[int, Choice("VFIO_REGION_TYPE_*")]
+    subtype: int
 
 
 VFIO_REGION_TYPE_PCI_VENDOR_TYPE = 1 << 31  # the low 16 bits are then a PCI vendor
@@ -235,6 +275,13 @@ class vfio_region_gfx_edid(Struct):
         ("link_state", ctypes.c_uint32),  # VFIO_DEVICE_GFX_LINK_STATE_*
     )
 
+    edid_offset: int
+    edid_max_size: int
+    edid_size: int
+    max_xres: int
+    max_yres: int
+    link_state: Annotated[int, Choice("VFIO_DEVICE_GFX_LINK_STATE_*")]
+
 
 VFIO_DEVICE_GFX_LINK_STATE_UP = 1
 VFIO_DEVICE_GFX_LINK_STATE_DOWN = 2
@@ -250,6 +297,12 @@ class vfio_device_migration_info(Struct):
         ("data_offset", ctypes.c_uint64),
         ("data_size", ctypes.c_uint64),
     )
+
+    device_state: Annotated[int, Flags("VFIO_DEVICE_STATE_V1_*")]
+    reserved: int
+    pending_bytes: int
+    data_offset: int
+    data_size: int
 
 
 VFIO_DEVICE_STATE_V1_STOP = 0
@@ -269,6 +322,9 @@ class vfio_region_info_cap_nvlink2_ssatgt(Struct):
         ("tgt", ctypes.c_uint64),
     )
 
+    header: vfio_info_cap_header
+    tgt: int
+
 
 class vfio_region_info_cap_nvlink2_lnkspd(Struct):
     _fields_ = (
@@ -276,6 +332,9 @@ class vfio_region_info_cap_nvlink2_lnkspd(Struct):
         ("link_speed", ctypes.c_uint32),
         ("__pad", ctypes.c_uint32),
     )
+
+    header: vfio_info_cap_header
+    link_speed: int
 
 
 # ---- Interrupts
@@ -291,13 +350,18 @@ class vfio_irq_info(Struct):
         ("count", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_IRQ_INFO_*")]
+    index: int
+    count: int
+
 
 VFIO_IRQ_INFO_EVENTFD = 1 << 0
 VFIO_IRQ_INFO_MASKABLE = 1 << 1
 VFIO_IRQ_INFO_AUTOMASKED = 1 << 2
 VFIO_IRQ_INFO_NORESIZE = 1 << 3
 
-VFIO_DEVICE_GET_IRQ_INFO = io(VFIO_TYPE, VFIO_BASE + 9)
+VFIO_DEVICE_GET_IRQ_INFO = io(VFIO_TYPE, VFIO_BASE + 9, vfio_irq_info)
 
 
 class vfio_irq_set(Struct):
@@ -314,6 +378,12 @@ class vfio_irq_set(Struct):
         ("count", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_IRQ_SET_DATA_*", "VFIO_IRQ_SET_ACTION_*")]
+    index: int
+    start: int
+    count: int
+
 
 VFIO_IRQ_SET_DATA_NONE = 1 << 0
 VFIO_IRQ_SET_DATA_BOOL = 1 << 1
@@ -328,7 +398,7 @@ VFIO_IRQ_SET_ACTION_TYPE_MASK = (
     VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_ACTION_TRIGGER
 )
 
-VFIO_DEVICE_SET_IRQS = io(VFIO_TYPE, VFIO_BASE + 10)
+VFIO_DEVICE_SET_IRQS = io(VFIO_TYPE, VFIO_BASE + 10, vfio_irq_set)
 VFIO_DEVICE_RESET = io(VFIO_TYPE, VFIO_BASE + 11)
 
 # ---- Fixed indexes of a bus
@@ -371,6 +441,9 @@ class _VfioPciDependentDeviceUnion(Union):
         ("devid", ctypes.c_uint32),  # with VFIO_PCI_HOT_RESET_FLAG_DEV_ID
     )
 
+    group_id: int
+    devid: int
+
 
 class vfio_pci_dependent_device(Struct):
     """A function that a bus reset would hit as well."""
@@ -382,6 +455,12 @@ class vfio_pci_dependent_device(Struct):
         ("bus", ctypes.c_uint8),
         ("devfn", ctypes.c_uint8),
     )
+
+    group_id: int
+    devid: int
+    segment: int
+    bus: int
+    devfn: int
 
 
 VFIO_PCI_DEVID_OWNED = 0
@@ -397,11 +476,15 @@ class vfio_pci_hot_reset_info(Struct):
         ("count", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_PCI_HOT_RESET_FLAG_*")]
+    count: int
+
 
 VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1 << 0
 VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 1 << 1
 
-VFIO_DEVICE_GET_PCI_HOT_RESET_INFO = io(VFIO_TYPE, VFIO_BASE + 12)
+VFIO_DEVICE_GET_PCI_HOT_RESET_INFO = io(VFIO_TYPE, VFIO_BASE + 12, vfio_pci_hot_reset_info)
 
 
 class vfio_pci_hot_reset(Struct):
@@ -413,8 +496,12 @@ class vfio_pci_hot_reset(Struct):
         ("count", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: int
+    count: int
 
-VFIO_DEVICE_PCI_HOT_RESET = io(VFIO_TYPE, VFIO_BASE + 13)
+
+VFIO_DEVICE_PCI_HOT_RESET = io(VFIO_TYPE, VFIO_BASE + 13, vfio_pci_hot_reset)
 
 # ---- Graphics plane
 
@@ -424,6 +511,9 @@ class _VfioDeviceGfxPlaneInfoUnion(Union):
         ("region_index", ctypes.c_uint32),
         ("dmabuf_id", ctypes.c_uint32),
     )
+
+    region_index: int
+    dmabuf_id: int
 
 
 class vfio_device_gfx_plane_info(Struct):
@@ -448,14 +538,31 @@ class vfio_device_gfx_plane_info(Struct):
         ("reserved", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_GFX_PLANE_TYPE_*")]
+    drm_plane_type: int
+    drm_format: int
+    drm_format_mod: int
+    width: int
+    height: int
+    stride: int
+    size: int
+    x_pos: int
+    y_pos: int
+    x_hot: int
+    y_hot: int
+    region_index: int
+    dmabuf_id: int
+    reserved: int
+
 
 VFIO_GFX_PLANE_TYPE_PROBE = 1 << 0
 VFIO_GFX_PLANE_TYPE_DMABUF = 1 << 1
 VFIO_GFX_PLANE_TYPE_REGION = 1 << 2
 
-VFIO_DEVICE_QUERY_GFX_PLANE = io(VFIO_TYPE, VFIO_BASE + 14)
+VFIO_DEVICE_QUERY_GFX_PLANE = io(VFIO_TYPE, VFIO_BASE + 14, vfio_device_gfx_plane_info)
 # A u32 *: a dmabuf_id; returns the descriptor.
-VFIO_DEVICE_GET_GFX_DMABUF = io(VFIO_TYPE, VFIO_BASE + 15)
+VFIO_DEVICE_GET_GFX_DMABUF = io(VFIO_TYPE, VFIO_BASE + 15, ctypes.c_uint32)
 
 # ---- Writes by eventfd
 
@@ -475,6 +582,13 @@ class vfio_device_ioeventfd(Struct):
         ("reserved", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_DEVICE_IOEVENTFD_*")]
+    offset: int
+    data: int
+    fd: int
+    reserved: int
+
 
 VFIO_DEVICE_IOEVENTFD_8 = 1 << 0
 VFIO_DEVICE_IOEVENTFD_16 = 1 << 1
@@ -482,7 +596,7 @@ VFIO_DEVICE_IOEVENTFD_32 = 1 << 2
 VFIO_DEVICE_IOEVENTFD_64 = 1 << 3
 VFIO_DEVICE_IOEVENTFD_SIZE_MASK = 0xF
 
-VFIO_DEVICE_IOEVENTFD = io(VFIO_TYPE, VFIO_BASE + 16)
+VFIO_DEVICE_IOEVENTFD = io(VFIO_TYPE, VFIO_BASE + 16, vfio_device_ioeventfd)
 
 # ---- Features
 
@@ -495,13 +609,25 @@ class vfio_device_feature(Struct):
         ("flags", ctypes.c_uint32),  # the feature, and what to do with it
     )
 
+    argsz: int
+    flags: Annotated[
+        int,
+        Flags(
+            "VFIO_DEVICE_FEATURE_GET",
+            "VFIO_DEVICE_FEATURE_SET",
+            "VFIO_DEVICE_FEATURE_PROBE",
+            value=Choice("VFIO_DEVICE_FEATURE_*", without="*_MASTER"),
+            mask=0xFFFF,
+        ),
+    ]
+
 
 VFIO_DEVICE_FEATURE_MASK = 0xFFFF
 VFIO_DEVICE_FEATURE_GET = 1 << 16
 VFIO_DEVICE_FEATURE_SET = 1 << 17
 VFIO_DEVICE_FEATURE_PROBE = 1 << 18  # ask whether GET or SET would do
 
-VFIO_DEVICE_FEATURE = io(VFIO_TYPE, VFIO_BASE + 17)
+VFIO_DEVICE_FEATURE = io(VFIO_TYPE, VFIO_BASE + 17, vfio_device_feature)
 
 VFIO_DEVICE_FEATURE_PCI_VF_TOKEN = 0  # 16 bytes: the UUID that virtual functions must name
 VFIO_DEVICE_FEATURE_MIGRATION = 1
@@ -523,6 +649,8 @@ class vfio_device_feature_migration(Struct):
         ("flags", ctypes.c_uint64),  # VFIO_MIGRATION_*
     )
 
+    flags: Annotated[int, Flags("VFIO_MIGRATION_*")]
+
 
 VFIO_MIGRATION_STOP_COPY = 1 << 0
 VFIO_MIGRATION_P2P = 1 << 1
@@ -536,6 +664,9 @@ class vfio_device_feature_mig_state(Struct):
         ("device_state", ctypes.c_uint32),  # VFIO_DEVICE_STATE_*
         ("data_fd", ctypes.c_int32),
     )
+
+    device_state: Annotated[int, Choice("VFIO_DEVICE_STATE_*", without="VFIO_DEVICE_STATE_V1_*")]
+    data_fd: int
 
 
 VFIO_DEVICE_STATE_ERROR = 0
@@ -559,8 +690,13 @@ class vfio_precopy_info(Struct):
         ("dirty_bytes", ctypes.c_uint64),
     )
 
+    argsz: int
+    flags: int
+    initial_bytes: int
+    dirty_bytes: int
 
-VFIO_MIG_GET_PRECOPY_INFO = io(VFIO_TYPE, VFIO_BASE + 21)
+
+VFIO_MIG_GET_PRECOPY_INFO = io(VFIO_TYPE, VFIO_BASE + 21, vfio_precopy_info)
 
 
 class vfio_device_low_power_entry_with_wakeup(Struct):
@@ -568,6 +704,9 @@ class vfio_device_low_power_entry_with_wakeup(Struct):
         ("wakeup_eventfd", ctypes.c_int32),
         ("reserved", ctypes.c_uint32),
     )
+
+    wakeup_eventfd: int
+    reserved: int
 
 
 class vfio_device_feature_dma_logging_control(Struct):
@@ -580,12 +719,19 @@ class vfio_device_feature_dma_logging_control(Struct):
         ("ranges", ctypes.c_uint64),  # address of vfio_device_feature_dma_logging_range[num_ranges]
     )
 
+    page_size: int
+    num_ranges: int
+    ranges: int
+
 
 class vfio_device_feature_dma_logging_range(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
     )
+
+    iova: int
+    length: int
 
 
 class vfio_device_feature_dma_logging_report(Struct):
@@ -596,6 +742,11 @@ class vfio_device_feature_dma_logging_report(Struct):
         ("bitmap", ctypes.c_uint64),  # address: one bit a page of page_size, in words of 64 bits
     )
 
+    iova: int
+    length: int
+    page_size: int
+    bitmap: int
+
 
 class vfio_device_feature_mig_data_size(Struct):
     _fields_ = (("stop_copy_length", ctypes.c_uint64),)
@@ -605,6 +756,8 @@ class vfio_device_feature_bus_master(Struct):
     _fields_ = (
         ("op", ctypes.c_uint32),  # VFIO_DEVICE_FEATURE_*_MASTER
     )
+
+    op: Annotated[int, Choice("VFIO_DEVICE_FEATURE_*_MASTER")]
 
 
 VFIO_DEVICE_FEATURE_CLEAR_MASTER = 0
@@ -623,8 +776,13 @@ class vfio_device_bind_iommufd(Struct):
         ("out_devid", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: int
+    iommufd: int
+    out_devid: int
 
-VFIO_DEVICE_BIND_IOMMUFD = io(VFIO_TYPE, VFIO_BASE + 18)
+
+VFIO_DEVICE_BIND_IOMMUFD = io(VFIO_TYPE, VFIO_BASE + 18, vfio_device_bind_iommufd)
 
 
 class vfio_device_attach_iommufd_pt(Struct):
@@ -639,8 +797,12 @@ class vfio_device_attach_iommufd_pt(Struct):
         ("pt_id", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: int
+    pt_id: int
 
-VFIO_DEVICE_ATTACH_IOMMUFD_PT = io(VFIO_TYPE, VFIO_BASE + 19)
+
+VFIO_DEVICE_ATTACH_IOMMUFD_PT = io(VFIO_TYPE, VFIO_BASE + 19, vfio_device_attach_iommufd_pt)
 
 
 class vfio_device_detach_iommufd_pt(Struct):
@@ -649,8 +811,11 @@ class vfio_device_detach_iommufd_pt(Struct):
         ("flags", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: int
 
-VFIO_DEVICE_DETACH_IOMMUFD_PT = io(VFIO_TYPE, VFIO_BASE + 20)
+
+VFIO_DEVICE_DETACH_IOMMUFD_PT = io(VFIO_TYPE, VFIO_BASE + 20, vfio_device_detach_iommufd_pt)
 
 # ---- Type 1
 
@@ -666,11 +831,17 @@ class vfio_iommu_type1_info(Struct):
         ("pad", ctypes.c_uint32),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_IOMMU_INFO_*")]
+    iova_pgsizes: int
+    cap_offset: int
+    pad: int
+
 
 VFIO_IOMMU_INFO_PGSIZES = 1 << 0
 VFIO_IOMMU_INFO_CAPS = 1 << 1
 
-VFIO_IOMMU_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 12)
+VFIO_IOMMU_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 12, vfio_iommu_type1_info)
 
 # Capabilities of a type 1 container.
 VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE = 1
@@ -686,6 +857,9 @@ class vfio_iova_range(Struct):
         ("end", ctypes.c_uint64),
     )
 
+    start: int
+    end: int
+
 
 class vfio_iommu_type1_info_cap_iova_range(Struct):
     """Tail: nr_iovas times vfio_iova_range, from byte 16."""
@@ -695,6 +869,10 @@ class vfio_iommu_type1_info_cap_iova_range(Struct):
         ("nr_iovas", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
     )
+
+    header: vfio_info_cap_header
+    nr_iovas: int
+    reserved: int
 
 
 class vfio_iommu_type1_info_cap_migration(Struct):
@@ -707,6 +885,11 @@ class vfio_iommu_type1_info_cap_migration(Struct):
         ("max_dirty_bitmap_size", ctypes.c_uint64),
     )
 
+    header: vfio_info_cap_header
+    flags: int
+    pgsize_bitmap: int
+    max_dirty_bitmap_size: int
+
 
 class vfio_iommu_type1_info_dma_avail(Struct):
     """How many more mappings the container takes."""
@@ -715,6 +898,9 @@ class vfio_iommu_type1_info_dma_avail(Struct):
         ("header", vfio_info_cap_header),
         ("avail", ctypes.c_uint32),
     )
+
+    header: vfio_info_cap_header
+    avail: int
 
 
 class vfio_iommu_type1_dma_map(Struct):
@@ -728,12 +914,18 @@ class vfio_iommu_type1_dma_map(Struct):
         ("size", ctypes.c_uint64),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_DMA_MAP_FLAG_*")]
+    vaddr: int
+    iova: int
+    size: int
+
 
 VFIO_DMA_MAP_FLAG_READ = 1 << 0  # the device may read
 VFIO_DMA_MAP_FLAG_WRITE = 1 << 1
 VFIO_DMA_MAP_FLAG_VADDR = 1 << 2  # give a mapping its new user address
 
-VFIO_IOMMU_MAP_DMA = io(VFIO_TYPE, VFIO_BASE + 13)
+VFIO_IOMMU_MAP_DMA = io(VFIO_TYPE, VFIO_BASE + 13, vfio_iommu_type1_dma_map)
 
 
 class vfio_bitmap(Struct):
@@ -742,6 +934,10 @@ class vfio_bitmap(Struct):
         ("size", ctypes.c_uint64),  # in bytes
         ("data", ctypes.c_uint64),  # address
     )
+
+    pgsize: int
+    size: int
+    data: int
 
 
 class vfio_iommu_type1_dma_unmap(Struct):
@@ -754,12 +950,17 @@ class vfio_iommu_type1_dma_unmap(Struct):
         ("size", ctypes.c_uint64),  # answers the bytes that were unmapped
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_DMA_UNMAP_FLAG_*")]
+    iova: int
+    size: int
+
 
 VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP = 1 << 0
 VFIO_DMA_UNMAP_FLAG_ALL = 1 << 1
 VFIO_DMA_UNMAP_FLAG_VADDR = 1 << 2
 
-VFIO_IOMMU_UNMAP_DMA = io(VFIO_TYPE, VFIO_BASE + 14)
+VFIO_IOMMU_UNMAP_DMA = io(VFIO_TYPE, VFIO_BASE + 14, vfio_iommu_type1_dma_unmap)
 VFIO_IOMMU_ENABLE = io(VFIO_TYPE, VFIO_BASE + 15)  # sPAPR version 1
 VFIO_IOMMU_DISABLE = io(VFIO_TYPE, VFIO_BASE + 16)
 
@@ -775,6 +976,9 @@ class vfio_iommu_type1_dirty_bitmap(Struct):
         ("flags", ctypes.c_uint32),  # one VFIO_IOMMU_DIRTY_PAGES_FLAG_*
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_*")]
+
 
 VFIO_IOMMU_DIRTY_PAGES_FLAG_START = 1 << 0
 VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 1 << 1
@@ -788,8 +992,12 @@ class vfio_iommu_type1_dirty_bitmap_get(Struct):
         ("bitmap", vfio_bitmap),
     )
 
+    iova: int
+    size: int
+    bitmap: vfio_bitmap
 
-VFIO_IOMMU_DIRTY_PAGES = io(VFIO_TYPE, VFIO_BASE + 17)
+
+VFIO_IOMMU_DIRTY_PAGES = io(VFIO_TYPE, VFIO_BASE + 17, vfio_iommu_type1_dirty_bitmap)
 
 # ---- sPAPR: TCE windows
 
@@ -803,6 +1011,10 @@ class vfio_iommu_spapr_tce_ddw_info(Struct):
         ("levels", ctypes.c_uint32),
     )
 
+    pgsizes: int
+    max_dynamic_windows_supported: int
+    levels: int
+
 
 class vfio_iommu_spapr_tce_info(Struct):
     """Argument of VFIO_IOMMU_SPAPR_TCE_GET_INFO; 16 bytes are the least."""
@@ -815,10 +1027,16 @@ class vfio_iommu_spapr_tce_info(Struct):
         ("ddw", vfio_iommu_spapr_tce_ddw_info),
     )
 
+    argsz: int
+    flags: Annotated[int, Flags("VFIO_IOMMU_SPAPR_INFO_DDW")]
+    dma32_window_start: int
+    dma32_window_size: int
+    ddw: vfio_iommu_spapr_tce_ddw_info
+
 
 VFIO_IOMMU_SPAPR_INFO_DDW = 1 << 0
 
-VFIO_IOMMU_SPAPR_TCE_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 12)
+VFIO_IOMMU_SPAPR_TCE_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 12, vfio_iommu_spapr_tce_info)
 
 
 class vfio_iommu_spapr_register_memory(Struct):
@@ -831,9 +1049,14 @@ class vfio_iommu_spapr_register_memory(Struct):
         ("size", ctypes.c_uint64),
     )
 
+    argsz: int
+    flags: int
+    vaddr: int
+    size: int
 
-VFIO_IOMMU_SPAPR_REGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 17)
-VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 18)
+
+VFIO_IOMMU_SPAPR_REGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 17, vfio_iommu_spapr_register_memory)
+VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 18, vfio_iommu_spapr_register_memory)
 
 
 class vfio_iommu_spapr_tce_create(Struct):
@@ -850,8 +1073,15 @@ class vfio_iommu_spapr_tce_create(Struct):
         ("start_addr", ctypes.c_uint64),
     )
 
+    argsz: int
+    flags: int
+    page_shift: int
+    window_size: int
+    levels: int
+    start_addr: int
 
-VFIO_IOMMU_SPAPR_TCE_CREATE = io(VFIO_TYPE, VFIO_BASE + 19)
+
+VFIO_IOMMU_SPAPR_TCE_CREATE = io(VFIO_TYPE, VFIO_BASE + 19, vfio_iommu_spapr_tce_create)
 
 
 class vfio_iommu_spapr_tce_remove(Struct):
@@ -861,8 +1091,12 @@ class vfio_iommu_spapr_tce_remove(Struct):
         ("start_addr", ctypes.c_uint64),
     )
 
+    argsz: int
+    flags: int
+    start_addr: int
 
-VFIO_IOMMU_SPAPR_TCE_REMOVE = io(VFIO_TYPE, VFIO_BASE + 20)
+
+VFIO_IOMMU_SPAPR_TCE_REMOVE = io(VFIO_TYPE, VFIO_BASE + 20, vfio_iommu_spapr_tce_remove)
 
 # ---- EEH: errors of a partitionable endpoint
 
@@ -876,6 +1110,11 @@ class vfio_eeh_pe_err(Struct):
         ("addr", ctypes.c_uint64),
         ("mask", ctypes.c_uint64),
     )
+
+    type: int
+    func: int
+    addr: int
+    mask: int
 
 
 class _VfioEehPeOpUnion(Union):
@@ -892,6 +1131,11 @@ class vfio_eeh_pe_op(Struct):
         ("op", ctypes.c_uint32),  # VFIO_EEH_PE_*
         ("_union", _VfioEehPeOpUnion),
     )
+
+    argsz: int
+    flags: int
+    op: Annotated[int, Choice("VFIO_EEH_PE_*", without="VFIO_EEH_PE_STATE_*")]
+    _union: _VfioEehPeOpUnion
 
 
 VFIO_EEH_PE_DISABLE = 0
@@ -912,7 +1156,7 @@ VFIO_EEH_PE_STATE_STOPPED = 2
 VFIO_EEH_PE_STATE_STOPPED_DMA = 4
 VFIO_EEH_PE_STATE_UNAVAIL = 5
 
-VFIO_EEH_PE_OP = io(VFIO_TYPE, VFIO_BASE + 21)
+VFIO_EEH_PE_OP = io(VFIO_TYPE, VFIO_BASE + 21, vfio_eeh_pe_op)
 
 
 __all__ = [name for name in globals() if name.startswith(("VFIO_", "vfio_"))]
