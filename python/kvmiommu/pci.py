@@ -22,14 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from . import _core
+from .pretty import PrettyAsRepr, tuple_of
 
 __all__ = ["Bar", "DeviceModel"]
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(PrettyAsRepr):
     """A region: `size` bytes, a power of two, of memory or of I/O ports.
 
     `memory` are ranges (start, last) of whole 4 KiB pages that are plain memory, shared with
@@ -43,6 +45,13 @@ class Bar:
     prefetchable: bool = False
     wide: bool = False
     memory: tuple[tuple[int, int], ...] = ()
+
+    def __repr__(self) -> str:
+        memory = tuple_of([f"({start:#x}, {last:#x})" for start, last in self.memory])
+        return (
+            f"Bar(size={self.size:#x}, io={self.io}, prefetchable={self.prefetchable}, "
+            f"wide={self.wide}, memory={memory})"
+        )
 
     def __post_init__(self) -> None:
         smallest = 4 if self.io else 16
@@ -76,7 +85,7 @@ class DeviceModel(_core.DeviceModel):
     msi_vectors: int = 1
     #: Can it be reset on its own (VFIO_DEVICE_RESET)?
     function_level_reset: bool = True
-    bars: Mapping[int, Bar] = {}
+    bars: ClassVar[Mapping[int, Bar]] = {}
 
     def read(self, bar: int, offset: int, size: int) -> int:
         """A load of `size` (1, 2, 4 or 8) bytes from a trapped page, aligned to its size.

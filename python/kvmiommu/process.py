@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 
 from . import _core, uapi
 from .errors import MemoryFault, Refusal
-from .kvm import Guest
+from .kvm import VM, Guest
+from .kvm.guest import TranscriptGuest
 from .uapi import posix
 
 if TYPE_CHECKING:
@@ -119,11 +120,11 @@ class Process(_core.Process):
             case _:
                 raise ValueError(f"status() knows VmLck and VmPin, not {key!r}")
 
-    def guest(self, kvm: int, vm: int, address: int, size: int) -> Guest:
-        """Makes a POWER guest of one vcpu in the virtual machine `vm`: memory slot 0 at guest
-        address 0 is [address, address + size). `kvm` is the descriptor of /dev/kvm."""
+    def guest(self, kvm: int, vm: int, address: int, size: int) -> TranscriptGuest:
+        """What `guest` in a transcript does, with the descriptors that it names; programs make a
+        `kvmiommu.kvm.Guest`."""
         self.ioctl(kvm, uapi.kvm.KVM_GET_VCPU_MMAP_SIZE.number(self.abi))
-        return Guest(self, vm, address, size)
+        return TranscriptGuest(Guest(VM(self, vm), address, size))
 
     def __repr__(self) -> str:
         return f"<Process of user {self.uid}, {self.mapped_bytes >> 10} KiB mapped>"

@@ -19,7 +19,6 @@ from kvmiommu.vfio import Container, Device, Group
 
 EDU = "0000:00:02.0"
 CONFIG = uapi.vfio.VFIO_PCI_CONFIG_REGION_INDEX
-INTX, MSI = 0, 1
 MEMORY, MASTER, INTX_DISABLE = 0x2, 0x4, 0x400
 PRIVATE_ANONYMOUS = 0x22
 MAP_SHARED, MAP_PRIVATE = 1, 2
@@ -152,13 +151,13 @@ def test_its_addresses_have_28_bits(
 
 def test_msi_signals_an_eventfd(edu: Edu, process: Process) -> None:
     irq = process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(MSI, 0, [irq])
+    edu.device.msi.set_eventfds([irq])
     edu.store(0x60, 0x10)
     edu.store(0x20, 0x80)
     edu.store(0x08, 3)
     assert process.read(irq, 8) == struct.pack("<Q", 2)
     assert edu.load(0x24) == 0x11
-    edu.device.set_irqs(MSI, 0, [])
+    edu.device.msi.disable()
     edu.store(0x60, 0x20)
     with pytest.raises(BlockingIOError):
         process.read(irq, 8)
@@ -169,7 +168,7 @@ def test_dma_interrupts_when_it_is_done(
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
     irq = process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(MSI, 0, [irq])
+    edu.device.msi.set_eventfds([irq])
     edu.dma(BUFFER, IOVA, 64, TO_MEMORY | INTERRUPT)
     assert process.read(irq, 8) == struct.pack("<Q", 1)
     assert edu.load(0x24) == 0x100
@@ -177,14 +176,14 @@ def test_dma_interrupts_when_it_is_done(
 
 def test_intx_is_masked_until_it_is_served(edu: Edu, process: Process) -> None:
     irq = process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(INTX, 0, [irq])
+    edu.device.intx.set_eventfds([irq])
     edu.store(0x60, 1)
     edu.store(0x60, 2)
     assert process.read(irq, 8) == struct.pack("<Q", 1)
-    unmask(edu.device)  # still asserted: told once more
+    edu.device.intx.unmask()  # still asserted: told once more
     assert process.read(irq, 8) == struct.pack("<Q", 1)
     edu.store(0x64, 3)
-    unmask(edu.device)
+    edu.device.intx.unmask()
     with pytest.raises(BlockingIOError):
         process.read(irq, 8)
     edu.store(0x60, 1)
@@ -194,10 +193,10 @@ def test_intx_is_masked_until_it_is_served(edu: Edu, process: Process) -> None:
 def test_intx_unmasked_by_an_eventfd(edu: Edu, process: Process) -> None:
     irq = process.eventfd(0, os.O_NONBLOCK)
     served = process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(INTX, 0, [irq])
-    set_irqs(edu.device, uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK, served)
+    edu.device.intx.set_eventfds([irq])
+    edu.device.intx.unmask(eventfds=[served])
     with pytest.raises(OSError, match="has an eventfd") as refused:
-        set_irqs(edu.device, uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK, served)
+        edu.device.intx.unmask(eventfds=[served])
     assert refused.value.errno == errno.EBUSY
     edu.store(0x60, 1)
     process.read(irq, 8)
@@ -209,7 +208,7 @@ def test_intx_unmasked_by_an_eventfd(edu: Edu, process: Process) -> None:
 
 def test_the_command_register_disables_intx(edu: Edu, process: Process) -> None:
     irq = process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(INTX, 0, [irq])
+    edu.device.intx.set_eventfds([irq])
     edu.command(MEMORY | INTX_DISABLE)
     edu.store(0x60, 1)
     with pytest.raises(BlockingIOError):
@@ -220,56 +219,52 @@ def test_the_command_register_disables_intx(edu: Edu, process: Process) -> None:
 
 
 def test_a_mapped_bar_has_registers(edu: Edu, process: Process) -> None:
-    bar = process.mmap(0x100000, 3, MAP_SHARED, edu.device.fd, 0)
-    assert process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
-    process.poke(bar + 8, struct.pack("<I", 5))
-    assert process.peek(bar + 8, 4) == struct.pack("<I", 120)
+    bar = edu.device.region(0).mmap()
+    assert bar.peek(0, 4) == struct.pack("<I", 0x010000ED)
+    bar.poke(8, struct.pack("<I", 5))
+    assert bar.peek(8, 4) == struct.pack("<I", 120)
     edu.command(0)
     with pytest.raises(MemoryFault, match="SIGBUS"):
-        process.peek(bar, 4)
+        bar.peek(0, 4)
     with pytest.raises(OSError, match="switched off") as refused:
         edu.load(0)
     assert refused.value.errno == errno.EIO
     edu.command(MEMORY)
-    process.munmap(bar, 0x100000)
+    bar.close()
     for length, flags in ((0x101000, MAP_SHARED), (0x1000, MAP_PRIVATE)):
         with pytest.raises(OSError, match=r"MAP_SHARED|region 0") as refused:
             process.mmap(length, 3, flags, edu.device.fd, 0)
         assert refused.value.errno == errno.EINVAL
 
 
-def test_a_mapped_bar_keeps_the_device_open(edu: Edu, vfio_group: Group, process: Process) -> None:
-    bar = process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
+def test_a_mapped_bar_keeps_the_device_open(edu: Edu, vfio_group: Group) -> None:
+    bar = edu.device.region(0).mmap(0, 0x1000)
     edu.device.close()
-    assert process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
+    assert bar.peek(0, 4) == struct.pack("<I", 0x010000ED)
     with pytest.raises(OSError, match="more users") as refused:
         vfio_group.unset_container()
     assert refused.value.errno == errno.EBUSY
-    process.munmap(bar, 0x1000)
+    bar.close()
     vfio_group.unset_container()
 
 
-def test_registers_are_no_memory_for_dma(
-    edu: Edu, vfio_container: Container, process: Process
-) -> None:
-    bar = process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
+def test_registers_are_no_memory_for_dma(edu: Edu, vfio_container: Container) -> None:
+    bar = edu.device.region(0).mmap(0, 0x1000)
     with pytest.raises(OSError, match="cannot be pinned") as refused:
-        vfio_container.map_dma(IOVA, bar, 0x1000)
+        vfio_container.map_dma(IOVA, bar.address, 0x1000)
     assert refused.value.errno == errno.EFAULT
 
 
 def test_an_eventfd_that_stores(edu: Edu, process: Process) -> None:
     kick = process.eventfd(0, os.O_NONBLOCK)
-    request = bytearray(struct.pack("<IIQQii", 32, 4, 0x08, 6, kick, 0))
-    edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, request)
+    edu.device.ioeventfd(0, 0x08, 6, kick)
     process.write(kick, struct.pack("<Q", 1))
     assert edu.load(0x08) == 720
     with pytest.raises(FileExistsError):
-        edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, request)
-    take_away = bytearray(struct.pack("<IIQQii", 32, 4, 0x08, 6, -1, 0))
-    edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, take_away)
+        edu.device.ioeventfd(0, 0x08, 6, kick)
+    edu.device.ioeventfd(0, 0x08, 6, None)
     with pytest.raises(OSError, match="no eventfd") as refused:
-        edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, take_away)
+        edu.device.ioeventfd(0, 0x08, 6, None)
     assert refused.value.errno == errno.ENODEV
 
 
@@ -283,15 +278,3 @@ def test_closing_stops_the_device(
     assert not command & MASTER
     device.write(0, 0x98, struct.pack("<Q", TO_DEVICE))
     assert process.peek(buffer, 4) == bytes(4)
-
-
-def unmask(device: Device) -> None:
-    flags = uapi.vfio.VFIO_IRQ_SET_DATA_NONE | uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK
-    request = struct.pack("<IIIII", 20, flags, INTX, 0, 1)
-    device.ioctl(uapi.vfio.VFIO_DEVICE_SET_IRQS, bytearray(request))
-
-
-def set_irqs(device: Device, action: int, eventfd: int) -> None:
-    flags = uapi.vfio.VFIO_IRQ_SET_DATA_EVENTFD | action
-    request = struct.pack("<IIIIIi", 24, flags, INTX, 0, 1, eventfd)
-    device.ioctl(uapi.vfio.VFIO_DEVICE_SET_IRQS, bytearray(request))

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+"""A range of I/O virtual addresses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["IovaRange"]
+
+
+class IovaRange(NamedTuple):
+    """The iovas from `start` to `last`, in bytes, both included."""
+
+    start: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.last - self.start + 1
+
+    def __repr__(self) -> str:
+        return f"IovaRange({self.start:#x}, {self.last:#x})"
