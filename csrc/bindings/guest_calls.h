@@ -18,16 +18,16 @@ namespace kvmiommu {
 
 namespace guest {
 
-inline Ref<kvm::Vcpu> vcpu_at(Process& process, int fd) {
+inline Ref<kvm::Vcpu> vcpu_at(Process& process, Fd fd) {
     const Ref<fs::File> file = value_or_raise(process.task().files().get(fd));
     auto* const vcpu = dynamic_cast<kvm::VcpuFile*>(file.get());
     if (vcpu == nullptr) {
-        throw py::value_error("descriptor " + std::to_string(fd) + " is not a vcpu's");
+        throw py::value_error("descriptor " + std::to_string(fd.number) + " is not a vcpu's");
     }
     return Ref<kvm::Vcpu>(vcpu->vcpu());
 }
 
-inline void queue_hypercalls(Process& process, int fd,
+inline void queue_hypercalls(Process& process, Fd fd,
                              const std::vector<std::vector<std::uint64_t>>& calls) {
     std::vector<kvm::Hypercall> queued;
     queued.reserve(calls.size());
@@ -44,7 +44,7 @@ inline void queue_hypercalls(Process& process, int fd,
     vcpu_at(process, fd)->queue(std::move(queued));
 }
 
-inline py::list take_hypercall_answers(Process& process, int fd) {
+inline py::list take_hypercall_answers(Process& process, Fd fd) {
     py::list answers;
     for (const kvm::HypercallAnswer& answer : vcpu_at(process, fd)->take_answers()) {
         answers.append(
@@ -53,16 +53,17 @@ inline py::list take_hypercall_answers(Process& process, int fd) {
     return answers;
 }
 
-inline py::tuple hypercall_figures(Process& process, int fd) {
+inline py::tuple hypercall_figures(Process& process, Fd fd) {
     const kvm::HypercallFigures figures = vcpu_at(process, fd)->figures();
     return py::make_tuple(figures.real_mode, figures.virtual_mode, figures.user);
 }
 
-inline py::list table_states(Process& process, int fd) {
+inline py::list table_states(Process& process, Fd fd) {
     const Ref<fs::File> file = value_or_raise(process.task().files().get(fd));
     auto* const vm = dynamic_cast<kvm::VmFile*>(file.get());
     if (vm == nullptr) {
-        throw py::value_error("descriptor " + std::to_string(fd) + " is not a virtual machine's");
+        throw py::value_error("descriptor " + std::to_string(fd.number) +
+                              " is not a virtual machine's");
     }
     py::list states;
     for (const spapr::TableState& state : vm->vm().table_states()) {

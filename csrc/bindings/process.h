@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bindings/argument_memory.h"
+#include "bindings/arguments.h"
 #include "bindings/host_call.h"
 #include "bindings/machine.h"
 #include "bindings/register.h"
@@ -40,6 +41,7 @@ class PyBuffer {
     void* data() const { return view_.buf; }
     std::uint64_t bytes() const { return static_cast<std::uint64_t>(view_.len); }
     bool writable() const { return view_.readonly == 0; }
+    bool is_scalar() const { return view_.ndim == 0; }
 
   private:
     Py_buffer view_{};
@@ -85,46 +87,41 @@ class Process {
     std::uint32_t fail_nth() { return task().faults().left(); }
     void set_fail_nth(std::uint32_t nth) { task().faults().fail_nth(nth); }
 
-    std::int64_t ioctl(int fd, std::uint32_t request, const py::object& argument) {
+    std::int64_t ioctl(Fd fd, std::uint32_t request, const py::object& argument) {
         if (argument.is_none()) {
             return ioctl_number(fd, request, 0);
         }
-        if (PyLong_Check(argument.ptr())) {
-            // Converts as C does: -1 is the largest number.
-            const std::uint64_t number = PyLong_AsUnsignedLongLongMask(argument.ptr());
-            if (PyErr_Occurred() != nullptr) {
-                throw py::error_already_set();
-            }
-            return ioctl_number(fd, request, number);
+        if (PyLong_Check(argument.ptr()) || is_number(argument)) {
+            return ioctl_number(fd, request, pattern(argument, ArgumentName("arg")));
         }
         return ioctl_block(fd, request, argument);
     }
 
-    std::int64_t ioctl_until(int fd, std::uint32_t request, const py::object& argument,
+    std::int64_t ioctl_until(Fd fd, std::uint32_t request, const py::object& argument,
                              std::optional<double> timeout) {
         set_timeout(timeout);
         return ioctl(fd, request, argument);
     }
 
-    bool wait(int fd, std::optional<double> timeout) {
+    bool wait(Fd fd, std::optional<double> timeout) {
         set_timeout(timeout);
         return without_gil([&] { return fs::sys_poll_and_sleep(task(), fd, POLLIN); }) != 0;
     }
 
-    py::bytes read(int fd, std::uint64_t bytes, std::optional<double> timeout) {
+    py::bytes read(Fd fd, std::uint64_t bytes, std::optional<double> timeout) {
         set_timeout(timeout);
         return read_with(bytes, [&](fs::UserBuffer to) { return fs::sys_read(task(), fd, to); });
     }
-    py::bytes pread(int fd, std::uint64_t bytes, std::int64_t offset) {
+    py::bytes pread(Fd fd, std::uint64_t bytes, std::int64_t offset) {
         return read_with(
             bytes, [&](fs::UserBuffer to) { return fs::sys_pread64(task(), fd, to, offset); });
     }
-    std::int64_t write(int fd, const py::object& data, std::optional<double> timeout) {
+    std::int64_t write(Fd fd, const py::object& data, std::optional<double> timeout) {
         set_timeout(timeout);
         return write_with(data,
                           [&](fs::UserBuffer from) { return fs::sys_write(task(), fd, from); });
     }
-    std::int64_t pwrite(int fd, const py::object& data, std::int64_t offset) {
+    std::int64_t pwrite(Fd fd, const py::object& data, std::int64_t offset) {
         return write_with(
             data, [&](fs::UserBuffer from) { return fs::sys_pwrite64(task(), fd, from, offset); });
     }
@@ -153,6 +150,18 @@ class Process {
     void clear() { py::object(std::move(system_)); }
 
   private:
+    // Numbers of numpy have bytes to copy, too, but are meant as numbers.
+    static bool is_number(const py::object& argument) {
+        if (PyIndex_Check(argument.ptr()) == 0) {
+            return false;
+        }
+        if (PyObject_CheckBuffer(argument.ptr()) == 0) {
+            return true;
+        }
+        const PyBuffer buffer(argument, PyBUF_ND | PyBUF_STRIDES);
+        return buffer.is_scalar() && !buffer.writable();
+    }
+
     static std::shared_ptr<machine::Process> create(const std::shared_ptr<Machine>& machine) {
         HostCall call(machine);
         return value_or_raise(machine->system().create_process());
@@ -165,7 +174,7 @@ class Process {
 
     // Calls the core without the GIL. A refusal has the name of the request.
     template <class Call>
-    std::int64_t ioctl_call(int fd, std::uint32_t request, Call&& call) {
+    std::int64_t ioctl_call(Fd fd, std::uint32_t request, Call&& call) {
         RefusedCall refused{.request = request, .abi = task().abi()};
         return without_gil(
             [&] {
@@ -177,19 +186,19 @@ class Process {
             },
             refused);
     }
-    const char* kind_of(int fd) {
+    const char* kind_of(Fd fd) {
         // The file may be released here.
         const fs::DeferredWork::Call outermost(kernel().deferred_work());
         const auto file = task().files().get(fd);
         return file ? (*file)->kind() : nullptr;
     }
 
-    std::int64_t ioctl_number(int fd, std::uint32_t request, std::uint64_t argument) {
+    std::int64_t ioctl_number(Fd fd, std::uint32_t request, std::uint64_t argument) {
         return ioctl_call(fd, request,
                           [&] { return fs::sys_ioctl(task(), fd, request, argument); });
     }
 
-    std::int64_t ioctl_block(int fd, std::uint32_t request, const py::object& argument) {
+    std::int64_t ioctl_block(Fd fd, std::uint32_t request, const py::object& argument) {
         static constexpr std::byte kZero[ArgumentMemory::kZeros]{};
         const PyBuffer buffer(argument, PyBUF_SIMPLE);
         return ioctl_call(fd, request, [&]() -> Result<std::int64_t> {

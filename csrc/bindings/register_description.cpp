@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/class.h"
 #include "bindings/python_model.h"
 #include "bindings/register.h"
 #include "machine/description.h"
@@ -180,8 +181,8 @@ the place of the one that `model` names.)";
 
 void register_description(py::module_& core) {
     using py::arg;
-    py::class_<Description>(core, "Description", "What a machine is made of, as plain data.")
-        .def(py::init<>())
+    Class<Description>(core, "Description", "What a machine is made of, as plain data.")
+        .def_init()
         .def_readwrite("name", &Description::name)
         .def_readwrite("page_size", &Description::page_size, "In bytes.")
         .def_readwrite("memory", &Description::memory, "In bytes.")

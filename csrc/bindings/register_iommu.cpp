@@ -249,7 +249,7 @@ void register_iommu(py::module_& core) {
 
 A row for each page-table format.)");
     Class<BareMemory, std::shared_ptr<BareMemory>>(core, "PhysicalMemory", "RAM for page tables.")
-        .def(py::init(&make_memory), arg("bytes"), arg("fragment"), arg("start"))
+        .def_init(&make_memory, arg("bytes"), arg("fragment"), arg("start"))
         .def_property_readonly(
             "bytes", [](BareMemory& memory) { return (*memory).bytes(); }, "Its size.")
         .def_property_readonly(
@@ -261,9 +261,9 @@ A row for each page-table format.)");
 The bytes at a physical address, 1 MiB at most.)");
     Class<BareTable, std::shared_ptr<BareTable>>(core, "PageTable",
                                                  "A page table that no IOMMU walks.")
-        .def(py::init(&make_table), py::kw_only(), arg("format"), arg("page_sizes"), arg("bits"),
-             arg("levels"), arg("dirty_tracking"), arg("partial_unmap"), arg("overlap"),
-             arg("memory"))
+        .def_init(&make_table, py::kw_only(), arg("format"), arg("page_sizes"), arg("bits"),
+                  arg("levels"), arg("dirty_tracking"), arg("partial_unmap"), arg("overlap"),
+                  arg("memory"))
         .def("map", &map, arg("iova"), arg("address"), arg("size"), arg("protection"),
              R"(map(self, iova, address, size, protection)
 --

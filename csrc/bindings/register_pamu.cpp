@@ -4,6 +4,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include "bindings/class.h"
 #include "bindings/register.h"
 #include "iommu/drivers/fsl_pamu.h"
 
@@ -45,8 +46,8 @@ py::object translate(const PamuDomain& domain, std::uint64_t iova) {
 
 void register_pamu(py::module_& core) {
     using py::arg;
-    py::class_<PamuDomain>(core, "PamuDomain", "An aperture and its windows.")
-        .def(py::init<>())
+    Class<PamuDomain>(core, "PamuDomain", "An aperture and its windows.")
+        .def_init()
         .def("set_geometry", &set_geometry, arg("start"), arg("size"),
              "set_geometry(self, start, size)\n--\n\nThe aperture.")
         .def("set_windows", &set_windows, arg("count"),

@@ -80,7 +80,7 @@ Writes memory as the device. As dma_read(); what lies before the first bad byte 
 void register_pci(py::module_& core) {
     using py::arg;
     Class<ModelFace>(core, "DeviceModel", "A device model's way to its machine.")
-        .def(py::init<>())
+        .def_init()
         .def("raise_interrupt", &raise_interrupt, arg("vector") = 0, kRaiseInterrupt)
         .def("lower_interrupt", &lower_interrupt, kLowerInterrupt)
         .def("dma_read", &dma_read, arg("iova"), arg("length"), kDmaRead)

@@ -29,17 +29,22 @@ std::unique_ptr<Process> make_process(const py::object& system) {
     return std::make_unique<Process>(system);
 }
 
-// --- calls without a conversion of arguments ---
-
-std::int64_t open(Process& process, const std::string& path, int flags) {
-    return without_gil([&] { return fs::sys_open(process.task(), path, flags); }, {.path = &path});
+std::unique_ptr<Bell> make_bell(Process& process) {
+    return std::make_unique<Bell>(process);
 }
 
-void close(Process& process, int fd) {
+// --- calls without a conversion of arguments ---
+
+std::int64_t open(Process& process, const Path& path, int flags) {
+    return without_gil([&] { return fs::sys_open(process.task(), path.text, flags); },
+                       {.path = &path.text});
+}
+
+void close(Process& process, Fd fd) {
     without_gil([&] { return fs::sys_close(process.task(), fd); });
 }
 
-std::int64_t dup(Process& process, int fd) {
+std::int64_t dup(Process& process, Fd fd) {
     return without_gil([&] { return fs::sys_dup(process.task(), fd); });
 }
 
@@ -51,15 +56,15 @@ std::int64_t memfd_create(Process& process, const std::string& name, std::uint32
     return without_gil([&] { return fs::sys_memfd_create(process.task(), name, flags); });
 }
 
-void ftruncate(Process& process, int fd, std::int64_t length) {
+void ftruncate(Process& process, Fd fd, std::int64_t length) {
     without_gil([&] { return fs::sys_ftruncate(process.task(), fd, length); });
 }
 
-std::int64_t poll(Process& process, int fd, std::uint32_t events) {
+std::int64_t poll(Process& process, Fd fd, std::uint32_t events) {
     return without_gil([&] { return fs::sys_poll(process.task(), fd, events); });
 }
 
-std::int64_t mmap(Process& process, std::uint64_t length, int protection, int flags, int fd,
+std::int64_t mmap(Process& process, std::uint64_t length, int protection, int flags, Fd fd,
                   std::uint64_t offset, std::uint64_t address, std::uint64_t align) {
     return without_gil([&] {
         return fs::sys_mmap(process.task(), process.mm(), address, length, protection, flags, fd,
@@ -92,11 +97,13 @@ void set_user(Process& process, std::uint32_t uid) {
     value_or_raise(process.task().set_user(uid));
 }
 
-std::optional<double> seconds(std::optional<double> timeout) {
-    if (timeout) {
-        HostCall::check_timeout(*timeout);
+std::optional<double> seconds(const py::object& timeout) {
+    if (timeout.is_none()) {
+        return std::nullopt;
     }
-    return timeout;
+    const double number = floating_point(timeout, ArgumentName("timeout"));
+    HostCall::check_timeout(number);
+    return number;
 }
 
 }  // namespace
@@ -110,10 +117,10 @@ void register_process(py::module_& core) {
     Class<Bell> bell(core, "Bell", "Which files of a process may have become ready.");
     Class<Process> process(core, "Process", "An emulated process; its methods are system calls.",
                            collected<Process>());
-    process.def(py::init(&make_process), arg("system")).def("exit", &Process::exit, docs::kExit);
+    process.def_init(&make_process, arg("system")).def("exit", &Process::exit, docs::kExit);
 
     core.def("seconds", &seconds, arg("timeout"), docs::kSeconds);
-    bell.def(py::init<Process&>(), arg("process"))
+    bell.def_init(&make_bell, arg("process"))
         .def("fileno", &Bell::fileno, docs::kBellFileno)
         .def("watch", &Bell::watch, arg("fd"), docs::kBellWatch)
         .def("unwatch", &Bell::unwatch, arg("number"), docs::kBellUnwatch)

@@ -133,7 +133,7 @@ Unmaps for this device alone what leads to `address`.)";
 void register_semantics(py::module_& core) {
     using py::arg;
     Class<Board, std::shared_ptr<Board>>(core, "IommuBoard", "IOMMUs, devices and domains.")
-        .def(py::init(&make_board), arg("semantics"), arg("after_map"))
+        .def_init(&make_board, arg("semantics"), arg("after_map"))
         .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
              arg("address_width"), arg("page_sizes"),
              R"(add_iommu(self, *, name, driver, address_width, page_sizes)
@@ -179,7 +179,7 @@ Maps for this device alone.)")
 Where an iova of this device leads; 0: nowhere.)");
     Class<BoardDomain, std::shared_ptr<BoardDomain>>(core, "BoardDomain",
                                                      "A domain under a board's semantics.")
-        .def(py::init(&make_domain), arg("device"))
+        .def_init(&make_domain, arg("device"))
         .def(
             "attach",
             [](BoardDomain& self, const BoardDevice& device) {

@@ -203,7 +203,7 @@ void register_system(py::module_& core) {
     using py::arg;
     Class<Machine, std::shared_ptr<Machine>>(core, "System", "A running machine.",
                                              collected<Machine>())
-        .def(py::init(&Machine::create), arg("description"))
+        .def_init(&Machine::create, arg("description"))
         .def_property_readonly("name", &name, "The machine's name.")
         .def("close", &Machine::close, kClose)
         .def("_take_model_errors", &Machine::take_errors, kTakeErrors)

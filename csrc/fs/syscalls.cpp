@@ -438,7 +438,7 @@ Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events) {
 }
 
 Result<std::int64_t> sys_poll_and_sleep(Task& task, int fd, std::uint32_t events) {
-    return call(task, "poll", {number(fd), events},
+    return call(task, {"poll", {number(fd), events}, fd},
                 [&] { return do_poll_and_sleep(task, fd, events); });
 }
 

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from ._integers import fit
 
 if TYPE_CHECKING:
-    from ._core import WriteableBuffer
+    from ._core import ReadableBuffer
     from .process import Process
     from .uapi.ioctl import Request
 
 __all__ = ["AnyDescriptor", "Descriptor", "fd_of"]
 
+_LEAST, _GREATEST = -(1 << 31), (1 << 31) - 1
+
 
 class Descriptor:
     """An open descriptor of a process.
 
-    `fd` is its number; it is the caller's to use with `process.ioctl` too. Closing twice is no
-    error, closing what the process has closed by itself is: OSError EBADF.
+    Calls of the process take the object itself or `fd`, its number there. It is no descriptor of
+    the host, so nothing of the host can use it: `Process.wait` and `Process.wait_async` wait for
+    it, not `select` or asyncio's `add_reader`.
+
+    Closing twice is no error, closing what the process has closed by itself is: OSError EBADF.
     """
 
     def __init__(self, process: Process, fd: int) -> None:
@@ -29,12 +34,21 @@ class Descriptor:
         self.fd = fd
         self._open = True
 
-    def ioctl(self, request: Request, argument: int | WriteableBuffer | None = None) -> int:
-        """The request, encoded as the machine's processes encode it. Raises OSError."""
-        return self.process.ioctl(self.fd, request.number(self.process.abi), argument)
+    def ioctl(
+        self,
+        request: Request,
+        argument: int | ReadableBuffer | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """The request, encoded as the machine's processes encode it. Raises OSError.
 
-    def fileno(self) -> int:
-        return self.fd
+        TimeoutError once it has slept `timeout` seconds.
+        """
+        number = request.number(self.process.abi)
+        if timeout is None:
+            return self.process.ioctl(self.fd, number, argument)
+        return self.process.ioctl(self.fd, number, argument, timeout=timeout)
 
     def dup(self) -> int:
         """Another descriptor for the same open file. Raises OSError EMFILE."""
@@ -65,18 +79,25 @@ class Descriptor:
 AnyDescriptor: TypeAlias = int | Descriptor
 
 
-def fd_of(process: Process, name: str, file: AnyDescriptor) -> int:
+def fd_of(process: object, name: str, file: AnyDescriptor) -> int:
     """The number of a descriptor that is the argument `name` of a call of `process`.
 
-    ValueError: an object of another process. OverflowError: a number of more than 32 bits.
+    ValueError: an object of another process, of this system or another, or one that was closed.
+    OverflowError: a number that no descriptor has. TypeError: neither a number nor such an object.
     """
-    if isinstance(file, Descriptor):
-        if file.process is not process:
-            raise ValueError(f"{name} is {file!r} of another process")
-        return file.fd
-    return fit(name, file, -(1 << 31), (1 << 31) - 1)
+    if not isinstance(file, Descriptor):
+        try:
+            return fit(name, file, _LEAST, _GREATEST)
+        except TypeError:
+            given = type(file).__name__
+            raise TypeError(f"{name} must be an integer or a Descriptor, not {given}") from None
+    if file.process is not process:
+        raise ValueError(f"{name} is {file!r} of {file.process!r}, not of {process!r}")
+    if not file._open:
+        raise ValueError(f"{name} is {file!r}")
+    return file.fd
 
 
 def int_argument(value: int) -> ctypes.c_int32:
     """An int that a call takes by its address."""
-    return ctypes.c_int32(value)
+    return ctypes.c_int32(fit("the argument", value, _LEAST, _GREATEST))
