@@ -292,7 +292,7 @@ LAST_PCI = '[[pci]]\naddress = "0000:00:1f.0"'
         (
             '"1G"',
             '"1G"\ninterfaces = "6.1"',
-            "machine.interfaces: found '6.1'; expected one of '6.12' (did you mean '6.12'?)",
+            "interfaces: found '6.1'; expected '6.12', the only one that is known (did you",
         ),
         (
             '"1G"',

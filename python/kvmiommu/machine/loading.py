@@ -60,7 +60,7 @@ def names() -> list[str]:
 def load(name_or_path: str | Path, **changes: Unpack[Changes]) -> Machine:
     """The machine of that name, or of that file: a Path, or a text with a '/' or '.toml' in it.
 
-    `changes` are fields of a `Machine` that are to be otherwise than in the description; `modules`
+    `changes` are fields of a `Machine` that differ from the description; `modules`
     and `options` change what they name and leave the rest:
 
         machine.load("q35-intel", memory="16G", options={"iommu.strict": False})

@@ -212,7 +212,8 @@ class Table:
         return name
 
     def choice(self, key: str, choices: Collection[str], default: str | None = None) -> str:
-        expected = "one of " + ", ".join(f"'{choice}'" for choice in choices)
+        some = ", ".join(f"'{choice}'" for choice in choices)
+        expected = f"one of {some}" if len(choices) > 1 else f"{some}, the only one that is known"
         value = self.string(key, expected, default)
         if self.good(key) and value not in choices:
             self.wrong(key, expected, suggestion=nearest(value, choices))
