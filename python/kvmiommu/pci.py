@@ -24,11 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import _core
+from ._shown import Hex, shown
 
 __all__ = ["Bar", "DeviceModel"]
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class Bar:
     """A region: `size` bytes, a power of two, of memory or of I/O ports.
 
@@ -38,18 +40,11 @@ class Bar:
     which takes the next region's place, too.
     """
 
-    size: int
+    size: Hex
     io: bool = False
     prefetchable: bool = False
     wide: bool = False
-    memory: tuple[tuple[int, int], ...] = ()
-
-    def __repr__(self) -> str:
-        memory = "".join(f"({start:#x}, {last:#x}), " for start, last in self.memory).rstrip()
-        return (
-            f"Bar(size={self.size:#x}, io={self.io}, prefetchable={self.prefetchable}, "
-            f"wide={self.wide}, memory=({memory}))"
-        )
+    memory: tuple[tuple[Hex, Hex], ...] = ()
 
     def __post_init__(self) -> None:
         smallest = 4 if self.io else 16

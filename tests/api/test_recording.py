@@ -8,13 +8,13 @@ import os
 from collections.abc import Callable
 
 import pytest
-from programs import outcome
 
 from kvmiommu import Process, System, kvm, machine, pci, spapr, vfio
 from kvmiommu.errors import MemoryFault
 from kvmiommu.transcript import parse, replay, symbols_of
 from kvmiommu.uapi import papr, posix
 from kvmiommu.uapi import vfio as v
+from programs import outcome
 
 RW = posix.PROT_READ | posix.PROT_WRITE
 PRIVATE = posix.MAP_PRIVATE | posix.MAP_ANONYMOUS

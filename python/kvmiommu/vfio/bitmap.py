@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .iova_range import IovaRange, Printer
+from .._shown import Printer
+from ..ranges import Range
 
 __all__ = ["Bitmap", "bitmap_bytes"]
 
@@ -47,11 +48,9 @@ class Bitmap:
     #: Bytes that the call unmapped: 0 unless it was `Container.unmap_dma`.
     unmapped: int = 0
 
-    def __iter__(self) -> Iterator[IovaRange]:
+    def __iter__(self) -> Iterator[Range]:
         for first, end in self._runs():
-            yield IovaRange(
-                self.iova + first * self.page_size, self.iova + end * self.page_size - 1
-            )
+            yield Range(self.iova + first * self.page_size, self.iova + end * self.page_size - 1)
 
     def pages(self) -> Iterator[int]:
         """The iovas of the dirty pages, in ascending order."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from .. import uapi
+from .._shown import Hex, shown
 from ..arguments import u32, u64
 from ..descriptor import AnyDescriptor, fd_of
 from ..uapi import posix
@@ -34,11 +35,12 @@ __all__ = [
 _v = uapi.vfio
 
 
+@shown
 class Area(NamedTuple):
     """A part of a region that can be mapped: `size` bytes from `offset` in the region on."""
 
-    offset: int
-    size: int
+    offset: Hex
+    size: Hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,15 @@ class SparseMmap:
     areas: tuple[Area, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class RegionType:
     """VFIO_REGION_INFO_CAP_TYPE: what a region beyond the fixed indexes holds."""
 
     #: VFIO_REGION_TYPE_*.
-    type: int
+    type: Hex
     #: VFIO_REGION_SUBTYPE_*, meaningful within the type.
-    subtype: int
+    subtype: Hex
 
 
 @dataclass(frozen=True, slots=True)
