@@ -29,12 +29,12 @@ _MARK = re.compile(r"\bHex\b")
 
 
 def hexed(value: object) -> str:
-    """A number in hex, 0 as it is; so the numbers in a tuple, a list or a dictionary."""
+    """A number in hex, and so the numbers in a tuple, a list or a dictionary."""
     match value:
         case bool() | None:
             return repr(value)
         case int():
-            return f"{value:#x}" if value else "0"
+            return hex(value)
         case tuple() if type(value) is tuple:
             inside = ", ".join(map(hexed, value))
             return f"({inside},)" if len(value) == 1 else f"({inside})"
@@ -48,9 +48,12 @@ def hexed(value: object) -> str:
 def shown(cls: _Class) -> _Class:
     """A dataclass or a named tuple whose fields of the type `Hex` are shown in hex.
 
-    Its module postpones annotations, which are therefore texts.
+    Its module postpones annotations, which are therefore texts, or hold one in a named tuple.
     """
-    marked = {name for name, text in cls.__annotations__.items() if _MARK.search(text)}
+    written = {
+        name: getattr(each, "__forward_arg__", each) for name, each in cls.__annotations__.items()
+    }
+    marked = {name for name, text in written.items() if _MARK.search(str(text))}
     dataclass = hasattr(cls, "__dataclass_fields__")
     names = tuple(each.name for each in fields(cls)) if dataclass else tuple(cls._fields)
 

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._shown import Hex, shown
+
 __all__ = ["Engine", "engines", "library_path"]
 
 
@@ -35,14 +37,15 @@ class _Engine(ctypes.Structure):
     )
 
 
-@dataclass(frozen=True)
+@shown
+@dataclass(frozen=True, repr=False)
 class Engine:
     """One engine of the library."""
 
     #: ``kvmiommu-`` and the format.
     name: str
     #: Page sizes that it can map, a bit each.
-    pgsize_bitmap: int
+    pgsize_bitmap: Hex
     #: Bits of an iova.
     ias: int
     #: Bits of a physical address.

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from . import _core
+from ._shown import Hex, shown
+from .ranges import Range
 
 if TYPE_CHECKING:
     from ._core import ReadableBuffer, WriteableBuffer
@@ -66,13 +68,14 @@ def pages(*sizes: str | int) -> int:
     return bitmap
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class Format:
     """What there is to know of a page-table format before one makes a table of it."""
 
     name: str
     #: All page sizes, a bit each.
-    page_sizes: int
+    page_sizes: Hex
     #: The widths that an iova may have, in bits.
     widths: tuple[int, ...]
     default_bits: int
@@ -97,22 +100,23 @@ def formats() -> dict[str, Format]:
 _FORMATS = {row[0]: Format(row[0], row[1], tuple(row[2]), *row[3:]) for row in _core.formats()}
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class WalkStep:
     """One entry on the way from the root of a table to a page."""
 
     #: 0 is the level of the smallest pages.
     level: int
     #: Where the table is.
-    table: int
+    table: Hex
     index: int
     #: The entry as the processor reads it.
-    entry: int
+    entry: Hex
     kind: Literal["nothing", "table", "page"]
     #: Of the table or of the page.
-    address: int
+    address: Hex
     #: In bytes; 0 for what is no page.
-    page_size: int
+    page_size: Hex
     #: `READ` and `WRITE` of a page.
     prot: int
 
@@ -298,9 +302,9 @@ class Domain:
         return self._table.pgsize_bitmap
 
     @property
-    def aperture(self) -> tuple[int, int]:
-        """The first and the last iova that can be translated."""
-        return self._table.aperture
+    def aperture(self) -> Range:
+        """The iovas that can be translated."""
+        return Range(*self._table.aperture)
 
     @property
     def table_bytes(self) -> int:

@@ -24,6 +24,7 @@ import ctypes
 from typing import NamedTuple
 
 from . import uapi
+from ._shown import Hex, shown
 from .arguments import scratch, u32, u64
 from .descriptor import AnyDescriptor, Descriptor, fd_of
 from .kvm import VM, Device, TceTable
@@ -34,12 +35,13 @@ _k = uapi.kvm
 _p = uapi.kvm_2013
 
 
+@shown
 class Linkage(NamedTuple):
     """A bus and the descriptor of the VFIO group that it was linked to; flags mean nothing."""
 
-    liobn: int
+    liobn: Hex
     fd: int
-    flags: int = 0
+    flags: Hex = 0
 
 
 def create_spapr_tce_iommu(vm: VM, liobn: int, group: AnyDescriptor) -> Descriptor:

@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from . import _core
-from .pretty import PrettyAsRepr, tuple_of
+from ._shown import Hex, shown
 
 __all__ = ["Bar", "DeviceModel"]
 
 
-@dataclass(frozen=True, slots=True)
-class Bar(PrettyAsRepr):
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
+class Bar:
     """A region: `size` bytes, a power of two, of memory or of I/O ports.
 
     `memory` are ranges (start, last) of whole 4 KiB pages that are plain memory, shared with
@@ -40,18 +41,11 @@ class Bar(PrettyAsRepr):
     which takes the next region's place, too.
     """
 
-    size: int
+    size: Hex
     io: bool = False
     prefetchable: bool = False
     wide: bool = False
-    memory: tuple[tuple[int, int], ...] = ()
-
-    def __repr__(self) -> str:
-        memory = tuple_of([f"({start:#x}, {last:#x})" for start, last in self.memory])
-        return (
-            f"Bar(size={self.size:#x}, io={self.io}, prefetchable={self.prefetchable}, "
-            f"wide={self.wide}, memory={memory})"
-        )
+    memory: tuple[tuple[Hex, Hex], ...] = ()
 
     def __post_init__(self) -> None:
         smallest = 4 if self.io else 16

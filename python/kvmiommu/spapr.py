@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from . import uapi
+from ._shown import Hex, shown
 from .arguments import u32, u64
-from .pretty import PrettyAsRepr, tuple_of
 from .vfio import Container
 
 __all__ = ["SpaprContainer", "SpaprInfo", "Window"]
@@ -30,43 +30,31 @@ __all__ = ["SpaprContainer", "SpaprInfo", "Window"]
 _v = uapi.vfio
 
 
-@dataclass(frozen=True, slots=True)
-class SpaprInfo(PrettyAsRepr):
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
+class SpaprInfo:
     """What a group's bridge has: the default window, and what dynamic windows can be like."""
 
     #: Where the default window begins, an iova.
-    dma32_window_start: int
+    dma32_window_start: Hex
     #: How long it is, in bytes.
-    dma32_window_size: int
+    dma32_window_size: Hex
     #: Page sizes of dynamic windows, in bytes; none in version 1.
-    page_sizes: tuple[int, ...]
+    page_sizes: tuple[Hex, ...]
     #: How many windows there can be; 0 in version 1.
     windows: int
     #: How many levels a table can have; 0 in version 1.
     levels: int
 
-    def __repr__(self) -> str:
-        sizes = tuple_of([hex(size) for size in self.page_sizes])
-        return (
-            f"SpaprInfo(dma32_window_start={self.dma32_window_start:#x}, "
-            f"dma32_window_size={self.dma32_window_size:#x}, page_sizes={sizes}, "
-            f"windows={self.windows}, levels={self.levels})"
-        )
 
-
+@shown
 class Window(NamedTuple):
     """A window of a group, as the hardware has it: pages of 2**page_shift bytes from `start` on."""
 
-    start: int
+    start: Hex
     page_shift: int
-    pages: int
+    pages: Hex
     levels: int
-
-    def __repr__(self) -> str:
-        return (
-            f"Window(start={self.start:#x}, page_shift={self.page_shift}, pages={self.pages:#x}, "
-            f"levels={self.levels})"
-        )
 
 
 class SpaprContainer(Container):

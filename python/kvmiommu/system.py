@@ -57,7 +57,8 @@ class TraceRecord:
             after=self.after or None,
         )
         result = strace.result_text(self.call, self.result, abi=self.abi)
-        why = f"  {self.refusal}" if self.refusal else ""
+        # The errno stands in the result.
+        why = f"  {self.refusal.partition(': ')[2]}" if self.refusal else ""
         return f"{self.sequence:6} [{self.task}] {call} = {result}{why}"
 
     def __repr__(self) -> str:

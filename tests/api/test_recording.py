@@ -44,7 +44,7 @@ def test_a_container_a_group_and_a_device_are_replayed() -> None:
         ram = process.mmap(0x10000, RW, PRIVATE, align=2 << 20)
         with vfio.Container(process) as container, vfio.Group(process, 1) as group:
             group.get_status()
-            outcome(lambda: container.set_iommu())
+            outcome(container.set_iommu)
             group.set_container(container)
             container.set_iommu()
             container.get_info()

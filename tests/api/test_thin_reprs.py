@@ -7,14 +7,15 @@ import pytest
 from hypothesis.vendor.pretty import pretty
 
 from kvmiommu import kvm, pci, spapr, vfio
+from kvmiommu.ranges import Range
 from kvmiommu.uapi.papr import H_PARAMETER, H_PUT_TCE
 from vfio_scene import EDU, scene
 
 SHOWN = [
-    (vfio.IovaRange(0x1000, 0x1FFF), "IovaRange(0x1000, 0x1fff)"),
+    (Range(0x1000, 0x1FFF), "Range(0x1000, 0x1fff)"),
     (
-        vfio.IommuInfo(0x1000, 5, (vfio.IovaRange(0, 0xFFF),), 1 << 28),
-        "IommuInfo(iova_pgsizes=0x1000, dma_avail=5, iova_ranges=(IovaRange(0x0, 0xfff),), "
+        vfio.IommuInfo(0x1000, 5, (Range(0, 0xFFF),), 1 << 28),
+        "IommuInfo(iova_pgsizes=0x1000, dma_avail=5, iova_ranges=(Range(0x0, 0xfff),), "
         "max_dirty_bitmap_size=0x10000000)",
     ),
     (

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmiommu.vfio import Bitmap, IovaRange
+from kvmiommu.ranges import Range
+from kvmiommu.vfio import Bitmap
 from recorded import recorded, result
 from vfio_scene import Scene, scene
 
@@ -57,7 +58,7 @@ def test_the_bitmap_is_that_of_the_transcript(running: Scene) -> None:
     running.container.start_dirty_pages()
     dirty = running.container.dirty_bitmap(0x100000, 0x20000)
     assert dirty.data == bytes.fromhex("ffffffff00000000")
-    assert [*dirty] == [IovaRange(0x100000, 0x11FFFF)]
+    assert [*dirty] == [Range(0x100000, 0x11FFFF)]
     dirty = running.container.dirty_bitmap(0x100000, 0x30000)
     assert dirty.data == bytes.fromhex("ffffffffffff0000")
     assert dirty.count() == 48
@@ -126,4 +127,4 @@ def test_ranges_pages_and_count_agree(bits: list[bool], behind: int) -> None:
 
 
 def test_a_range_has_a_size() -> None:
-    assert IovaRange(0x1000, 0x2FFF).size == 0x2000
+    assert Range(0x1000, 0x2FFF).size == 0x2000

@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from .. import uapi
-from .vcpu import HypercallAnswer, HypercallFigures, hypercall_name
+from .._shown import Printer
+from ..strace import hypercall_name
+from .vcpu import HypercallAnswer, HypercallFigures
 
 if TYPE_CHECKING:
     from .._core import ReadableBuffer
@@ -30,6 +32,9 @@ class Hypercall(NamedTuple):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{each:#x}" for each in self.arguments)
         return f"Hypercall({hypercall_name(self.number)}, ({arguments}))"
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
 class Guest:

@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import uapi
+from .._shown import Hex, shown
 from ..descriptor import Descriptor
 from ..uapi import posix
 
@@ -54,6 +55,7 @@ class TceTable(Descriptor):
         )
 
 
+@shown
 class TceState(NamedTuple):
     """The table of a bus: `size` pages of 2**page_shift bytes from page `offset` on.
 
@@ -62,19 +64,12 @@ class TceState(NamedTuple):
     has.
     """
 
-    liobn: int
+    liobn: Hex
     group: int | None
     page_shift: int
-    offset: int
-    size: int
-    entries: dict[int, int]
-
-    def __repr__(self) -> str:
-        entries = ", ".join(f"{page:#x}: {tce:#x}" for page, tce in self.entries.items())
-        return (
-            f"TceState(liobn={self.liobn:#x}, group={self.group}, page_shift={self.page_shift}, "
-            f"offset={self.offset:#x}, size={self.size:#x}, entries={{{entries}}})"
-        )
+    offset: Hex
+    size: Hex
+    entries: dict[Hex, Hex]
 
     def __str__(self) -> str:
         whose = "KVM's own" if self.group is None else f"of group {self.group}"

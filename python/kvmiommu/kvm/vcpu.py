@@ -9,30 +9,18 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import uapi
+from .._shown import Printer
 from ..arguments import u32, u64
 from ..descriptor import Descriptor
+from ..strace import hypercall_name, return_code_name
 from ..uapi import posix
 
 if TYPE_CHECKING:
     from ..process import Process
 
-__all__ = ["HypercallAnswer", "HypercallFigures", "Vcpu", "enable_cap_argument", "hypercall_name"]
+__all__ = ["HypercallAnswer", "HypercallFigures", "Vcpu", "enable_cap_argument"]
 
 _k = uapi.kvm
-_HYPERCALLS = {
-    getattr(uapi.papr, name): name
-    for name in ("H_GET_TCE", "H_PUT_TCE", "H_STUFF_TCE", "H_PUT_TCE_INDIRECT")
-}
-_RETURN_CODES = {
-    value: name
-    for name, value in vars(uapi.papr).items()
-    if name.startswith("H_") and name not in _HYPERCALLS.values()
-}
-
-
-def hypercall_name(number: int) -> str:
-    """H_PUT_TCE and its like; a number that has no name here in hex."""
-    return _HYPERCALLS.get(number, f"{number:#x}")
 
 
 def enable_cap_argument(capability: int, arguments: Sequence[int]) -> _k.kvm_enable_cap:
@@ -53,8 +41,11 @@ class HypercallAnswer(NamedTuple):
     r4: int
 
     def __repr__(self) -> str:
-        r3 = _RETURN_CODES.get(self.r3, str(self.r3))
+        r3 = return_code_name(self.r3)
         return f"HypercallAnswer({hypercall_name(self.number)}, r3={r3}, r4={self.r4:#x})"
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
 class HypercallFigures(NamedTuple):

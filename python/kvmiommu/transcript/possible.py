@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from .answers import BEGIN
 from .calls import (
-    Answers,
     Block,
     Call,
     Close,
@@ -130,8 +129,6 @@ def _tokens(call: Call, result: str) -> tuple[Token | None, ...]:
             return (None,)
         case Read() | Pread() if result.isdecimal() and result.strip("0"):
             return (None,)
-        case Answers() if result.isdecimal():
-            return (None,) * (3 * int(result))
         case _:
             return ()
 

@@ -19,8 +19,8 @@ from typing import Any, Protocol, cast, get_args
 
 __all__ = ["Choice", "Flags", "Printer", "fields_text", "quoted"]
 
-_HEX_WORDS = ("addr", "mask", "phys", "iova", "offset", "liobn")
-_HEX_NAMES = ("dma32_window_start", "dma32_window_size", "window_size", "datamatch", "dev_id")
+_HEX_WORDS = {"addr", "address", "mask", "iova", "offset"}
+_HEX_NAMES = ("dma32_window_start", "dma32_window_size", "window_size")
 _LONGEST_STRING = 32
 
 
@@ -124,7 +124,7 @@ def _is_hex(name: str, kind: type[Any]) -> bool:
         return False
     if ctypes.sizeof(kind) == 8 or name in _HEX_NAMES:
         return True
-    return any(word in name for word in _HEX_WORDS)
+    return not _HEX_WORDS.isdisjoint(name.split("_"))
 
 
 def _value(owner: type[Any], name: str, kind: type[Any], value: Any) -> str:
@@ -164,7 +164,7 @@ def fields_text(
     """
     owner = type(structure)
     parts: list[str] = []
-    for name, kind in _members(owner):
+    for name, kind in _members(owner, structure):
         value = getattr(structure, name)
         text = _value(owner, name, kind, value)
         old = text if before is None else _value(owner, name, kind, getattr(before, name))
@@ -174,7 +174,16 @@ def fields_text(
     return parts
 
 
-def _members(owner: type[Any]) -> Iterable[tuple[str, type[Any]]]:
+def _selected(structure: Any) -> str:
+    """The member of an unnamed union that counts: KVM_EXIT_MMIO selects `mmio`."""
+    way = _ways(cast("Hashable", type(structure))).get("exit_reason")
+    if way is None:
+        return ""
+    name = way.text(structure.exit_reason, _constants(type(structure)))
+    return name.removeprefix("KVM_EXIT_").lower()
+
+
+def _members(owner: type[Any], structure: Any) -> Iterable[tuple[str, type[Any]]]:
     anonymous = getattr(owner, "_anonymous_", ())
     fields: Iterable[Any] = owner._fields_
     for name, kind, *_ in fields:
@@ -186,7 +195,8 @@ def _members(owner: type[Any]) -> Iterable[tuple[str, type[Any]]]:
             # Two names for the same number are one: the first, unless that is padding.
             if inner.startswith("pad") or inner_kind in seen:
                 continue
-            if issubclass(inner_kind, ctypes.Structure) and len(kind._fields_) > 1:
-                continue  # which of them counts, another field says
+            one_of_many = issubclass(inner_kind, ctypes.Structure) and len(kind._fields_) > 1
+            if one_of_many and inner != _selected(structure):
+                continue
             seen.add(inner_kind)
             yield inner, inner_kind

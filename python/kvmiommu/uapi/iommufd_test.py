@@ -81,6 +81,8 @@ class _IommuTestCmdMockDomainFlags(Struct):
 class _IommuTestCmdMockDomainReplace(Struct):
     _fields_ = (("pt_id", ctypes.c_uint32),)
 
+    pt_id: int
+
 
 class _IommuTestCmdCheckMap(Struct):
     _fields_ = (
@@ -119,6 +121,8 @@ class _IommuTestCmdCreateAccess(Struct):
 class _IommuTestCmdDestroyAccessPages(Struct):
     _fields_ = (("access_pages_id", ctypes.c_uint32),)
 
+    access_pages_id: int
+
 
 class _IommuTestCmdAccessPages(Struct):
     _fields_ = (
@@ -153,9 +157,13 @@ class _IommuTestCmdAccessRw(Struct):
 class _IommuTestCmdMemoryLimit(Struct):
     _fields_ = (("limit", ctypes.c_uint32),)
 
+    limit: int
+
 
 class _IommuTestCmdAccessReplaceIoas(Struct):
     _fields_ = (("ioas_id", ctypes.c_uint32),)
+
+    ioas_id: int
 
 
 class _IommuTestCmdDirty(Struct):
@@ -318,6 +326,8 @@ class iommu_hwpt_selftest(Struct):
     """A nested mock table; iotlb is what each of its entries holds at first."""
 
     _fields_ = (("iotlb", ctypes.c_uint32),)
+
+    iotlb: int
 
 
 IOMMU_HWPT_INVALIDATE_DATA_SELFTEST = 0xDEADBEEF

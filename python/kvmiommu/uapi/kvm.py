@@ -1028,6 +1028,8 @@ KVM_RUN = io(KVMIO, 0x80)
 class _KvmRunHw(Struct):
     _fields_ = (("hardware_exit_reason", ctypes.c_uint64),)
 
+    hardware_exit_reason: int
+
 
 class _KvmRunFailEntry(Struct):
     _fields_ = (
@@ -1132,6 +1134,8 @@ class _KvmRunInternal(Struct):
 class _KvmRunOsi(Struct):
     _fields_ = (("gprs", array(ctypes.c_uint64, 32)),)
 
+    gprs: ctypes.Array[ctypes.c_uint64]
+
 
 class _KvmRunPaprHcall(Struct):
     _fields_ = (
@@ -1148,6 +1152,8 @@ class _KvmRunPaprHcall(Struct):
 class _KvmRunEpr(Struct):
     _fields_ = (("epr", ctypes.c_uint32),)
 
+    epr: int
+
 
 class _KvmRunSystemEvent(Struct):
     _fields_ = (
@@ -1163,6 +1169,8 @@ class _KvmRunSystemEvent(Struct):
 
 class _KvmRunEoi(Struct):
     _fields_ = (("vector", ctypes.c_uint8),)
+
+    vector: int
 
 
 class _KvmRunMsr(Struct):
@@ -1438,6 +1446,8 @@ KVM_TRANSLATE = iowr(KVMIO, 0x85, kvm_translation)
 class kvm_interrupt(Struct):
     _fields_ = (("irq", ctypes.c_uint32),)
 
+    irq: int
+
 
 KVM_INTERRUPT = iow(KVMIO, 0x86, kvm_interrupt)
 
@@ -1446,6 +1456,8 @@ class kvm_signal_mask(Struct):
     """Tail: len bytes of signal set, from byte 4."""
 
     _fields_ = (("len", ctypes.c_uint32),)
+
+    len: int
 
 
 KVM_SET_SIGNAL_MASK = iow(KVMIO, 0x8B, kvm_signal_mask)
@@ -1468,6 +1480,8 @@ KVM_TPR_ACCESS_REPORTING = iowr(KVMIO, 0x92, kvm_tpr_access_ctl)
 
 class kvm_vapic_addr(Struct):
     _fields_ = (("vapic_addr", ctypes.c_uint64),)
+
+    vapic_addr: int
 
 
 KVM_SET_VAPIC_ADDR = iow(KVMIO, 0x93, kvm_vapic_addr)
@@ -1516,6 +1530,8 @@ class kvm_reg_list(Struct):
     """Tail: n times u64, from byte 8."""
 
     _fields_ = (("n", ctypes.c_uint64),)
+
+    n: int
 
 
 KVM_GET_REG_LIST = iowr(KVMIO, 0xB0, kvm_reg_list)

@@ -751,6 +751,8 @@ class vfio_device_feature_dma_logging_report(Struct):
 class vfio_device_feature_mig_data_size(Struct):
     _fields_ = (("stop_copy_length", ctypes.c_uint64),)
 
+    stop_copy_length: int
+
 
 class vfio_device_feature_bus_master(Struct):
     _fields_ = (
@@ -1120,6 +1122,8 @@ class vfio_eeh_pe_err(Struct):
 class _VfioEehPeOpUnion(Union):
     _fields_ = (("err", vfio_eeh_pe_err),)
 
+    err: vfio_eeh_pe_err
+
 
 class vfio_eeh_pe_op(Struct):
     """Argument of VFIO_EEH_PE_OP."""
@@ -1135,6 +1139,7 @@ class vfio_eeh_pe_op(Struct):
     argsz: int
     flags: int
     op: Annotated[int, Choice("VFIO_EEH_PE_*", without="VFIO_EEH_PE_STATE_*")]
+    err: vfio_eeh_pe_err
     _union: _VfioEehPeOpUnion
 
 

@@ -24,7 +24,6 @@ from .container import Container, IommuInfo
 from .device import Device
 from .group import Group
 from .hot_reset import DependentDevice, HotResetInfo
-from .iova_range import IovaRange
 from .irq import Irq
 from .region import Area, Mapping, MsixMappable, OtherCapability, Region, RegionType, SparseMmap
 
@@ -37,7 +36,6 @@ __all__ = [
     "Group",
     "HotResetInfo",
     "IommuInfo",
-    "IovaRange",
     "Irq",
     "Mapping",
     "MsixMappable",

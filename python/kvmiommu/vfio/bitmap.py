@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..pretty import PrettyAsRepr
-from .iova_range import IovaRange
+from .._shown import Printer
+from ..ranges import Range
 
 __all__ = ["Bitmap", "bitmap_bytes"]
 
@@ -29,7 +29,7 @@ def bitmap_bytes(size: int, page_size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Bitmap(PrettyAsRepr):
+class Bitmap:
     """The pages from `iova` to `iova` + `size` that devices may have written.
 
     Iterating yields the dirty ranges, each as long as it can be; `pages()` the dirty pages one by
@@ -48,11 +48,9 @@ class Bitmap(PrettyAsRepr):
     #: Bytes that the call unmapped: 0 unless it was `Container.unmap_dma`.
     unmapped: int = 0
 
-    def __iter__(self) -> Iterator[IovaRange]:
+    def __iter__(self) -> Iterator[Range]:
         for first, end in self._runs():
-            yield IovaRange(
-                self.iova + first * self.page_size, self.iova + end * self.page_size - 1
-            )
+            yield Range(self.iova + first * self.page_size, self.iova + end * self.page_size - 1)
 
     def pages(self) -> Iterator[int]:
         """The iovas of the dirty pages, in ascending order."""
@@ -106,3 +104,6 @@ class Bitmap(PrettyAsRepr):
             f"<Bitmap of {self.iova:#x}-{last:#x} in pages of {self.page_size:#x}, "
             f"dirty: {dirty}{unmapped}>"
         )
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))

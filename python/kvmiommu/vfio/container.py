@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from .. import uapi
+from .._shown import Hex, shown
 from ..arguments import scratch, u64
 from ..descriptor import Descriptor
-from ..pretty import PrettyAsRepr
+from ..ranges import Range
 from .bitmap import Bitmap, bitmap_bytes
 from .capability_chain import chain
-from .iova_range import IovaRange
 
 if TYPE_CHECKING:
     from ..process import Process
@@ -24,25 +24,19 @@ __all__ = ["Container", "IommuInfo"]
 _v = uapi.vfio
 
 
-@dataclass(frozen=True, slots=True)
-class IommuInfo(PrettyAsRepr):
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
+class IommuInfo:
     """What VFIO_IOMMU_GET_INFO says, its chain of capabilities taken apart."""
 
     #: The page sizes that can be mapped, a bit each.
-    iova_pgsizes: int
+    iova_pgsizes: Hex
     #: How many more mappings the container takes; None where the kernel does not say.
     dma_avail: int | None
     #: The iovas that can be mapped; empty where anything goes.
-    iova_ranges: tuple[IovaRange, ...]
+    iova_ranges: tuple[Range, ...]
     #: The longest bitmap of dirty pages, in bytes; None where none are tracked.
-    max_dirty_bitmap_size: int | None
-
-    def __repr__(self) -> str:
-        return (
-            f"IommuInfo(iova_pgsizes={self.iova_pgsizes:#x}, dma_avail={self.dma_avail}, "
-            f"iova_ranges={self.iova_ranges}, max_dirty_bitmap_size="
-            f"{self.max_dirty_bitmap_size and hex(self.max_dirty_bitmap_size)})"
-        )
+    max_dirty_bitmap_size: Hex | None
 
 
 class Container(Descriptor):
@@ -234,7 +228,7 @@ def _iommu_info(block: bytearray) -> IommuInfo:
     info = _v.vfio_iommu_type1_info.from_buffer_copy(block)
     avail: int | None = None
     largest: int | None = None
-    ranges: tuple[IovaRange, ...] = ()
+    ranges: tuple[Range, ...] = ()
     for capability in chain(block, int(info.cap_offset)):
         data = capability.data
         match capability.id:
@@ -247,5 +241,5 @@ def _iommu_info(block: bytearray) -> IommuInfo:
                 head = _v.vfio_iommu_type1_info_cap_iova_range
                 count = head.from_buffer_copy(data).nr_iovas
                 array = (_v.vfio_iova_range * count).from_buffer_copy(data, ctypes.sizeof(head))
-                ranges = tuple(IovaRange(each.start, each.end) for each in array)
+                ranges = tuple(Range(each.start, each.end) for each in array)
     return IommuInfo(int(info.iova_pgsizes), avail, ranges, largest)

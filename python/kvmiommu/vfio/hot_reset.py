@@ -6,18 +6,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .._shown import Hex, shown
+
 __all__ = ["DependentDevice", "HotResetInfo"]
 
 
+@shown
 class DependentDevice(NamedTuple):
     """A function that a hot reset resets: `struct vfio_pci_dependent_device`."""
 
     #: The IOMMU group that it is in.
     group: int
-    segment: int
-    bus: int
+    segment: Hex
+    bus: Hex
     #: Slot and function: the slot times 8, and the function.
-    devfn: int
+    devfn: Hex
 
     @property
     def name(self) -> str:
@@ -25,13 +28,13 @@ class DependentDevice(NamedTuple):
         return f"{self.segment:04x}:{self.bus:02x}:{self.devfn >> 3:02x}.{self.devfn & 7:x}"
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class HotResetInfo:
     """The functions that a hot reset resets, the device's own among them."""
 
     #: VFIO_PCI_HOT_RESET_FLAG_*; 0 for a device that was opened by its group.
-    flags: int
-    #: In the order of the bus.
+    flags: Hex
     devices: tuple[DependentDevice, ...]
 
     @property

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from .. import uapi
+from .._shown import Hex, shown
 from ..arguments import u32, u64
 from ..descriptor import AnyDescriptor, fd_of
-from ..pretty import PrettyAsRepr
 from ..uapi import posix
 from .capability_chain import Capability, chain
 
@@ -35,34 +35,31 @@ __all__ = [
 _v = uapi.vfio
 
 
+@shown
 class Area(NamedTuple):
     """A part of a region that can be mapped: `size` bytes from `offset` in the region on."""
 
-    offset: int
-    size: int
-
-    def __repr__(self) -> str:
-        return f"Area(offset={self.offset:#x}, size={self.size:#x})"
+    offset: Hex
+    size: Hex
 
 
-@dataclass(frozen=True, slots=True)
-class SparseMmap(PrettyAsRepr):
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
+class SparseMmap:
     """VFIO_REGION_INFO_CAP_SPARSE_MMAP: only these areas of the region can be mapped."""
 
     areas: tuple[Area, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RegionType(PrettyAsRepr):
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
+class RegionType:
     """VFIO_REGION_INFO_CAP_TYPE: what a region beyond the fixed indexes holds."""
 
     #: VFIO_REGION_TYPE_*.
-    type: int
+    type: Hex
     #: VFIO_REGION_SUBTYPE_*, meaningful within the type.
-    subtype: int
-
-    def __repr__(self) -> str:
-        return f"RegionType(type={self.type:#x}, subtype={self.subtype:#x})"
+    subtype: Hex
 
 
 @dataclass(frozen=True, slots=True)
