@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What the thin objects check before a call is made: that a number fits the field it is put into.
+"""What the thin objects check before a call: that a number fits its field, by the argument's name.
 
-A ctypes structure would cut it. Whether the number makes sense is the kernel's to say.
+Whether the number makes sense is the kernel's to say.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, SupportsIndex
 
+from ._integers import fit
 from .uapi import posix
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ def u64(name: str, value: SupportsIndex) -> int:
 
 
 def _unsigned(name: str, value: SupportsIndex, bits: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is an int, not {value!r}") from None
-    if not 0 <= number < 1 << bits:
-        raise OverflowError(f"{name} {number:#x}: must be from 0 to 2**{bits} - 1")
-    return number
+    return fit(name, value, 0, (1 << bits) - 1)
 
 
 @contextmanager

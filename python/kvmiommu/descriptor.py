@@ -7,6 +7,8 @@ import ctypes
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from ._integers import fit
+
 if TYPE_CHECKING:
     from ._core import WriteableBuffer
     from .process import Process
@@ -72,9 +74,7 @@ def fd_of(process: Process, name: str, file: AnyDescriptor) -> int:
         if file.process is not process:
             raise ValueError(f"{name} is {file!r} of another process")
         return file.fd
-    if not -(1 << 31) <= file < 1 << 31:
-        raise OverflowError(f"{name} {file}: a descriptor has 32 bits")
-    return file
+    return fit(name, file, -(1 << 31), (1 << 31) - 1)
 
 
 def int_argument(value: int) -> ctypes.c_int32:

@@ -45,10 +45,13 @@ class Linkage(NamedTuple):
 
 
 def create_spapr_tce_iommu(vm: VM, liobn: int, group: AnyDescriptor) -> Descriptor:
-    """Links a bus; the link is gone with the last reference to the descriptor.
+    """KVM_CREATE_SPAPR_TCE_IOMMU: links a bus; the link is gone with the last reference to the
+    descriptor.
 
-    OSError: EBUSY the bus has a table or a link; ENXIO not a group, it is in no container with an
-    IOMMU driver, it has no table that can be linked; ENOTTY the machine has no such request.
+    - EBUSY: the bus has a table or a link;
+    - ENXIO: the descriptor is no group, the group is in no container with an IOMMU driver, or has
+      no table that can be linked;
+    - ENOTTY: the machine has no such request.
     """
     create = _p.kvm_create_spapr_tce_iommu(liobn=u64("liobn", liobn), fd=_group(vm, group))
     return Descriptor(vm.process, vm.ioctl(_p.KVM_CREATE_SPAPR_TCE_IOMMU, create))
@@ -58,12 +61,17 @@ class TceIommu(Device):
     """A KVM device for one link, which is set once and goes with the device."""
 
     def __init__(self, vm: VM) -> None:
-        """OSError ENODEV: the machine has no such devices."""
+        """KVM_CREATE_DEVICE.
+
+        - ENODEV: the machine has no such devices.
+        """
         super().__init__(vm.process, vm.create_device(_p.KVM_DEV_TYPE_SPAPR_TCE_IOMMU).fd)
 
     def link(self, liobn: int, group: AnyDescriptor, *, flags: int = 0) -> None:
-        """OSError: EBUSY the device has a link, or the bus has one or a table; ENXIO as
-        `create_spapr_tce_iommu`.
+        """KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, set. `flags` mean nothing.
+
+        - EBUSY: the device has a link, or the bus has one or a table;
+        - ENXIO: as `create_spapr_tce_iommu`.
         """
         linkage = _p.kvm_create_spapr_tce_iommu_linkage(
             liobn=u64("liobn", liobn), fd=_group(self, group), flags=u32("flags", flags)
@@ -71,7 +79,10 @@ class TceIommu(Device):
         self._set_from(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, 0, bytes(linkage))
 
     def linkage(self) -> Linkage:
-        """What was set. OSError EFAULT: nothing was."""
+        """KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, got: what was set.
+
+        - EFAULT: nothing was.
+        """
         size = ctypes.sizeof(_p.kvm_create_spapr_tce_iommu_linkage)
         with scratch(self.process, size) as address:
             self.get_attr(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, 0, address)
@@ -85,15 +96,27 @@ class TceIommuLinks(Device):
     """The KVM device for all links of a virtual machine."""
 
     def __init__(self, vm: VM) -> None:
-        """OSError: ENODEV the machine has no such devices; EEXIST the virtual machine has one."""
+        """KVM_CREATE_DEVICE.
+
+        - ENODEV: the machine has no such devices;
+        - EEXIST: the virtual machine has one.
+        """
         super().__init__(vm.process, vm.create_device(_p.KVM_DEV_TYPE_SPAPR_TCE_IOMMU).fd)
 
     def link(self, liobn: int, group: AnyDescriptor) -> None:
-        """OSError: EBUSY the bus has a table or a link; ENXIO as `create_spapr_tce_iommu`."""
+        """Links a bus.
+
+        - EBUSY: the bus has a table or a link;
+        - ENXIO: as `create_spapr_tce_iommu`.
+        """
         self._set(liobn, _group(self, group))
 
     def unlink(self, liobn: int) -> None:
-        """OSError: EINVAL the bus has a table that is no link; ENXIO it has none."""
+        """Takes the link of a bus away.
+
+        - EINVAL: the bus has a table that is no link;
+        - ENXIO: it has none.
+        """
         self._set(liobn, 0xFFFF_FFFF)
 
     def _set(self, liobn: int, fd: int) -> None:
@@ -104,14 +127,19 @@ class TceDevice(Device):
     """A KVM device that is a table of KVM's own. It can be mapped as that can."""
 
     def __init__(self, vm: VM) -> None:
-        """OSError ENODEV: the machine has no such devices."""
+        """KVM_CREATE_DEVICE.
+
+        - ENODEV: the machine has no such devices.
+        """
         super().__init__(vm.process, vm.create_device(_p.KVM_DEV_TYPE_SPAPR_TCE).fd)
 
     def create(self, liobn: int, window_size: int) -> None:
-        """Makes the table, of `window_size` bytes in pages of 4 KiB.
+        """KVM_DEV_SPAPR_TCE_ATTR_WINDOW, set: makes the table, of `window_size` bytes in pages of
+        4 KiB.
 
-        OSError: EBUSY the device has a table, or the bus has one or a link; EINVAL no page; ENOMEM
-        past RLIMIT_MEMLOCK.
+        - EBUSY: the device has a table, or the bus has one or a link;
+        - EINVAL: no page;
+        - ENOMEM: past RLIMIT_MEMLOCK.
         """
         window = _k.kvm_create_spapr_tce(
             liobn=u64("liobn", liobn), window_size=u32("window_size", window_size)
@@ -119,7 +147,10 @@ class TceDevice(Device):
         self._set_from(_p.KVM_DEV_SPAPR_TCE_ATTR_WINDOW, 0, bytes(window))
 
     def table(self) -> TceTable:
-        """The table behind the device's descriptor. OSError EINVAL: there is none yet."""
+        """KVM_DEV_SPAPR_TCE_ATTR_WINDOW, got: the table behind the device's descriptor.
+
+        - EINVAL: there is none yet.
+        """
         size = ctypes.sizeof(_k.kvm_create_spapr_tce)
         with scratch(self.process, size) as address:
             self.get_attr(_p.KVM_DEV_SPAPR_TCE_ATTR_WINDOW, 0, address)

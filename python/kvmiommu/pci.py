@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from . import _core
 from ._shown import Hex, shown
@@ -78,7 +79,7 @@ class DeviceModel(_core.DeviceModel):
     msi_vectors: int = 1
     #: Can it be reset on its own (VFIO_DEVICE_RESET)?
     function_level_reset: bool = True
-    bars: Mapping[int, Bar] = {}
+    bars: ClassVar[Mapping[int, Bar]] = {}
 
     def read(self, bar: int, offset: int, size: int) -> int:
         """A load of `size` (1, 2, 4 or 8) bytes from a trapped page, aligned to its size.

@@ -9,9 +9,9 @@
         container.register_memory(address, size)
         container.map_dma(start, address, 1 << 16)
 
-Each method is one request, named after it, and frames its arguments: what the kernel refuses is
-the `OSError` of the call. A number that does not fit its field is an OverflowError. Sizes and
-addresses are bytes.
+Each method is one request, named after it, and frames its arguments. What the kernel refuses is the
+`OSError` of the call; docstrings list the errnos, a line each. A number that does not fit its field
+is an OverflowError. Sizes and addresses are bytes.
 """
 
 from __future__ import annotations

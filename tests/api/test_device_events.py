@@ -183,8 +183,7 @@ def test_a_store_into_a_mapped_bar_is_a_call(setup: Setup) -> None:
             setup.model.raise_interrupt(0)
 
     setup.model.at_store = interrupt
-    bar = setup.process.mmap(4096, 3, 1, device.fd, 0)
-    setup.process.poke(bar, b"\1\0\0\0")
+    device.region(0).mmap().poke(0, b"\1\0\0\0")
     assert setup.model.stores == [(0, 4, 1), (0x10, 4, 77)]
 
 
@@ -385,10 +384,10 @@ def test_a_device_is_not_opened_while_a_hot_reset_of_its_bus_is_under_way(buses:
     reset = threading.Thread(target=buses.hot_reset, args=(first, 3))
     reset.start()
     assert held.begun.wait(60)
-    name = bytearray(BUS_OF_TWO[1].encode() + b"\0")
-    request = v.VFIO_GROUP_GET_DEVICE_FD.number()
     with pytest.raises(TimeoutError):
-        buses.process.ioctl(buses.groups[3].fd, request, name, timeout=0)
+        buses.groups[3].get_device(BUS_OF_TWO[1], timeout=0)
+    with pytest.raises(TimeoutError):
+        first.hot_reset([buses.groups[3]], timeout=0)
     # Another bus is another set.
     buses.open(BUS_OF_ONE).close()
     assert resets == []

@@ -219,41 +219,39 @@ def test_the_command_register_disables_intx(edu: Edu, process: Process) -> None:
 
 
 def test_a_mapped_bar_has_registers(edu: Edu, process: Process) -> None:
-    bar = process.mmap(0x100000, 3, MAP_SHARED, edu.device.fd, 0)
-    assert process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
-    process.poke(bar + 8, struct.pack("<I", 5))
-    assert process.peek(bar + 8, 4) == struct.pack("<I", 120)
+    bar = edu.device.region(0).mmap()
+    assert bar.peek(0, 4) == struct.pack("<I", 0x010000ED)
+    bar.poke(8, struct.pack("<I", 5))
+    assert bar.peek(8, 4) == struct.pack("<I", 120)
     edu.command(0)
     with pytest.raises(MemoryFault, match="SIGBUS"):
-        process.peek(bar, 4)
+        bar.peek(0, 4)
     with pytest.raises(OSError, match="switched off") as refused:
         edu.load(0)
     assert refused.value.errno == errno.EIO
     edu.command(MEMORY)
-    process.munmap(bar, 0x100000)
+    bar.close()
     for length, flags in ((0x101000, MAP_SHARED), (0x1000, MAP_PRIVATE)):
         with pytest.raises(OSError, match=r"MAP_SHARED|region 0") as refused:
             process.mmap(length, 3, flags, edu.device.fd, 0)
         assert refused.value.errno == errno.EINVAL
 
 
-def test_a_mapped_bar_keeps_the_device_open(edu: Edu, vfio_group: Group, process: Process) -> None:
-    bar = process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
+def test_a_mapped_bar_keeps_the_device_open(edu: Edu, vfio_group: Group) -> None:
+    bar = edu.device.region(0).mmap(0, 0x1000)
     edu.device.close()
-    assert process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
+    assert bar.peek(0, 4) == struct.pack("<I", 0x010000ED)
     with pytest.raises(OSError, match="more users") as refused:
         vfio_group.unset_container()
     assert refused.value.errno == errno.EBUSY
-    process.munmap(bar, 0x1000)
+    bar.close()
     vfio_group.unset_container()
 
 
-def test_registers_are_no_memory_for_dma(
-    edu: Edu, vfio_container: Container, process: Process
-) -> None:
-    bar = process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
+def test_registers_are_no_memory_for_dma(edu: Edu, vfio_container: Container) -> None:
+    bar = edu.device.region(0).mmap(0, 0x1000)
     with pytest.raises(OSError, match="cannot be pinned") as refused:
-        vfio_container.map_dma(IOVA, bar, 0x1000)
+        vfio_container.map_dma(IOVA, bar.address, 0x1000)
     assert refused.value.errno == errno.EFAULT
 
 

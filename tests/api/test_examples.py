@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,16 @@ def test_the_guide_to_page_tables_runs(capsys: pytest.CaptureFixture[str]) -> No
         "split 4096",
         "refuse 0",
     ]
+
+
+def test_the_guide_to_devices_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (ROOT / "docs" / "how-to" / "drive-a-device.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile("\n".join(blocks), "drive-a-device.md", "exec"), names)
+    names["system"].close()
+    *_, shown = re.findall(r"^```text\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    assert capsys.readouterr().out == shown
 
 
 def test_the_page_on_stale_translations_shows_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,6 +90,7 @@ def test_without_the_capability() -> None:
     with System(NOIOMMU) as system:
         process = system.process()
         group, container = Group(process, 1, noiommu=True), Container(process)
+        assert repr(group) == f"<Group noiommu-1, descriptor {group.fd}>"
         process.setresuid(1000, 1000, 1000)
         with pytest.raises(PermissionError, match="CAP_SYS_RAWIO"):
             group.set_container(container)

@@ -24,7 +24,6 @@ ADDRESS = "0000:00:05.0"
 CONFIG = 7
 MEMORY, MASTER = 0x2, 0x4
 PRIVATE_ANONYMOUS = 0x22
-MAP_SHARED = 1
 
 
 class Copier(pci.DeviceModel):
@@ -95,7 +94,7 @@ def test_dma_and_interrupts() -> None:
         setup.container.map_dma(0x10000, buffer, 0x2000)
         setup.process.poke(buffer, b"to be copied")
         irq = setup.process.eventfd(0, os.O_NONBLOCK)
-        setup.device.set_irqs(1, 0, [irq])
+        setup.device.msi.set_eventfds([irq])
         for offset, value in ((0, 0x10000), (8, 0x11000), (16, 12)):
             setup.device.write(0, offset, struct.pack("<Q", value))
         assert setup.process.peek(buffer + 0x1000, 12) == b"to be copied"
@@ -110,13 +109,13 @@ def test_dma_and_interrupts() -> None:
 def test_pages_of_memory_are_shared_and_others_are_trapped() -> None:
     with System(models={ADDRESS: Copier}) as system:
         setup = Setup(system)
-        bar = setup.process.mmap(0x2000, 3, MAP_SHARED, setup.device.fd, 0)
-        setup.process.poke(bar + 0x1004, b"memory")
+        bar = setup.device.region(0).mmap()
+        bar.poke(0x1004, b"memory")
         assert setup.device.read(0, 0x1004, 6) == b"memory"
         assert setup.model.calls == []
-        setup.process.poke(bar + 0x20, b"\1\2\3\4")
+        bar.poke(0x20, b"\1\2\3\4")
         assert setup.model.calls == [("write", 0, 0x20, 4, 0x04030201)]
-        assert setup.process.peek(bar + 0x20, 4) == b"\1\2\3\4"
+        assert bar.peek(0x20, 4) == b"\1\2\3\4"
 
 
 class Short(Copier):
@@ -138,12 +137,12 @@ def test_a_page_that_is_not_all_memory_is_trapped_as_a_whole() -> None:
         container.set_iommu()
         device = group.get_device(address)
         device.write(CONFIG, 4, struct.pack("<H", MEMORY | MASTER))
-        bar = process.mmap(0x20000, 3, MAP_SHARED, device.fd, 0)
-        process.poke(bar + 0x10, b"short")
-        assert process.peek(bar + 0x10, 5) == device.read(0, 0x10, 5) == b"short"
+        bar = device.region(0).mmap()
+        bar.poke(0x10, b"short")
+        assert bar.peek(0x10, 5) == device.read(0, 0x10, 5) == b"short"
         for offset in (0x1000, 0x2000, 0xFFF8):
-            assert process.peek(bar + offset, 8) == b"\x11" * 8
-        process.poke(bar + 0x10000, b"page")
+            assert bar.peek(offset, 8) == b"\x11" * 8
+        bar.poke(0x10000, b"page")
         assert device.read(0, 0x10000, 4) == b"page"
 
 
@@ -207,14 +206,14 @@ def raiser(system: System) -> tuple[Process, Device, Raiser]:
 
 def test_what_a_model_raises_comes_out_of_the_call_that_led_to_it() -> None:
     with System(models={ADDRESS: Raiser}) as system:
-        process, device, model = raiser(system)
-        bar = process.mmap(0x1000, 3, MAP_SHARED, device.fd, 0)
+        _, device, model = raiser(system)
+        bar = device.region(0).mmap()
         calls: list[tuple[str, Callable[[], object]]] = [
             ("read", lambda: device.read(0, 0, 4)),
             ("write", lambda: device.write(0, 0, bytes(4))),
             ("reset", device.reset),
-            ("read", lambda: process.peek(bar, 4)),
-            ("write", lambda: process.poke(bar, bytes(4))),
+            ("read", lambda: bar.peek(0, 4)),
+            ("write", lambda: bar.poke(0, bytes(4))),
         ]
         for method, call in calls:
             for error in (AssertionError("no such register"), KeyboardInterrupt(), SystemExit(3)):
@@ -398,7 +397,7 @@ def test_a_write_may_drop_the_last_reference_to_its_machine() -> None:
     device = group.get_device(ADDRESS)
     device.write(CONFIG, 4, struct.pack("<H", MEMORY | MASTER))
     kick = process.eventfd(0, os.O_NONBLOCK)
-    device.set_irqs(0, 0, [kick])
+    device.intx.set_eventfds([kick])
     device.ioeventfd(0, 0, 1, kick)
     model = system.models[ADDRESS]
     gone = weakref.ref(system)

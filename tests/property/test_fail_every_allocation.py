@@ -96,13 +96,19 @@ def type1(process: Process) -> Iterator[Call]:
     yield container.start_dirty_pages
     yield lambda: container.map_dma(1 << 30, memory, 3 * PAGE, write=False)
     yield lambda: container.dirty_bitmap(1 << 30, 3 * PAGE)
-    yield lambda: container.unmap_dma(0, PAGE)
+    yield lambda: container.unmap_dma(0, PAGE, bitmap=PAGE)
     yield container.stop_dirty_pages
     devices = []
     yield lambda: devices.append(groups[0].get_device("0000:00:02.0"))
     yield lambda: devices.append(groups[1].get_device("0000:01:00.0"))
     event = process.eventfd(0, 0)
-    yield lambda: devices[0].set_irqs(vfio.VFIO_PCI_MSI_IRQ_INDEX, 0, [event])
+    yield lambda: devices[0].msi.set_eventfds([event])
+    yield lambda: devices[0].ioeventfd(0, 0x20, 0, event)
+    yield lambda: devices[0].ioeventfd(0, 0x20, 0, None)
+    mapped = []
+    yield lambda: mapped.append(devices[1].region(0).mmap())
+    yield mapped[0].close
+    yield lambda: devices[1].hot_reset([groups[1]])
     yield devices[1].reset
     yield container.unmap_all
     for device in devices:
@@ -163,9 +169,9 @@ def spapr_v2(process: Process) -> Iterator[Call]:
         return vm.create_spapr_tce(LIOBN, page_shift=shift, size=256, offset=offset)
 
     yield lambda: made.append(vm.create_device(k.KVM_DEV_TYPE_VFIO))
-    yield lambda: made[0].add_file(group.fd)
+    yield lambda: made[0].add_file(group)
     yield lambda: made.append(guest_table(start >> shift))
-    yield lambda: made[0].set_spapr_tce(group.fd, made[1].fd)
+    yield lambda: made[0].set_spapr_tce(group, made[1])
     vcpu = vm.create_vcpu()
 
     def put() -> None:

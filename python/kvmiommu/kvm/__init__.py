@@ -5,11 +5,12 @@
         with vm.create_device(uapi.kvm.KVM_DEV_TYPE_VFIO) as device:
             device.add_file(group)
 
-Each method is one request, named after it, and frames its arguments: what the kernel refuses is
-the `OSError` of the call. A number that does not fit its field is an OverflowError, an object of
-another process a ValueError; neither reaches the kernel. Structures are those of
-`kvmiommu.uapi.kvm`.
-Where a descriptor is an argument, its number or the object that has it will do.
+Each method is one request, named after it, and frames its arguments. What the kernel refuses is the
+`OSError` of the call; docstrings list the errnos, a line each. A number that does not fit its field
+is an OverflowError, an object of another process a ValueError; neither reaches the kernel.
+
+Where a descriptor is an argument, either its number or the object that has it will do. Structures
+are those of `kvmiommu.uapi.kvm`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,3 @@ __all__ = [
     "TceTable",
     "Vcpu",
 ]
-
-# Which file has a class is this package's affair: documentation and pickles find it here.
-for _name in __all__:
-    globals()[_name].__module__ = __name__

@@ -47,8 +47,8 @@ class Guest:
             print(guest.answers())
 
     Making one is KVM_SET_USER_MEMORY_REGION for `slot`, KVM_CREATE_VCPU, and KVM_ENABLE_CAP with
-    KVM_CAP_PPC_PAPR; their `OSError`s are those of `VM.set_user_memory_region`, `VM.create_vcpu`
-    and `Vcpu.enable_cap`. Closing it closes the vcpu; the virtual machine and its memory stay.
+    KVM_CAP_PPC_PAPR, and raises what `VM.set_user_memory_region`, `VM.create_vcpu` and
+    `Vcpu.enable_cap` raise. Closing it closes the vcpu; the virtual machine and its memory stay.
     """
 
     def __init__(self, vm: VM, address: int, size: int, *, slot: int = 0, vcpu_id: int = 0) -> None:
@@ -131,7 +131,7 @@ class Guest:
     # --- end ---
 
     def close(self) -> None:
-        """Closes the vcpu; again is no error."""
+        """Closes the vcpu; no error if it is closed."""
         self.vcpu.close()
 
     def __enter__(self) -> Self:

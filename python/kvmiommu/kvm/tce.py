@@ -71,6 +71,13 @@ class TceState(NamedTuple):
     size: Hex
     entries: dict[Hex, Hex]
 
+    def __repr__(self) -> str:
+        entries = ", ".join(f"{page:#x}: {tce:#x}" for page, tce in self.entries.items())
+        return (
+            f"TceState(liobn={self.liobn:#x}, group={self.group}, page_shift={self.page_shift}, "
+            f"offset={self.offset:#x}, size={self.size:#x}, entries={{{entries}}})"
+        )
+
     def __str__(self) -> str:
         whose = "KVM's own" if self.group is None else f"of group {self.group}"
         lines = [

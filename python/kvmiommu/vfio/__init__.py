@@ -8,12 +8,13 @@
         with group.get_device("0000:00:02.0") as device:
             device.msi.set_eventfds([process.eventfd()])
 
-Each method is one request, named after it, and frames its arguments: what the kernel refuses is
-the `OSError` of the call. A number that does not fit its field is an OverflowError, an object of
-another process a ValueError; neither reaches the kernel. Structures are those of
-`kvmiommu.uapi.vfio`.
+Each method is one request, named after it, and frames its arguments. What the kernel refuses is the
+`OSError` of the call; docstrings list the errnos, a line each. A number that does not fit its field
+is an OverflowError, an object of another process a ValueError; neither reaches the kernel.
+
 Sizes, offsets and addresses are bytes; ranges include their last byte. Where a descriptor is an
-argument, its number or the object that has it will do.
+argument, either its number or the object that has it will do. Structures are those of
+`kvmiommu.uapi.vfio`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,3 @@ __all__ = [
     "RegionType",
     "SparseMmap",
 ]
-
-# Which file has a class is this package's affair: documentation and pickles find it here.
-for _name in __all__:
-    globals()[_name].__module__ = __name__

@@ -50,8 +50,7 @@ class Container(Descriptor):
         return self.ioctl(_v.VFIO_GET_API_VERSION)
 
     def check_extension(self, extension: int) -> int:
-        """VFIO_CHECK_EXTENSION: what the driver that is set says, else the best of those that could
-        be set; 0 is no."""
+        """VFIO_CHECK_EXTENSION: asks the driver that is set, or all that could be; 0 is no."""
         return self.ioctl(_v.VFIO_CHECK_EXTENSION, u64("extension", extension))
 
     def set_iommu(self, type: int = _v.VFIO_TYPE1v2_IOMMU) -> None:
@@ -69,10 +68,9 @@ class Container(Descriptor):
     def map_dma(
         self, iova: int, address: int, size: int, *, read: bool = True, write: bool = True
     ) -> None:
-        """VFIO_IOMMU_MAP_DMA: lets devices reach [address, address + size) at `iova`.
+        """VFIO_IOMMU_MAP_DMA: maps the process's memory [address, address + size) at `iova`.
 
-        `read` and `write` say what a device may do to the memory. A refused map leaves nothing
-        mapped.
+        `read` and `write` say what a device may do with it. A refused map leaves nothing mapped.
 
         - EINVAL: not page aligned, size 0, neither read nor write, reserved or beyond the aperture;
         - EEXIST: meets a mapping;
@@ -84,7 +82,8 @@ class Container(Descriptor):
         self._map(iova, address, size, flags)
 
     def update_vaddr(self, iova: int, address: int, size: int) -> None:
-        """VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR: a mapping's memory is at `address` now.
+        """VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR: gives a mapping its new user address,
+        after `invalidate_vaddr`.
 
         - EINVAL: no mapping begins at `iova` and has this size, or its address is valid.
         """
@@ -107,14 +106,16 @@ class Container(Descriptor):
     @overload
     def unmap_dma(self, iova: int, size: int, *, bitmap: int) -> Bitmap: ...
     def unmap_dma(self, iova: int, size: int, *, bitmap: int | None = None) -> int | Bitmap:
-        """VFIO_IOMMU_UNMAP_DMA: unmaps the mappings within the range; the bytes that went.
+        """VFIO_IOMMU_UNMAP_DMA: unmaps the mappings within the range and returns how many bytes
+        that were.
 
-        With `bitmap`, a page size in bytes, the pages that were dirty by then, and
-        `Bitmap.unmapped` has the bytes (VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP). OSError EINVAL:
+        `bitmap` is a page size in bytes. With it the call returns which pages were dirty when they
+        were unmapped, and `Bitmap.unmapped` is how many bytes were
+        (VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP).
 
-        - not page aligned, or size 0;
-        - version 2: a mapping would be cut;
-        - with `bitmap`: dirty pages are not tracked, or it is not the smallest page size.
+        - EINVAL: not page aligned, or size 0;
+        - EINVAL: version 2, and a mapping would be cut;
+        - EINVAL: `bitmap`, and dirty pages are not tracked, or it is not the smallest page size.
         """
         if bitmap is None:
             return self._unmap(iova, size, 0)
@@ -131,13 +132,14 @@ class Container(Descriptor):
         return Bitmap(iova, size, bitmap, data, unmapped)
 
     def unmap_all(self) -> int:
-        """VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_ALL: unmaps everything; the bytes that
-        went."""
+        """VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_ALL: unmaps everything and returns how many
+        bytes that were."""
         return self._unmap(0, 0, _v.VFIO_DMA_UNMAP_FLAG_ALL)
 
     def invalidate_vaddr(self, iova: int, size: int) -> int:
-        """VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_VADDR: the mappings within the range stay,
-        the user addresses behind them are about to change; the bytes of these mappings.
+        """VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_VADDR: makes the user addresses of the
+        mappings within the range invalid, and returns how many bytes these map. Devices reach the
+        memory as before.
 
         - EINVAL: as `unmap_dma`, or an address is invalid already;
         - EBUSY: a driver without an IOMMU uses the user addresses.
@@ -173,7 +175,7 @@ class Container(Descriptor):
     # --- dirty pages ---
 
     def start_dirty_pages(self) -> None:
-        """VFIO_IOMMU_DIRTY_PAGES: tracks dirty pages from now on; doing so again is no error.
+        """VFIO_IOMMU_DIRTY_PAGES: starts tracking dirty pages; no error if they are tracked.
 
         - EACCES: a container of version 1;
         - ENOMEM: no memory for the bitmaps of what is mapped.
@@ -181,7 +183,7 @@ class Container(Descriptor):
         self._dirty_pages(_v.VFIO_IOMMU_DIRTY_PAGES_FLAG_START)
 
     def stop_dirty_pages(self) -> None:
-        """VFIO_IOMMU_DIRTY_PAGES: tracks dirty pages no longer, and forgets them.
+        """VFIO_IOMMU_DIRTY_PAGES: stops tracking dirty pages, and forgets them.
 
         - EACCES: a container of version 1.
         """
@@ -196,10 +198,10 @@ class Container(Descriptor):
         )
 
     def dirty_bitmap(self, iova: int, size: int, *, page_size: int = 4096) -> Bitmap:
-        """VFIO_IOMMU_DIRTY_PAGES: the pages of the range that devices may have written.
+        """VFIO_IOMMU_DIRTY_PAGES: returns the pages of the range that devices may have written.
 
-        `page_size` in bytes. Reading makes pages clean, but for those that stay pinned for a
-        device.
+        `page_size` is in bytes. Reading makes pages clean, except those that a device can still
+        write.
 
         - EACCES: a container of version 1;
         - EINVAL: dirty pages are not tracked, a mapping would be cut, `page_size` is not the

@@ -17,6 +17,7 @@ from .region import Region, set_ioeventfd
 
 if TYPE_CHECKING:
     from .._core import ReadableBuffer
+    from ..process import Process
 
 __all__ = ["Device"]
 
@@ -28,7 +29,11 @@ _REGION_SHIFT = 40
 
 
 class Device(Descriptor):
-    """A device in user space's hands; `Group.get_device` opens one."""
+    """A device in user space's hands; `Group.get_device` opens one. `name` is how it was opened."""
+
+    def __init__(self, process: Process, fd: int, name: str = "") -> None:
+        super().__init__(process, fd)
+        self.name = name
 
     def get_info(self) -> _v.vfio_device_info:
         """VFIO_DEVICE_GET_INFO: flags, how many regions and kinds of interrupts."""
@@ -79,14 +84,15 @@ class Device(Descriptor):
     ) -> None:
         """VFIO_DEVICE_IOEVENTFD: a signal of `eventfd` stores `data` to `offset` of a region.
 
-        `size` of the store is 1, 2, 4 or 8 bytes. None in the place of the eventfd takes away the
-        one that was given for the same store.
+        `size` of the store is 1, 2, 4 or 8 bytes. None instead of an eventfd removes the one that
+        was set for the same store.
 
         - EINVAL: another size, not within a BAR, or in the MSI-X table;
         - EEXIST: the store has an eventfd;
         - ENODEV: None, and the store has no eventfd;
         - ENOSPC: the device has 1000 of them;
-        - EBADF: no such descriptor; EINVAL: it is no eventfd;
+        - EBADF: no such descriptor;
+        - EINVAL: the descriptor is no eventfd;
         - ENOTTY: the device has no such request.
         """
         set_ioeventfd(self, (index << _REGION_SHIFT) + offset, data, eventfd, size)
@@ -114,12 +120,12 @@ class Device(Descriptor):
 
     @property
     def err(self) -> Irq:
-        """What reports errors of a PCI Express device."""
+        """The error interrupt of a PCI Express device."""
         return Irq(self, _v.VFIO_PCI_ERR_IRQ_INDEX)
 
     @property
     def req(self) -> Irq:
-        """What asks user space to release a PCI device."""
+        """The request interrupt: the kernel asks user space to release the device."""
         return Irq(self, _v.VFIO_PCI_REQ_IRQ_INDEX)
 
     def get_irq_info(self, index: int) -> _v.vfio_irq_info:
@@ -137,7 +143,7 @@ class Device(Descriptor):
     # --- hot reset ---
 
     def hot_reset_info(self) -> HotResetInfo:
-        """VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: which functions a reset of the bus takes along.
+        """VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: which functions a reset of the bus resets.
 
         - ENODEV: nothing can reset the device's bus;
         - EPERM: one of the functions has no IOMMU group.
@@ -165,29 +171,34 @@ class Device(Descriptor):
             ),
         )
 
-    def hot_reset(self, groups: Iterable[AnyDescriptor]) -> None:
+    def hot_reset(self, groups: Iterable[AnyDescriptor], *, timeout: float | None = None) -> None:
         """VFIO_DEVICE_PCI_HOT_RESET: resets the bus. `groups` are those of all functions on it.
 
-        - EINVAL: no group, more than there are functions, a descriptor that is no group, a function
-          in none of them or with a driver that is not vfio-pci;
+        While another thread opens, closes or resets a device of the bus this one sleeps:
+        TimeoutError once it has slept `timeout` seconds.
+
+        - EINVAL: no group, or more groups than there are functions;
+        - ENODEV: nothing can reset the device's bus;
         - EBADF: no such descriptor;
-        - ENODEV: nothing can reset the device's bus.
+        - EINVAL: a descriptor is no group;
+        - EINVAL: a function is in none of the groups, or its driver is not vfio-pci.
         """
         fds = [fd_of(self.process, "groups", group) for group in groups]
         tail = b"".join(fd.to_bytes(4, "little", signed=True) for fd in fds)
         head = _v.vfio_pci_hot_reset(
             argsz=ctypes.sizeof(_v.vfio_pci_hot_reset) + len(tail), count=len(fds)
         )
-        self.ioctl(_v.VFIO_DEVICE_PCI_HOT_RESET, bytearray(bytes(head) + tail))
+        request = _v.VFIO_DEVICE_PCI_HOT_RESET.number(self.process.abi)
+        self.process.ioctl(self.fd, request, bytearray(bytes(head) + tail), timeout=timeout)
 
     # --- features ---
 
     def feature_probe(self, feature: int, *, get: bool = False, set: bool = False) -> bool:
-        """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_PROBE: whether the device has the feature
-        and can get and set it, if that is asked. Nothing is done.
+        """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_PROBE: whether the device has the feature,
+        and whether it can be got and set if `get` and `set` ask for that. Nothing is done.
 
-        `feature` is VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY and its like. False stands for ENOTTY, no
-        such feature, and EINVAL, not this way; other errors are raised.
+        `feature` is VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY and its like. False stands for two errnos:
+        ENOTTY, the device does not have it; EINVAL, it cannot be got or set. Others are raised.
         """
         flags = (
             _v.VFIO_DEVICE_FEATURE_PROBE
@@ -203,18 +214,19 @@ class Device(Descriptor):
         return True
 
     def feature_get(self, feature: int, length: int) -> bytes:
-        """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_GET: `length` bytes of data of the feature.
+        """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_GET: returns the feature's structure, of
+        `length` bytes.
 
         - ENOTTY: the device does not have the feature;
-        - EINVAL: it cannot be got, or has more data.
+        - EINVAL: it cannot be got, or its structure is longer.
         """
         return self._feature(feature, _v.VFIO_DEVICE_FEATURE_GET, bytes(length))
 
     def feature_set(self, feature: int, data: ReadableBuffer = b"") -> None:
-        """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_SET. `data` is the feature's own structure.
+        """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_SET. `data` is the feature's structure.
 
         - ENOTTY: the device does not have the feature;
-        - EINVAL: it cannot be set, or has more data;
+        - EINVAL: it cannot be set, or its structure is longer;
         - what the feature returns.
         """
         self._feature(feature, _v.VFIO_DEVICE_FEATURE_SET, bytes(memoryview(data)))
@@ -229,12 +241,12 @@ class Device(Descriptor):
         return bytes(block[ctypes.sizeof(head) :])
 
     def low_power_entry(self, wakeup: AnyDescriptor | None = None) -> None:
-        """VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY: the device may sleep until the next exit.
+        """VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY: lets the device enter low power.
 
-        With an eventfd `wakeup` VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, which signals it
-        when the device is needed.
+        With an eventfd it is VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP: `wakeup` is signalled
+        when the host wakes the device, which nothing here does.
 
-        - EINVAL: it may already, or the descriptor is no eventfd;
+        - EINVAL: the device is in low power, or the descriptor is no eventfd;
         - EBADF: no such descriptor.
         """
         if wakeup is None:
@@ -245,5 +257,10 @@ class Device(Descriptor):
             self.feature_set(_v.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, bytes(entry))
 
     def low_power_exit(self) -> None:
-        """VFIO_DEVICE_FEATURE_LOW_POWER_EXIT: it may not any longer; again is no error."""
+        """VFIO_DEVICE_FEATURE_LOW_POWER_EXIT: takes the device out of low power; no error if it is
+        not in it."""
         self.feature_set(_v.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT)
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        return f"<Device{name}, descriptor {self.fd}{'' if self._open else ', closed'}>"

@@ -24,6 +24,7 @@ class Group(Descriptor):
     group that VFIO made for a device without an IOMMU.
 
     - ENOENT: there is no such group, or none of its devices is VFIO's;
+    - EACCES: the node is another user's;
     - EBUSY: it is open already;
     - EPERM: `noiommu` without CAP_SYS_RAWIO.
     """
@@ -61,13 +62,22 @@ class Group(Descriptor):
         """
         self.ioctl(_v.VFIO_GROUP_UNSET_CONTAINER)
 
-    def get_device(self, name: str) -> Device:
+    def get_device(self, name: str, *, timeout: float | None = None) -> Device:
         """VFIO_GROUP_GET_DEVICE_FD: opens the device of that name ("0000:00:02.0").
+
+        While another thread opens, closes or resets a device of the same bus this one sleeps:
+        TimeoutError once it has slept `timeout` seconds.
 
         - ENODEV: the group has none of that name;
         - EINVAL: the group is in no container, or the container has no IOMMU driver;
         - EPERM: `noiommu` without CAP_SYS_RAWIO;
         - EMFILE: no descriptor is left.
         """
-        fd = self.ioctl(_v.VFIO_GROUP_GET_DEVICE_FD, bytearray(name.encode() + b"\0"))
-        return Device(self.process, fd)
+        request = _v.VFIO_GROUP_GET_DEVICE_FD.number(self.process.abi)
+        block = bytearray(name.encode() + b"\0")
+        fd = self.process.ioctl(self.fd, request, block, timeout=timeout)
+        return Device(self.process, fd, name)
+
+    def __repr__(self) -> str:
+        state = "" if self._open else ", closed"
+        return f"<Group {'noiommu-' * self.noiommu}{self.number}, descriptor {self.fd}{state}>"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which functions a reset of a device's bus takes along: VFIO_DEVICE_GET_PCI_HOT_RESET_INFO."""
+"""Which functions a reset of a device's bus resets: VFIO_DEVICE_GET_PCI_HOT_RESET_INFO."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DependentDevice", "HotResetInfo"]
 
 @shown
 class DependentDevice(NamedTuple):
-    """A function that the reset takes along: `struct vfio_pci_dependent_device`."""
+    """A function that a hot reset resets: `struct vfio_pci_dependent_device`."""
 
     #: The IOMMU group that it is in.
     group: int
@@ -31,13 +31,14 @@ class DependentDevice(NamedTuple):
 @shown
 @dataclass(frozen=True, slots=True, repr=False)
 class HotResetInfo:
-    """The functions that a hot reset takes along, the device's own among them."""
+    """The functions that a hot reset resets, the device's own among them."""
 
     #: VFIO_PCI_HOT_RESET_FLAG_*; 0 for a device that was opened by its group.
     flags: Hex
+    #: In the order of the bus.
     devices: tuple[DependentDevice, ...]
 
     @property
     def groups(self) -> frozenset[int]:
-        """The numbers of the groups that `Device.hot_reset` wants to be given."""
+        """The numbers of the groups that `Device.hot_reset` needs."""
         return frozenset(device.group for device in self.devices)

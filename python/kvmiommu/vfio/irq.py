@@ -22,8 +22,8 @@ _v = uapi.vfio
 class Irq:
     """The interrupts of one index of a device: INTx, MSI, MSI-X, errors, requests to release it.
 
-    `Device.irq` makes one, and `Device.intx` and its like. Every method but `get_info` is
-    VFIO_DEVICE_SET_IRQS for interrupts `start` to `start` + `count` - 1. All of them return
+    `Device.irq` makes one, and so do `Device.intx` and its like. Each method except `get_info` is
+    VFIO_DEVICE_SET_IRQS for interrupts `start` to `start` + `count` - 1, and may be refused with
 
     - EINVAL: the device has no such index, or not so many interrupts of it;
     - ENOTTY: the index does not have the action. vfio-pci masks and unmasks INTx alone.
@@ -46,18 +46,19 @@ class Irq:
         return info
 
     def set_eventfds(self, eventfds: Sequence[AnyDescriptor | None], start: int = 0) -> None:
-        """Lets interrupts from `start` on signal these eventfds, one each; None for no eventfd.
+        """Sets the eventfds that the interrupts from `start` on signal; None is no eventfd.
 
         The first call enables the interrupts of the index.
 
-        - EINVAL: another of INTx, MSI and MSI-X is enabled, a descriptor is no eventfd, or the
-          device is not in D0;
+        - EINVAL: another one of INTx, MSI and MSI-X is enabled;
+        - EINVAL: a descriptor is no eventfd;
+        - EINVAL: the device is not in D0;
         - EBADF: no such descriptor.
         """
         self._set(_v.VFIO_IRQ_SET_ACTION_TRIGGER, start, None, None, eventfds)
 
     def disable(self) -> None:
-        """Disables the interrupts of the index, and forgets all of their eventfds.
+        """Disables the interrupts of the index, and removes all of their eventfds.
 
         - EINVAL: they are not enabled.
         """
@@ -68,9 +69,10 @@ class Irq:
     ) -> None:
         """Signals the eventfds as if the device had raised the interrupts: a loop-back.
 
-        With `bools` only those whose value is true; `count` is then how many these are, else 1.
+        With `bools`, those whose value is true. `count` is how many values there are unless it is
+        given, and 1 without values. A vector without an eventfd is no error.
 
-        - EINVAL: the interrupts are not enabled. A vector without an eventfd is no error.
+        - EINVAL: the interrupts are not enabled.
         """
         self._set(_v.VFIO_IRQ_SET_ACTION_TRIGGER, start, count, bools, None)
 
@@ -82,8 +84,8 @@ class Irq:
         bools: Sequence[bool] | None = None,
         eventfds: Sequence[AnyDescriptor | None] | None = None,
     ) -> None:
-        """Masks the interrupts; with `bools` those whose value is true, with `eventfds` each when
-        its eventfd is signalled. `count` is how many values these are, else 1.
+        """Masks the interrupts: with `bools`, those whose value is true; with `eventfds`, each when
+        its eventfd is signalled. `count` is as for `trigger`.
 
         - EINVAL: they are not enabled;
         - ENOTTY: `eventfds`, which vfio-pci does not have for this.
@@ -98,12 +100,11 @@ class Irq:
         bools: Sequence[bool] | None = None,
         eventfds: Sequence[AnyDescriptor | None] | None = None,
     ) -> None:
-        """Unmasks the interrupts; with `bools` those whose value is true, with `eventfds` each when
-        its eventfd is signalled, until None takes its place. `count` is how many values these are,
-        else 1.
+        """Unmasks the interrupts: with `bools`, those whose value is true; with `eventfds`, each
+        whenever its eventfd is signalled, until a call with None removes that eventfd. `count` is
+        as for `trigger`.
 
-        INTx is masked each time it is signalled, until it is unmasked
-        (VFIO_IRQ_INFO_AUTOMASKED).
+        INTx is masked each time it is signalled (VFIO_IRQ_INFO_AUTOMASKED).
 
         - EINVAL: they are not enabled;
         - EBUSY: INTx has an eventfd that unmasks it.

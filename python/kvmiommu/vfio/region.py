@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from .. import uapi
-from .._shown import Hex, shown
+from .._shown import Hex, PrettyAsRepr, shown
 from ..arguments import u32, u64
 from ..descriptor import AnyDescriptor, fd_of
 from ..uapi import posix
@@ -44,7 +44,7 @@ class Area(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SparseMmap:
+class SparseMmap(PrettyAsRepr):
     """VFIO_REGION_INFO_CAP_SPARSE_MMAP: only these areas of the region can be mapped."""
 
     areas: tuple[Area, ...]
@@ -104,7 +104,7 @@ class Mapping:
         self.process.poke(self.address + offset, data)
 
     def close(self) -> None:
-        """munmap(); again is no error."""
+        """munmap(); no error if it was done."""
         if self._mapped:
             self._mapped = False
             self.process.munmap(self.address, self.length)
@@ -164,7 +164,7 @@ class Region:
         length: int | None = None,
         prot: int = posix.PROT_READ | posix.PROT_WRITE,
     ) -> Mapping:
-        """mmap(), shared: `length` bytes from `offset` on, all that follow if it is None.
+        """mmap(), shared: `length` bytes from `offset` on; to the region's end if it is None.
 
         `offset` is a multiple of the page size, `prot` is PROT_READ and its like.
 
@@ -204,7 +204,7 @@ def set_ioeventfd(
 
 
 def _region_info(device: Device, index: int) -> bytearray:
-    """The answer with its chain: asked again where the first one says how long that is."""
+    """The information with its chain: the first call says how long both are."""
     info = _v.vfio_region_info(argsz=ctypes.sizeof(_v.vfio_region_info), index=index)
     device.ioctl(_v.VFIO_DEVICE_GET_REGION_INFO, info)
     if info.argsz <= ctypes.sizeof(info):
