@@ -42,7 +42,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Mapping|Callable|Iterable|Collection|Protocol|Literal|Self|TypeAlias)"),
     (r"py:.*", r"kvmiommu\._core\..*|_core\..*"),
     # What a player needs of a system, and the calls inside a transcript.
-    (r"py:.*", r"kvmiommu\.transcript\.(player|syntax)\..*"),
+    (r"py:.*", r"kvmiommu\.transcript\.(player|syntax|errors)\..*"),
 ]
 
 

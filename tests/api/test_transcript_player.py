@@ -348,7 +348,7 @@ def test_bound_fields_and_returned_descriptors_get_names() -> None:
 
 
 def test_a_bind_that_names_no_field_is_an_error() -> None:
-    expected = r"<text>:1: 'bind x 2'; expected the offset of a number: 0, 4$"
+    expected = r"<text>:1:1: 'bind x 2'; expected the offset of a number: 0, 4$"
     with pytest.raises(TranscriptError, match=expected):
         play(FakeProcess(), "ioctl 1 REQ u32:1 u32:2 bind x 2")
 
@@ -391,7 +391,7 @@ def test_a_guest_gets_its_code_and_answers_hypercalls() -> None:
 
 def test_unknown_constants_are_found_before_anything_is_played() -> None:
     transcript = parse("close c\n  = 0\nmemlock A_NEW_ONE\n  = 0\n", "a.uapi")
-    message = r"a\.uapi:3: the unknown constant 'A_NEW_ONE'; expected a constant of the kernel's"
+    message = r"a\.uapi:3:9: the unknown constant 'A_NEW_ONE'; expected a constant of the kernel's"
     with pytest.raises(TranscriptError, match=message):
         check_constants(transcript, CONSTANTS.__getitem__)
     process = FakeProcess()

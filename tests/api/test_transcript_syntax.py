@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
-from kvmiommu.transcript import syntax
+from kvmiommu.transcript import check_answers, syntax
 from kvmiommu.transcript.syntax import Constant, Integer, Number, TranscriptError, Variable
 
 CONFORMANCE = Path(__file__).parents[1] / "conformance" / "transcripts"
@@ -141,7 +142,7 @@ def test_title_comments_answers_and_lines() -> None:
     assert second.answer == syntax.Answer(7, "-EINVAL", ("u32:1", "u64:0x2"))
     assert second.answer.lines == ("  = -EINVAL", "  > u32:1 u64:0x2")
     assert second.file == "a.uapi"
-    assert transcript.constants == {"O_RDWR": 3, "REQ": 6}
+    assert transcript.constants == {"O_RDWR": (3, 17), "REQ": (6, 9)}
 
 
 @pytest.mark.parametrize(
@@ -195,13 +196,107 @@ def test_what_does_not_parse_is_an_error_with_its_place(
     assert (error.file, error.line) == ("bad.uapi", line)
     assert error.found.startswith(found)
     assert expected in error.expected
-    assert str(error) == f"bad.uapi:{line}: {error.found}; expected {error.expected}"
+    place = f"bad.uapi:{line}:{error.column}"
+    assert str(error) == f"{place}: {error.found}; expected {error.expected}"
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.column) == (str(error), error.column)
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("opne c", 1),
+        ("  opne c", 3),
+        ("mem  buf  1 private", 13),
+        ("mem buf", 8),
+        ("mem buf  # 1", 10),
+        ("close c  d", 10),
+        ("memlock 1|x_|:", 9),
+        ("ioctl c REQ u32:1 u24:0", 19),
+        ("ioctl c REQ u32:1 bind Big 0", 24),
+        ("close c\n  = nothing", 5),
+        ("close c\n  = -EEXISTS", 6),
+        ("close c\n  = 0\n  > u32:1 u32:1z5", 11),
+        ("close c\n  = 0\n  > u32:1  u32:1", 11),
+    ],
+)
+def test_a_mistake_is_at_the_column_of_its_word(text: str, column: int) -> None:
+    with pytest.raises(TranscriptError) as caught:
+        syntax.parse(text, "bad.uapi")
+    assert caught.value.column == column
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# title: nothing\n", "# a comment"])
+def test_a_file_without_a_call_is_an_error(text: str) -> None:
+    with pytest.raises(TranscriptError, match=r"^bad.uapi:1:1: no call; expected a call, such as"):
+        syntax.parse(text, "bad.uapi")
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [("-EINVAL", "-EINVAL"), ("-E22", "-EINVAL"), ("-ESRCH", "-E3"), ("-E52", "-E52")],
+)
+def test_an_errno_is_the_same_by_name_and_by_number(written: str, means: str) -> None:
+    assert syntax.parse(f"close c\n  = {written}\n").steps[0].answer.result == means
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("-EEXISTS", "'EEXIST'?"), ("-EINVALID", "'EINVAL'?"), ("-E4096", "the name"), ("-E0", "the")],
+)
+def test_an_unknown_errno_is_an_error(written: str, meant: str) -> None:
+    with pytest.raises(TranscriptError, match=f"the unknown errno '{written[1:]}'") as caught:
+        syntax.parse(f"close c\n  = {written}\n")
+    assert caught.value.expected.startswith(meant)
+
+
+def test_names_that_nothing_defines_are_known_with_their_places() -> None:
+    transcript = syntax.parse(
+        "open c /dev/kvm O_RDWR\n  = ok\n"
+        "ioctl c REQ u32:$bound ptr:buf+4 -> new bind bound 0\n  = ok\n  > u32:0 ptr:buf\n"
+        "close new\n  = 0\n"
+        "close later\n  = -EBADF\n"
+        "guest c new ram\n  = ok\n"
+        "close buf\n  = 0\n"
+        "eventfd later\n  = ok\n"
+    )
+    assert transcript.undefined == {"buf": (3, 24), "ram": (10, 13)}
+    assert transcript.defined() == {"c", "new", "bound", "later"}
+
+
+def test_a_call_needs_no_answer_where_none_is_asked_for() -> None:
+    transcript = syntax.parse("close a\nclose b\n  = 0\n", answers=False)
+    assert [step.answer.result for step in transcript.steps] == ["", "0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "found"),
+    [
+        ("open c /dev/kvm 0\n  = 0", (2, 5), "the result '0'"),
+        ("close c\n  = ok", (2, 5), "the result 'ok'"),
+        ("peek b 4\n  = 4", (2, 5), "the result '4'"),
+        ("ioctl c R -> d\n  = 3", (2, 5), "the result '3'"),
+        ("ioctl c R u32:1 u32:2\n  = 0", (2, 5), "no block below"),
+        ("ioctl c R u32:1 u32:2\n  = 0\n  > u32:1", (3, 5), "a block of 1 fields"),
+        ("ioctl c R\n  = 0\n  > u32:1", (3, 5), "a block of 1 fields"),
+        ("ioctl c R u32:1 u32:2\n  = 0\n  > u32:1 u64:2", (3, 11), "'u64:2'"),
+        ("ioctl c R str:a\n  = 0\n  > u32:1", (3, 5), "'u32:1'"),
+        ("read c 8\n  = 8", (2, 5), "no block below"),
+    ],
+)
+def test_an_answer_that_the_call_cannot_have_is_found(
+    text: str, place: tuple[int, int], found: str
+) -> None:
+    with pytest.raises(TranscriptError) as caught:
+        check_answers(syntax.parse(text, "bad.uapi"))
+    assert (caught.value.line, caught.value.column) == place
+    assert caught.value.found == found
 
 
 def test_a_file_that_is_no_text_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.uapi"
     path.write_bytes(b"close c\n  = 0\n\xff")
-    with pytest.raises(TranscriptError, match=r"a\.uapi:3: the byte 0xff; expected text in UTF-8"):
+    with pytest.raises(TranscriptError, match=r"a\.uapi:3:1: the byte 0xff; expected text"):
         syntax.parse_file(path)
 
 

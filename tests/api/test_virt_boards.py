@@ -93,10 +93,10 @@ def test_a_container_shows_the_apertures_and_the_sizes() -> None:
 
 
 def two_of(driver: str, width: int, second_width: int) -> machine.Machine:
-    text = """
+    text = f"""
 [machine]
 name = "two"
-arch = "aarch64"
+arch = "{"riscv64" if driver == "riscv" else "aarch64"}"
 page_size = "4K"
 memory = "1G"
 """

@@ -12,15 +12,19 @@ from .player import (
     Symbols,
     System,
     check_constants,
+    play,
     replay,
     symbols_of,
 )
-from .syntax import Step, Transcript, TranscriptError, parse, parse_file
+from .possible import check_answers
+from .rewriting import rewritten
+from .syntax import Place, Step, Transcript, TranscriptError, parse, parse_bytes, parse_file
 
 __all__ = [
     "Difference",
     "FileResult",
     "Outcome",
+    "Place",
     "Player",
     "Process",
     "Step",
@@ -28,9 +32,13 @@ __all__ = [
     "System",
     "Transcript",
     "TranscriptError",
+    "check_answers",
     "check_constants",
     "parse",
+    "parse_bytes",
     "parse_file",
+    "play",
     "replay",
+    "rewritten",
     "symbols_of",
 ]

@@ -2,17 +2,18 @@
 """Performs the calls of a transcript on a process, and compares the answers with the record.
 
 `Player` turns one call into calls of the process and writes the answer as the recorder would have
-written it; `replay` plays a whole file on a fresh system and tells what differs, and why.
+written it; `replay` plays a whole file on a fresh system and reports what differs, and why.
 
 Neither knows a concrete system: they take whatever has the methods of `Process` and `System`.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import difflib
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,8 @@ from kvmiommu import uapi
 from kvmiommu.uapi import papr, posix
 
 from . import syntax
+from .errnos import name_of
+from .errors import Place
 from .syntax import Step, Token, Transcript, TranscriptError
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "Symbols",
     "System",
     "check_constants",
+    "play",
     "replay",
     "symbols_of",
 ]
@@ -126,16 +130,22 @@ def symbols_of(abi: uapi.Abi) -> Symbols:
 
 def check_constants(transcript: Transcript, symbols: Symbols) -> None:
     """Raises TranscriptError for the first constant that `symbols` does not know."""
-    for name, line in transcript.constants.items():
+    for name, place in transcript.constants.items():
         try:
             symbols(name)
         except LookupError:
-            raise _unknown_constant(transcript.file, line, name) from None
+            raise _unknown_constant(transcript.file, place, name) from None
 
 
-def _unknown_constant(file: str, line: int, name: str) -> TranscriptError:
+def _unknown_constant(file: str, place: Place, name: str) -> TranscriptError:
+    near = difflib.get_close_matches(name, uapi.constants(), n=1)
+    meant = f" (did you mean '{near[0]}'?)" if near else ""
     return TranscriptError(
-        file, line, f"the unknown constant '{name}'", "a constant of the kernel's user headers"
+        file,
+        place.line,
+        f"the unknown constant '{name}'",
+        f"a constant of the kernel's user headers{meant}",
+        column=place.column,
     )
 
 
@@ -146,18 +156,6 @@ _EFD_NONBLOCK = 0o4000
 _BUFFER_ALIGNMENT = 2 << 20
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _LONGEST_BLOCK = 65536 - 4096  # bytes; what the recorder has room for
-
-#: The errors that a transcript names; every other one is E and its number.
-# fmt: off
-_NAMED_ERRORS = (
-    "EPERM", "ENOENT", "EINTR", "EIO", "ENXIO", "E2BIG", "EBADF", "EAGAIN", "ENOMEM", "EACCES",
-    "EFAULT", "EBUSY", "EEXIST", "EXDEV", "ENODEV", "EINVAL", "ENFILE", "EMFILE", "ENOTTY",
-    "ENOSPC", "ESPIPE", "EROFS", "EPIPE", "EDOM", "ERANGE", "EDEADLK", "ENOSYS", "ENODATA",
-    "EOVERFLOW", "EOPNOTSUPP", "EADDRINUSE", "ENOBUFS", "ETIMEDOUT", "EALREADY", "EPROTO", "EBADFD",
-    "EMEDIUMTYPE", "ENOKEY", "ECANCELED", "EMSGSIZE", "ENOTDIR", "EISDIR",
-)
-# fmt: on
-_ERROR_NAMES = {getattr(errno, name): name for name in _NAMED_ERRORS}
 
 #: The guest's code, little-endian: `sc 1; mr r5,r4; mr r4,r3; li r3,0x7ffc; sc 1; b .`
 _GUEST_CODE = b"".join(
@@ -224,7 +222,7 @@ def _bytes_read(data: bytes) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call answered: the result, the block afterwards, and why a refusal refused.
+    """What a call returned: the result, the block afterwards, and why a refusal refused.
 
     `result` is None where the call has no answer at all: this emulator cannot do it.
     """
@@ -390,7 +388,7 @@ class Player:
                 try:
                     return self._symbols(atom.name)
                 except LookupError:
-                    raise _unknown_constant(step.file, step.line, atom.name) from None
+                    raise _unknown_constant(step.file, Place(step.line, 1), atom.name) from None
 
     def _number(self, step: Step, number: syntax.Number) -> int:
         total = 0
@@ -523,8 +521,7 @@ def _raised(error: Exception) -> Outcome:
     if signal in ("SIGSEGV", "SIGBUS"):
         return Outcome(str(signal), reason=str(error))
     if isinstance(error, OSError) and error.errno is not None:
-        name = _ERROR_NAMES.get(error.errno, f"E{error.errno}")
-        return Outcome(f"-{name}", reason=error.strerror or "")
+        return Outcome(f"-{name_of(error.errno)}", reason=error.strerror or "")
     return Outcome(None, reason=f"the emulator raised {type(error).__name__}: {error}")
 
 
@@ -533,7 +530,7 @@ def _raised(error: Exception) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A call that this emulator answers otherwise than the kernel did.
+    """A call that returns something else here than from the kernel.
 
     `call` is the call's line; `got` is empty where the emulator has no answer; `reason` is what the
     emulator says of its refusal, empty where it refused nothing.
@@ -566,26 +563,47 @@ class FileResult:
     seconds: float
 
 
+def play(
+    transcript: Transcript, system_factory: Callable[[], System], symbols: Symbols
+) -> Generator[tuple[Step, Outcome]]:
+    """Plays a transcript on a fresh system, call by call: each with its outcome.
+
+    Raises TranscriptError for an unknown constant, or a `bind` that names no field.
+    """
+    check_constants(transcript, symbols)
+    with system_factory() as system:
+        player = Player(system.process(), symbols)
+        for step in transcript.steps:
+            yield step, player.perform(step)
+
+
 def replay(
     transcript: Transcript | str | Path,
     system_factory: Callable[[], System],
     symbols: Symbols,
+    *,
+    fail_fast: bool = False,
+    observe: Callable[[Step, Outcome], None] | None = None,
 ) -> FileResult:
     """Plays a transcript, parsed or a file, on a fresh system from `system_factory`.
+
+    With `fail_fast` it ends at the first difference; `observe` is called with every call and what
+    it returned. A call without a recorded answer has no difference.
 
     Raises TranscriptError for a file that cannot be read, an unknown constant, or a `bind` that
     names no field.
     """
     if not isinstance(transcript, Transcript):
         transcript = syntax.parse_file(transcript)
-    check_constants(transcript, symbols)
     begin = time.perf_counter()
+    answers = 0
     differences = []
-    with system_factory() as system:
-        player = Player(system.process(), symbols)
-        for step in transcript.steps:
-            outcome = player.perform(step)
-            if outcome.lines != step.answer.lines:
+    with contextlib.closing(play(transcript, system_factory, symbols)) as played:
+        for step, outcome in played:
+            answers += 1
+            if observe is not None:
+                observe(step, outcome)
+            if step.answer.result and outcome.lines != step.answer.lines:
                 differences.append(
                     Difference(
                         step.file,
@@ -596,5 +614,7 @@ def replay(
                         outcome.reason,
                     )
                 )
+                if fail_fast:
+                    break
     seconds = time.perf_counter() - begin
-    return FileResult(transcript.file, len(transcript.steps), tuple(differences), seconds)
+    return FileResult(transcript.file, answers, tuple(differences), seconds)

@@ -12,14 +12,59 @@ where the line is, what was found there and what would have been right.
 from __future__ import annotations
 
 import difflib
-import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+
+from .answers import fields_of, result_of
+from .calls import (
+    NAME,
+    WIDTHS,
+    Answers,
+    Atom,
+    Bind,
+    Block,
+    Call,
+    Close,
+    Constant,
+    Dup,
+    Eventfd,
+    Fail,
+    Fill,
+    Guest,
+    Hcall,
+    Integer,
+    Ioctl,
+    Mem,
+    Memfd,
+    Memlock,
+    Mmap,
+    Number,
+    Open,
+    Peek,
+    Poke,
+    Poll,
+    Pread,
+    Protect,
+    Pwrite,
+    Queue,
+    Read,
+    Status,
+    Token,
+    TokenType,
+    Truncate,
+    Uid,
+    Unmem,
+    Variable,
+    Write,
+    number_of,
+    token_of,
+)
+from .errors import Place, SyntaxMistake, TranscriptError
 
 __all__ = [
+    "WIDTHS",
     "Answer",
     "Answers",
     "Atom",
@@ -43,6 +88,7 @@ __all__ = [
     "Number",
     "Open",
     "Peek",
+    "Place",
     "Poke",
     "Poll",
     "Pread",
@@ -62,415 +108,9 @@ __all__ = [
     "Variable",
     "Write",
     "parse",
+    "parse_bytes",
     "parse_file",
 ]
-
-
-class TranscriptError(Exception):
-    """A transcript that cannot be read or played: where, what was found, what was expected."""
-
-    def __init__(self, file: str, line: int, found: str, expected: str) -> None:
-        self.file = file
-        self.line = line
-        self.found = found
-        self.expected = expected
-        super().__init__(f"{file}:{line}: {found}; expected {expected}")
-
-
-# -- numbers ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Integer:
-    """A number written out, reduced to 64 bits: `12`, `0x1f`, `-1`."""
-
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A constant of the kernel's headers: a word that begins with a capital letter."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A name that an earlier call has given: `$ioas`, or a buffer or descriptor, `buf`."""
-
-    name: str
-
-
-Atom: TypeAlias = Integer | Constant | Variable
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A number as it was written: sums, joined by `|`."""
-
-    text: str
-    sums: tuple[tuple[Atom, ...], ...]
-
-
-_INTEGER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NAME = re.compile(r"[a-z][A-Za-z0-9_]*")
-_NUMBER_HELP = "a number: 12, 0x1f, CONSTANT, $bound, buffer, A+B or A|B"
-
-
-class _SyntaxError(Exception):
-    """What was found and what was expected, still without the place."""
-
-    def __init__(self, found: str, expected: str) -> None:
-        self.found = found
-        self.expected = expected
-        super().__init__(found)
-
-
-def _atom(text: str, whole: str) -> Atom:
-    if _INTEGER.fullmatch(text):
-        digits = text.lstrip("-")
-        octal = len(digits) > 1 and digits.isdecimal() and digits[0] == "0"
-        value = int(digits, 8 if octal else 0)
-        if value >> (63 if text[0] == "-" and value != 1 << 63 else 64):
-            raise _SyntaxError(f"the number {text} in '{whole}'", "a number of at most 64 bits")
-        return Integer((-value if text[0] == "-" else value) & 0xFFFF_FFFF_FFFF_FFFF)
-    if text.startswith("$") and _NAME.fullmatch(text[1:]):
-        return Variable(text[1:])
-    if _WORD.fullmatch(text):
-        return Constant(text) if text[0].isupper() else Variable(text)
-    raise _SyntaxError(f"'{text}' in '{whole}'" if text != whole else f"'{text}'", _NUMBER_HELP)
-
-
-@functools.lru_cache(maxsize=65536)
-def _number(text: str) -> Number:
-    sums = []
-    for part in text.split("|"):
-        terms = part.split("+")
-        if len(terms) > 2:
-            raise _SyntaxError(f"'{part}'", "a sum of two numbers at most")
-        sums.append(tuple(_atom(term, text) for term in terms))
-    return Number(text, tuple(sums))
-
-
-# -- tokens of an argument block -------------------------------------------------------------------
-
-TokenType: TypeAlias = Literal["u8", "u16", "u32", "u64", "fd", "ptr", "str", "zero", "hex"]
-
-#: Bytes of the types that hold one number.
-WIDTHS: Mapping[str, int] = {"u8": 1, "u16": 2, "u32": 4, "fd": 4, "u64": 8, "ptr": 8}
-_TOKEN_HELP = "TYPE:VALUE with TYPE one of u8, u16, u32, u64, fd, ptr, str, zero, hex"
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A field of an argument block, little-endian, without padding before it.
-
-    `number` is the value (the length for `zero`); `data` the bytes of `str` and `hex`.
-    """
-
-    type: TokenType
-    text: str
-    number: Number | None = None
-    data: bytes = b""
-
-    def __str__(self) -> str:
-        return f"{self.type}:{self.text}"
-
-
-@functools.lru_cache(maxsize=65536)
-def _token(word: str) -> Token:
-    kind, colon, text = word.partition(":")
-    if not colon:
-        raise _SyntaxError(f"'{word}' where a field of the block should be", _TOKEN_HELP)
-    if kind in WIDTHS or kind == "zero":
-        return Token(cast(TokenType, kind), text, number=_number(text))
-    if kind == "str":
-        return Token("str", text, data=text.encode() + b"\0")
-    if kind == "hex":
-        if len(text) % 2 or not re.fullmatch(r"[0-9a-fA-F]*", text):
-            raise _SyntaxError(f"'{word}'", "hex: and pairs of hexadecimal digits")
-        return Token("hex", text, data=bytes.fromhex(text))
-    raise _SyntaxError(f"the type '{kind}' in '{word}'", _TOKEN_HELP)
-
-
-# -- calls -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Mem:
-    """`mem NAME SIZE [shared] [ro] [huge]`: an anonymous mapping aligned to 2 MiB."""
-
-    name: str
-    size: Number
-    shared: bool = False
-    readonly: bool = False
-    huge: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Unmem:
-    """`unmem ADDRESS SIZE`: munmap."""
-
-    address: Number
-    size: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """`fill ADDRESS TOKEN…`: writes memory that must be there."""
-
-    address: Number
-    tokens: tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Poke:
-    """`poke ADDRESS TOKEN…`: writes memory, and may end in a signal."""
-
-    address: Number
-    tokens: tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Peek:
-    """`peek ADDRESS LENGTH`: reads memory, and may end in a signal."""
-
-    address: Number
-    length: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """`open NAME PATH FLAGS`."""
-
-    name: str
-    path: str
-    flags: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """`close FD`: the name, when the descriptor is one, means -1 from here on."""
-
-    fd: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Dup:
-    """`dup NAME FD`."""
-
-    name: str
-    fd: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Eventfd:
-    """`eventfd NAME`: at zero, non-blocking."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Memfd:
-    """`memfd NAME SIZE`."""
-
-    name: str
-    size: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Truncate:
-    """`truncate FD SIZE`: ftruncate()."""
-
-    fd: Number
-    size: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Protect:
-    """`protect ADDRESS SIZE PROT`: mprotect(). In no recorded transcript."""
-
-    address: Number
-    size: Number
-    prot: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """`fail N`: the Nth allocation from here fails. In no recorded transcript."""
-
-    nth: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """An ioctl's argument in memory, as fields."""
-
-    tokens: tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """`bind NAME OFFSET`: names the field that stands at that offset after a successful call."""
-
-    name: str
-    offset: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Ioctl:
-    """`ioctl FD REQUEST [null | val:N | TOKEN…] [-> NAME] [bind NAME OFFSET]…`.
-
-    `argument` is None for `null` and for nothing, a Number for `val:`.
-    """
-
-    fd: Number
-    request: Number
-    argument: Block | Number | None = None
-    result: str | None = None
-    binds: tuple[Bind, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Mmap:
-    """`mmap NAME FD LENGTH PROT FLAGS OFFSET`."""
-
-    name: str
-    fd: Number
-    length: Number
-    prot: Number
-    flags: Number
-    offset: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """`read FD LENGTH`."""
-
-    fd: Number
-    length: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Pread:
-    """`pread FD LENGTH OFFSET`."""
-
-    fd: Number
-    length: Number
-    offset: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """`write FD TOKEN…`."""
-
-    fd: Number
-    tokens: tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pwrite:
-    """`pwrite FD OFFSET TOKEN…`."""
-
-    fd: Number
-    offset: Number
-    tokens: tuple[Token, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """`poll FD EVENTS`: does not wait."""
-
-    fd: Number
-    events: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Memlock:
-    """`memlock BYTES`: RLIMIT_MEMLOCK, soft and hard."""
-
-    limit: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Uid:
-    """`uid N`: all three user ids; capabilities go with them."""
-
-    uid: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """`status VmLck`: that line of /proc/self/status, in kB."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """`guest KVM VM BUFFER`: the buffer becomes the memory of a POWER guest of one vcpu."""
-
-    kvm: Number
-    vm: Number
-    buffer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hcall:
-    """`hcall NUMBER ARGUMENT…`: the guest makes a hypercall, of at most five arguments."""
-
-    number: Number
-    arguments: tuple[Number, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """`queue VCPU NUMBER ARGUMENT…`: the guest makes this hypercall next. In no recorded transcript
-    of a kernel."""
-
-    vcpu: Number
-    number: Number
-    arguments: tuple[Number, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """`answers VCPU`: number, r3 and r4 of the hypercalls that came back to the guest since this
-    was asked last. In no recorded transcript of a kernel."""
-
-    vcpu: Number
-
-
-Call: TypeAlias = (
-    Mem
-    | Unmem
-    | Fill
-    | Poke
-    | Peek
-    | Open
-    | Close
-    | Dup
-    | Eventfd
-    | Memfd
-    | Truncate
-    | Protect
-    | Fail
-    | Ioctl
-    | Mmap
-    | Read
-    | Pread
-    | Write
-    | Pwrite
-    | Poll
-    | Memlock
-    | Uid
-    | Status
-    | Guest
-    | Hcall
-    | Queue
-    | Answers
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,30 +140,62 @@ class Step:
 
     def error(self, found: str, expected: str) -> TranscriptError:
         """An error at this call."""
-        return TranscriptError(self.file, self.line, found, expected)
+        column = len(self.text) - len(self.text.lstrip()) + 1
+        return TranscriptError(self.file, self.line, found, expected, column=column)
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A parsed file. `constants`: each constant it uses, with the line that uses it first."""
+    """A parsed file.
+
+    `constants` are those that it uses, `undefined` the names that nothing in it defines and that
+    stand for -1; each with the place that uses it first.
+    """
 
     file: str
     title: str
     steps: tuple[Step, ...]
-    constants: Mapping[str, int]
+    constants: Mapping[str, Place]
+    undefined: Mapping[str, Place]
+
+    def defined(self) -> frozenset[str]:
+        """The names that calls of the file define."""
+        return frozenset(name for step in self.steps for name in _defined(step.call))
+
+
+def _defined(call: Call) -> Iterator[str]:
+    match call:
+        case Mem(name) | Open(name) | Dup(name) | Eventfd(name) | Memfd(name) | Mmap(name):
+            yield name
+        case Ioctl(result=result, binds=binds):
+            if result is not None:
+                yield result
+            yield from (bind.name for bind in binds)
 
 
 # -- the parser ------------------------------------------------------------------------------------
 
 
 class _Words:
-    """The words of one call, taken one after another; `usage` is the call's shape."""
+    """The words of one call, taken one after another; `usage` is the call's shape.
 
-    def __init__(self, words: list[str], usage: str, constants: list[str]) -> None:
+    `columns` are those of the words and of the end of the line. What the numbers of the call name
+    is added to `used`: constants and variables with their columns.
+    """
+
+    def __init__(
+        self, words: list[str], columns: list[int], usage: str, used: list[tuple[Atom, int]]
+    ) -> None:
         self._words = words
+        self._columns = columns
         self._at = 1
         self._usage = usage
-        self._constants = constants
+        self._used = used
+
+    @property
+    def column(self) -> int:
+        """The column of the word that was taken last."""
+        return self._columns[self._at - 1]
 
     def left(self) -> int:
         return len(self._words) - self._at
@@ -532,22 +204,26 @@ class _Words:
         """The next word, not yet taken."""
         return self._words[self._at] if self.left() else None
 
-    def bad(self, found: str) -> _SyntaxError:
-        return _SyntaxError(found, f"'{self._usage}'")
+    def bad(self, found: str, column: int | None = None) -> SyntaxMistake:
+        return SyntaxMistake(found, f"'{self._usage}'", column or self.column)
+
+    def bad_next(self, found: str) -> SyntaxMistake:
+        """A mistake where the next word is, or the line's end."""
+        return self.bad(found, self._columns[self._at])
 
     def word(self, what: str) -> str:
         if not self.left():
-            raise self.bad(f"'{' '.join(self._words)}' ends where {what} should be")
+            raise self.bad_next(f"'{' '.join(self._words)}' ends where {what} should be")
         self._at += 1
         return self._words[self._at - 1]
 
     def number(self, what: str) -> Number:
-        return self._note(_number(self.word(what)))
+        return self._note(number_of(self.word(what)))
 
     def name(self) -> str:
         word = self.word("NAME")
-        if not _NAME.fullmatch(word):
-            raise _SyntaxError(
+        if not NAME.fullmatch(word):
+            raise SyntaxMistake(
                 f"'{word}' as a name",
                 "a lower-case letter first (capitals are constants), then letters, digits and _",
             )
@@ -557,20 +233,28 @@ class _Words:
         """Tokens until a word of `stop` or the end; at least one."""
         tokens: list[Token] = []
         while not tokens or (self.left() and self.next() not in stop):
-            token = _token(self.word("TOKEN"))
+            token = token_of(self.word("TOKEN"))
             if token.number is not None:
                 self._note(token.number)
             tokens.append(token)
         return tuple(tokens)
 
     def value(self, text: str) -> Number:
-        return self._note(_number(text))
+        return self._note(number_of(text))
+
+    def buffer(self) -> str:
+        """The name of a buffer that an earlier call has defined."""
+        name = self.name()
+        self._used.append((Variable(name), self.column))
+        return name
 
     def _note(self, number: Number) -> Number:
-        for terms in number.sums:
-            for atom in terms:
-                if isinstance(atom, Constant):
-                    self._constants.append(atom.name)
+        self._used += [
+            (atom, self.column)
+            for terms in number.sums
+            for atom in terms
+            if not isinstance(atom, Integer)
+        ]
         return number
 
 
@@ -686,7 +370,7 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
     "status": ("status VmLck|VmPin", _status),
     "guest": (
         "guest KVM VM BUFFER",
-        lambda w: Guest(w.number("KVM"), w.number("VM"), w.name()),
+        lambda w: Guest(w.number("KVM"), w.number("VM"), w.buffer()),
     ),
     "queue": ("queue VCPU NUMBER ARGUMENT… (at most nine)", _queue),
     "answers": ("answers VCPU", lambda w: Answers(w.number("VCPU"))),
@@ -694,123 +378,147 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
 }
 
 
-def _call(words: list[str], constants: list[str]) -> Call:
+def _call(words: list[str], columns: list[int], used: list[tuple[Atom, int]]) -> Call:
     entry = _CALLS.get(words[0])
     if entry is None:
         near = difflib.get_close_matches(words[0], _CALLS, n=1)
-        raise _SyntaxError(
+        raise SyntaxMistake(
             f"the unknown call '{words[0]}'",
             f"'{near[0]}'?" if near else f"one of {', '.join(sorted(_CALLS))}",
+            columns[0],
         )
     usage, build = entry
-    taken = _Words(words, usage, constants)
-    call = build(taken)
+    taken = _Words(words, columns, usage, used)
+    try:
+        call = build(taken)
+    except SyntaxMistake as mistake:
+        if mistake.column is None:
+            mistake.column = taken.column
+        raise
     extra = taken.next()
     if extra is not None:
-        raise taken.bad(f"'{extra}' after the end of the call")
+        raise taken.bad_next(f"'{extra}' after the end of the call")
     return call
 
 
-_RESULT = re.compile(
-    r"-?[0-9]+(?: 0x[0-9a-f]+)?|ok|exit|SIGSEGV|SIGBUS|-E[A-Z0-9]+|exit_reason [0-9]+"
-)
-_FIELD = re.compile(r"(?:u8|u16|u32|u64):\S+|(?:fd|ptr):\S+|hex:(?:[0-9a-f]{2})*|zero:[0-9]+")
-_RESULT_HELP = "'  = ' and a number, -ENAME, ok, exit, SIGSEGV or SIGBUS"
-
-
-def _result(line: str) -> str:
-    result = line.removeprefix("  = ")
-    if not _RESULT.fullmatch(result):
-        raise _SyntaxError(f"the result '{result}'", _RESULT_HELP)
-    return result
-
-
-def _fields(line: str) -> tuple[str, ...]:
-    fields = tuple(line.removeprefix("  > ").split(" "))
-    for field in fields:
-        if not _FIELD.fullmatch(field):
-            raise _SyntaxError(
-                f"'{field}' in an answer",
-                "TYPE:VALUE with TYPE one of u8, u16, u32, u64, fd, ptr, zero, hex",
-            )
-    return fields
+_WORD = re.compile(r"\S+")
+_NO_CALL = "a call, such as 'open c /dev/vfio/vfio O_RDWR'"
 
 
 class _Parser:
     """Reads one file, line by line; a call waits for its answer until the next call."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, answers: bool) -> None:
         self.file = file
         self.title = ""
         self.steps: list[Step] = []
-        self.constants: dict[str, int] = {}
+        self.constants: dict[str, Place] = {}
+        self._answers = answers
+        self._variables: dict[str, Place] = {}
         self._call: tuple[int, str, Call] | None = None
         self._answer: Answer | None = None
 
     def line(self, number: int, line: str) -> None:
         try:
             self._line(number, line)
-        except _SyntaxError as bad:
-            raise TranscriptError(self.file, number, bad.found, bad.expected) from None
+        except SyntaxMistake as bad:
+            raise TranscriptError(
+                self.file, number, bad.found, bad.expected, column=bad.column or 1
+            ) from None
 
     def _line(self, number: int, line: str) -> None:
         if line.startswith("  = "):
             if self._call is None or self._answer is not None:
-                raise _SyntaxError("an answer", "the call it belongs to in the line before")
-            self._answer = Answer(number, _result(line))
+                raise SyntaxMistake("an answer", "the call it belongs to in the line before")
+            self._answer = Answer(number, result_of(line))
             return
         if line.startswith("  > "):
             if self._answer is None or self._answer.fields is not None:
-                raise _SyntaxError("a block after the call", "a line '  = RESULT' before it")
-            self._answer = Answer(self._answer.line, self._answer.result, _fields(line))
+                raise SyntaxMistake("a block after the call", "a line '  = RESULT' before it")
+            self._answer = Answer(self._answer.line, self._answer.result, fields_of(line))
             return
-        self.finish()
-        words = []
-        for word in line.split():
-            if word.startswith("#"):
+        self._finish()
+        words, columns = [], []
+        for match in _WORD.finditer(line):
+            columns.append(match.start() + 1)
+            if match[0].startswith("#"):
                 break
-            words.append(word)
+            words.append(match[0])
         if not words:
             if line.startswith("# title:") and not self.title:
                 self.title = line.removeprefix("# title:").strip()
             return
+        if len(columns) == len(words):
+            columns.append(len(line.rstrip()) + 1)
         if words[0][0] in "=>":
-            raise _SyntaxError(f"'{line}'", "an answer to begin with two spaces, '  = ' or '  > '")
-        constants: list[str] = []
-        self._call = (number, line.strip(), _call(words, constants))
-        for name in constants:
-            self.constants.setdefault(name, number)
+            raise SyntaxMistake(
+                f"'{line}'", "an answer to begin with two spaces, '  = ' or '  > '", columns[0]
+            )
+        used: list[tuple[Atom, int]] = []
+        self._call = (number, line.strip(), _call(words, columns, used))
+        for atom, column in used:
+            if isinstance(atom, Constant):
+                self.constants.setdefault(atom.name, Place(number, column))
+            elif isinstance(atom, Variable):
+                self._variables.setdefault(atom.name, Place(number, column))
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         """The call that waits has all its answers."""
         if self._call is None:
             return
         line, text, call = self._call
-        if self._answer is None:
+        answer = self._answer
+        if answer is None and self._answers:
             raise TranscriptError(
-                self.file, line, f"the call '{text}' without an answer", _RESULT_HELP
+                self.file,
+                line,
+                f"the call '{text}' without an answer",
+                "'  = ' and a number, -ENAME, ok, exit, SIGSEGV or SIGBUS in the next line",
             )
-        self.steps.append(Step(self.file, line, text, call, self._answer))
+        self.steps.append(Step(self.file, line, text, call, answer or Answer(line, "")))
         self._call = self._answer = None
 
+    def finish(self) -> Transcript:
+        """The file has ended."""
+        self._finish()
+        if not self.steps:
+            raise TranscriptError(self.file, 1, "no call", _NO_CALL)
+        transcript = Transcript(
+            self.file, self.title, tuple(self.steps), self.constants, self._variables
+        )
+        defined = transcript.defined()
+        for name in defined & self._variables.keys():
+            del self._variables[name]
+        return transcript
 
-def parse(text: str, file: str = "<text>") -> Transcript:
-    """The transcript in `text`; `file` is the name that errors show. Raises TranscriptError."""
-    parser = _Parser(file)
+
+def parse(text: str, file: str = "<text>", *, answers: bool = True) -> Transcript:
+    """The transcript in `text`; `file` is the name that errors show. Raises TranscriptError.
+
+    Without `answers` a call needs none: its `Answer` has the result "".
+    """
+    parser = _Parser(file, answers=answers)
     for number, line in enumerate(text.split("\n"), 1):
         parser.line(number, line.removesuffix("\r"))
-    parser.finish()
-    return Transcript(file, parser.title, tuple(parser.steps), parser.constants)
+    return parser.finish()
 
 
-def parse_file(path: str | Path) -> Transcript:
+def parse_file(path: str | Path, *, answers: bool = True) -> Transcript:
     """The transcript in a file. Raises TranscriptError, and OSError when it cannot be read."""
-    data = Path(path).read_bytes()
+    return parse_bytes(Path(path).read_bytes(), str(path), answers=answers)
+
+
+def parse_bytes(data: bytes, file: str, *, answers: bool = True) -> Transcript:
+    """The transcript in the bytes of a file, as `parse` does."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line_start = data.rfind(b"\n", 0, error.start) + 1
         raise TranscriptError(
-            str(path), line, f"the byte 0x{data[error.start]:02x}", "text in UTF-8"
+            file,
+            data.count(b"\n", 0, error.start) + 1,
+            f"the byte 0x{data[error.start]:02x}",
+            "text in UTF-8",
+            column=len(data[line_start : error.start].decode()) + 1,
         ) from None
-    return parse(text, str(path))
+    return parse(text, file, answers=answers)
