@@ -265,7 +265,7 @@ def _tail(
         ]
         yield many[0] if len(many) == 1 else f"[{', '.join(many)}]"
         return
-    yield _changed(quoted(before), quoted(after))
+    yield _changed(quoted(before), quoted(after)) if any(before) else quoted(after)
 
 
 # --- hypercalls ---
