@@ -2,9 +2,11 @@
 
 #include "base/result.h"
 
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <iterator>
+#include <string_view>
 
 namespace kvmiommu {
 
@@ -18,10 +20,31 @@ std::string errno_name(int error) {
 
 namespace {
 
-std::string hexadecimal(std::uint64_t number) {
-    char digits[2 * sizeof number];
-    const auto end = std::to_chars(std::begin(digits), std::end(digits), number, 16).ptr;
-    return "0x" + std::string(std::begin(digits), end);
+std::string in_base(std::uint64_t number, int base) {
+    char digits[8 * sizeof number];
+    const auto end = std::to_chars(std::begin(digits), std::end(digits), number, base).ptr;
+    return std::string(std::begin(digits), end);
+}
+
+// One number as `kind`, what stands between the braces, has it.
+std::string shown(std::string_view kind, std::uint64_t number) {
+    if (kind == ":x") {
+        return "0x" + in_base(number, 16);
+    }
+    if (kind == ":o") {
+        return "0" + in_base(number, 8);
+    }
+    if (kind == ":access") {
+        return number == 0 ? "read" : "write";
+    }
+    if (kind == ":mode") {
+        // O_RDONLY, O_WRONLY, O_RDWR, and 3: for ioctls alone.
+        return std::array{"r", "w", "rw", "neither r nor w"}[number & 3];
+    }
+    if (kind == ":d") {
+        return std::to_string(static_cast<std::int64_t>(number));
+    }
+    return std::to_string(number);
 }
 
 }  // namespace
@@ -34,10 +57,9 @@ std::string Refusal::reason() const {
             text += *at;
             continue;
         }
-        const bool hex = std::strncmp(at, "{:x}", 4) == 0;
-        text += hex ? hexadecimal(numbers_[next]) : std::to_string(numbers_[next]);
-        ++next;
-        at = std::strchr(at, '}');
+        const char* const end = std::strchr(at, '}');
+        text += shown({at + 1, end}, numbers_[next++]);
+        at = end;
     }
     return text;
 }

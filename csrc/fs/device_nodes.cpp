@@ -113,7 +113,8 @@ Result<Ref<File>> DeviceNodes::open(Task& task, std::string_view path, int flags
     const Credentials who = task.credentials();
     const std::uint32_t granted = who.uid == 0 ? node.mode >> 6 & 7 : node.mode & 7;
     if ((wanted(flags) & ~granted) != 0 && !who.capable(Capability::dac_override)) {
-        return refuse(EACCES, "mode {:x} of the node does not let user {} open it with flags {:x}",
+        return refuse(EACCES,
+                      "mode {:o} of the node does not let user {} open it with mode {:mode}",
                       kPermission, node.mode, who.uid, flags);
     }
     return node.open(task, flags);

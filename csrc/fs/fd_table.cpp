@@ -17,7 +17,7 @@ Result<Ref<File>> FdTable::get(int fd) const {
     const Lock lock(mutex_);
     const auto index = static_cast<std::size_t>(fd);
     if (fd < 0 || index >= slots_.size() || !slots_[index].file) {
-        return refuse(EBADF, "descriptor {:x} is not open", kGet, fd);
+        return refuse(EBADF, "descriptor {:d} is not open", kGet, fd);
     }
     return Ref<File>(*slots_[index].file);
 }
@@ -67,7 +67,7 @@ Result<Ref<File>> FdTable::remove(int fd) {
     const Lock lock(mutex_);
     const auto index = static_cast<std::size_t>(fd);
     if (fd < 0 || index >= slots_.size() || !slots_[index].file) {
-        return refuse(EBADF, "descriptor {:x} is not open", kGet, fd);
+        return refuse(EBADF, "descriptor {:d} is not open", kGet, fd);
     }
     slots_[index].taken = false;
     return std::move(slots_[index].file);

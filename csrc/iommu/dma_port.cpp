@@ -18,22 +18,22 @@ std::unexpected<Refusal> DmaPort::fault(std::uint64_t iova, mm::Access access, F
     const bool write = access == mm::Access::write;
     switch (cause) {
         case FaultCause::bus_master_off:
-            return refuse(EFAULT, "DMA to {:x} (write: {}): the function is no bus master", kDma,
-                          iova, write);
+            return refuse(EFAULT, "DMA {:access} at {:x}: the function is no bus master", kDma,
+                          write, iova);
         case FaultCause::blocked:
-            return refuse(EFAULT, "DMA to {:x} (write: {}): the group's DMA is blocked", kDma, iova,
-                          write);
+            return refuse(EFAULT, "DMA {:access} at {:x}: the group's DMA is blocked", kDma, write,
+                          iova);
         case FaultCause::not_mapped:
-            return refuse(EFAULT, "DMA to {:x} (write: {}): nothing is mapped there", kDma, iova,
-                          write);
+            return refuse(EFAULT, "DMA {:access} at {:x}: nothing is mapped there", kDma, write,
+                          iova);
         case FaultCause::not_permitted:
-            return refuse(EFAULT, "DMA to {:x} (write: {}): the mapping does not permit it", kDma,
-                          iova, write);
+            return refuse(EFAULT, "DMA {:access} at {:x}: the mapping does not permit it", kDma,
+                          write, iova);
         case FaultCause::no_memory:
             break;
     }
-    return refuse(EFAULT, "DMA to {:x} (write: {}): there is no memory at that address", kDma, iova,
-                  write);
+    return refuse(EFAULT, "DMA {:access} at {:x}: there is no memory at that address", kDma, write,
+                  iova);
 }
 
 template <class Move>

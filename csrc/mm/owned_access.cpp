@@ -233,7 +233,7 @@ Result<PhysicalRun> OwnedAddressSpace::pin(std::uint64_t address, std::uint64_t 
         at += piece.bytes;
     }
     if (whole.bytes == 0) {
-        return refuse(EFAULT, "the page at {:x} cannot be pinned for {}", kPin, address,
+        return refuse(EFAULT, "the page at {:x} cannot be pinned for a {:access}", kPin, address,
                       access == Access::write);
     }
     // Under the lock, so that no unmap frees the pages before.

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from importlib.metadata import version as _version
 
-from . import iommu, kvm, machine, pamu, pci, semantics, spapr, uapi, vfio, vmm
+from . import iommu, kvm, machine, pamu, pci, semantics, spapr, strace, uapi, vfio, vmm
 from .errors import LeakError, MemoryFault, Refusal
 from .process import Process
+from .ranges import Range
 from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "LeakError",
     "MemoryFault",
     "Process",
+    "Range",
     "Refusal",
     "StaleUse",
     "System",
@@ -42,6 +44,7 @@ __all__ = [
     "pci",
     "semantics",
     "spapr",
+    "strace",
     "uapi",
     "vfio",
     "vmm",

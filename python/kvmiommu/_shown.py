@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .uapi._show import Printer
 
-__all__ = ["Hex", "Printer", "hexed", "shown"]
+__all__ = ["Hex", "PrettyAsRepr", "Printer", "hexed", "shown"]
 
 #: An address, a size in bytes or a bitmap.
 Hex: TypeAlias = int
@@ -28,13 +28,22 @@ _Class = TypeVar("_Class", bound=type[Any])
 _MARK = re.compile(r"\bHex\b")
 
 
+class PrettyAsRepr:
+    """Hypothesis and IPython show it as its own `repr` does, not field by field."""
+
+    __slots__ = ()
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
 def hexed(value: object) -> str:
     """A number in hex, and so the numbers in a tuple, a list or a dictionary."""
     match value:
         case bool() | None:
             return repr(value)
         case int():
-            return hex(value)
+            return f"{value:#x}"
         case tuple() if type(value) is tuple:
             inside = ", ".join(map(hexed, value))
             return f"({inside},)" if len(value) == 1 else f"({inside})"

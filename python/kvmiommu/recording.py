@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import strace, uapi
 from .errors import MemoryFault
 from .process import Process
-from .transcript import errnos
+from .transcript.errnos import name_of
 from .uapi import posix
 from .uapi._show import Choice, Flags
 
@@ -673,7 +673,7 @@ def _refused(error: Exception) -> str | None:
         return None
     if error.errno == errno.EIO and getattr(error, "source", None) is None:
         return None
-    return f"-{errnos.name_of(error.errno)}"
+    return f"-{name_of(error.errno)}"
 
 
 def _after(fields: list[_Field], block: bytes | bytearray) -> str:

@@ -265,7 +265,7 @@ def _tail(
         ]
         yield many[0] if len(many) == 1 else f"[{', '.join(many)}]"
         return
-    yield _changed(quoted(before), quoted(after))
+    yield _changed(quoted(before), quoted(after)) if any(before) else quoted(after)
 
 
 # --- hypercalls ---
@@ -288,9 +288,9 @@ def hypercall_name(number: int) -> str:
 
 
 def return_code_name(r3: int) -> str:
-    """H_SUCCESS and its like, of a signed or an unsigned r3; a number without a name in hex."""
+    """H_SUCCESS and its like, of a signed or an unsigned r3; a number without a name in decimal."""
     value = _signed(r3)
-    return _hypercalls()[1].get(value, f"{value:#x}")
+    return _hypercalls()[1].get(value, str(value))
 
 
 def hypercall_text(

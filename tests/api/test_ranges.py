@@ -69,7 +69,7 @@ class _Tuple(NamedTuple):
         (Range(0x1000, 0x1FFF), "Range(0x1000, 0x1fff)"),
         (
             _Shown("a", 0x10, 16, None, (0x1000, 0)),
-            "_Shown(name='a', where=0x10, count=16, maybe=None, sizes=(0x1000, 0))",
+            "_Shown(name='a', where=0x10, count=16, maybe=None, sizes=(0x1000, 0x0))",
         ),
         (_Tuple(0x10, 16), "_Tuple(where=0x10, count=16)"),
         (
@@ -93,14 +93,14 @@ class _Tuple(NamedTuple):
         ),
         (
             kvm.TceState(0x80000001, None, 16, 0, 0x100, {3: 0x10003}),
-            "TceState(liobn=0x80000001, group=None, page_shift=16, offset=0, size=0x100, "
+            "TceState(liobn=0x80000001, group=None, page_shift=16, offset=0x0, size=0x100, "
             "entries={0x3: 0x10003})",
         ),
         (kvm.Hypercall(32, (0x80000001, 0)), "Hypercall(H_PUT_TCE, (0x80000001, 0x0))"),
         (kvm.HypercallAnswer(32, -4, 0), "HypercallAnswer(H_PUT_TCE, r3=H_PARAMETER, r4=0x0)"),
         (
             pci.Bar(4096, memory=((0, 0xFFF),)),
-            "Bar(size=0x1000, io=False, prefetchable=False, wide=False, memory=((0, 0xfff),))",
+            "Bar(size=0x1000, io=False, prefetchable=False, wide=False, memory=((0x0, 0xfff),))",
         ),
     ],
 )

@@ -6,8 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis.vendor.pretty import pretty
 
-from kvmiommu import kvm, pci, spapr, vfio
-from kvmiommu.ranges import Range
+from kvmiommu import Range, kvm, pci, spapr, vfio
 from kvmiommu.uapi.papr import H_PARAMETER, H_PUT_TCE
 from vfio_scene import EDU, scene
 

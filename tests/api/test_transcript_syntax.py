@@ -157,7 +157,12 @@ def test_results(result: str) -> None:
     ("text", "line", "found", "expected"),
     [
         ("opne c /dev/kvm 0", 1, "the unknown call 'opne'", "'open'?"),
-        ("zzz", 1, "the unknown call 'zzz'", "one of close, dup, eventfd, fail, fill, guest,"),
+        (
+            "zzz",
+            1,
+            "the unknown call 'zzz'",
+            "one of answers, close, dup, eventfd, fail, fill, guest,",
+        ),
         ("mem buf", 1, "'mem buf' ends where SIZE should be", "'mem NAME SIZE [shared] [ro]"),
         ("mem buf 1 private", 1, "'private' after the size", "'mem NAME SIZE [shared] [ro]"),
         ("close c d", 1, "'d' after the end of the call", "'close NAME'"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmiommu.ranges import Range
+from kvmiommu import Range
 from kvmiommu.vfio import Bitmap
 from recorded import recorded, result
 from vfio_scene import Scene, scene

@@ -47,7 +47,7 @@ class Program:
         self.process = process
         self.abi = abi
         self.fds = [-1]
-        self.memory = [0]
+        self.memory = [process.mmap(0x10000, 3, 0x22), 0]
 
     def fd(self, index: int) -> int:
         return self.fds[index % len(self.fds)]

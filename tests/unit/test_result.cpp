@@ -61,6 +61,10 @@ TEST_CASE("numbers stand in a reason in decimal and in hexadecimal, in order") {
 
 TEST_CASE("a negative number stands in a reason as the kernel would pass it on") {
     CHECK(refuse(EBADF, "{:x}", kSource, -1).error().reason() == "0xffffffffffffffff");
+    CHECK(refuse(EBADF, "{:d}", kSource, -1).error().reason() == "-1");
+    CHECK(refuse(EACCES, "{:o} {:mode} {:mode}", kSource, 0600, 0, 2).error().reason() ==
+          "0600 r rw");
+    CHECK(refuse(EFAULT, "{:access} {:access}", kSource, 0, 1).error().reason() == "read write");
 }
 
 TEST_CASE("an errno has the name that user space knows") {

@@ -359,6 +359,8 @@ TEST_CASE("calls stand in the trace with their answers and their reasons") {
     CHECK(records[1].arguments[0] == 0);
     CHECK(records[1].arguments[1] == 0x1234);
     CHECK(records[1].arguments[2] == 7);
+    CHECK(records[1].count == 3);
+    CHECK(std::string(records[1].file) == "eventfd");
     REQUIRE(records[1].refusal.has_value());
     CHECK(records[1].refusal->reason() == "request 0x1234 means nothing to this file");
     CHECK_FALSE(records[2].refusal.has_value());

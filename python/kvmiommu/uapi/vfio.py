@@ -1140,7 +1140,6 @@ class vfio_eeh_pe_op(Struct):
     flags: int
     op: Annotated[int, Choice("VFIO_EEH_PE_*", without="VFIO_EEH_PE_STATE_*")]
     err: vfio_eeh_pe_err
-    _union: _VfioEehPeOpUnion
 
 
 VFIO_EEH_PE_DISABLE = 0

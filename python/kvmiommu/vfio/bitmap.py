@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .._shown import Printer
+from .._shown import PrettyAsRepr
 from ..ranges import Range
 
 __all__ = ["Bitmap", "bitmap_bytes"]
@@ -29,7 +29,7 @@ def bitmap_bytes(size: int, page_size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Bitmap:
+class Bitmap(PrettyAsRepr):
     """The pages from `iova` to `iova` + `size` that devices may have written.
 
     Iterating yields the dirty ranges, each as long as it can be; `pages()` the dirty pages one by
@@ -104,6 +104,3 @@ class Bitmap:
             f"<Bitmap of {self.iova:#x}-{last:#x} in pages of {self.page_size:#x}, "
             f"dirty: {dirty}{unmapped}>"
         )
-
-    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
-        printer.text(repr(self))

@@ -35,6 +35,7 @@ class HotResetInfo:
 
     #: VFIO_PCI_HOT_RESET_FLAG_*; 0 for a device that was opened by its group.
     flags: Hex
+    #: In the order of the bus.
     devices: tuple[DependentDevice, ...]
 
     @property

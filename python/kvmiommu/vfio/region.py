@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from .. import uapi
-from .._shown import Hex, shown
+from .._shown import Hex, PrettyAsRepr, shown
 from ..arguments import u32, u64
 from ..descriptor import AnyDescriptor, fd_of
 from ..uapi import posix
@@ -43,9 +43,8 @@ class Area(NamedTuple):
     size: Hex
 
 
-@shown
-@dataclass(frozen=True, slots=True, repr=False)
-class SparseMmap:
+@dataclass(frozen=True, slots=True)
+class SparseMmap(PrettyAsRepr):
     """VFIO_REGION_INFO_CAP_SPARSE_MMAP: only these areas of the region can be mapped."""
 
     areas: tuple[Area, ...]
