@@ -27,9 +27,7 @@ def refusals() -> list[Refusal]:
             lambda: process.open("/dev/vfio/99", os.O_RDWR),
             lambda: process.ioctl(process.eventfd(), vfio.VFIO_GET_API_VERSION),
             lambda: process.read(99, 8),
-            lambda: table.map_batch(
-                memoryview(bytes(16)).cast("Q"), memoryview(bytes(16)).cast("Q"), 4096
-            ),
+            lambda: table.map_batch(zeros, zeros, 4096),
         ]
         for call in calls:
             with pytest.raises(Refusal) as refused:

@@ -3,6 +3,7 @@
 # What csrc/bindings puts into the extension. The texts of help() stand there.
 
 import builtins
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol, TypeAlias
@@ -110,7 +111,9 @@ class System:
 
 def _set_unclaimed_hook(hook: Callable[[BaseException], object] | None) -> None: ...
 
-class View(Buffer): ...
+class View(Buffer):
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class Process:
     fail_nth: int
