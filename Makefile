@@ -288,6 +288,8 @@ lint-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-lint $(VENV)/.stamp-gro
 	ruff check .
 	ruff format --check .
 	mypy
+	for version in 3.11 3.12 3.13 3.14; do \
+	    MYPYPATH=python mypy --strict --python-version $$version tests/typing; done
 	MYPYPATH=python python -m mypy.stubtest kvmiommu._core --allowlist tests/stubtest-allowlist.txt
 
 lint-cpp: $(BUILD)/lint/.stamp-format \

@@ -124,8 +124,8 @@ Range hull(const std::vector<std::uint64_t>& iovas, std::uint64_t size) {
 void map_batch(BareTable& table, py::handle iovas, py::handle addresses, std::uint64_t size,
                std::uint32_t protection) {
     const auto from = AddressArray(iovas, "iovas").copy();
-    const auto to = AddressArray(addresses, "addresses").copy();
-    check_length("addresses", to.size(), "iovas", from.size());
+    const auto to = AddressArray(addresses, "phys").copy();
+    check_length("phys", to.size(), "iovas", from.size());
     std::size_t done = 0;
     const Result<> result = [&]() -> Result<> {
         const WithoutGil released;
@@ -261,11 +261,11 @@ A row for each page-table format.)");
 The bytes at a physical address, 1 MiB at most.)");
     Class<BareTable, std::shared_ptr<BareTable>>(core, "PageTable",
                                                  "A page table that no IOMMU walks.")
-        .def_init(&make_table, py::kw_only(), arg("format"), arg("page_sizes"), arg("bits"),
+        .def_init(&make_table, py::kw_only(), arg("format"), arg("pgsize_bitmap"), arg("bits"),
                   arg("levels"), arg("dirty_tracking"), arg("partial_unmap"), arg("overlap"),
                   arg("memory"))
-        .def("map", &map, arg("iova"), arg("address"), arg("size"), arg("protection"),
-             R"(map(self, iova, address, size, protection)
+        .def("map", &map, arg("iova"), arg("phys"), arg("size"), arg("prot"),
+             R"(map(self, iova, phys, size, prot)
 --
 
 Maps a range.)")
@@ -273,13 +273,13 @@ Maps a range.)")
 --
 
 Unmaps a range: the bytes that went.)")
-        .def("map_sg", &map_sg, arg("iova"), arg("pieces"), arg("protection"),
-             R"(map_sg(self, iova, pieces, protection)
+        .def("map_sg", &map_sg, arg("iova"), arg("pieces"), arg("prot"),
+             R"(map_sg(self, iova, pieces, prot)
 --
 
 Maps pieces one behind the other: the bytes that were mapped.)")
-        .def("map_batch", &map_batch, arg("iovas"), arg("addresses"), arg("size"),
-             arg("protection"), R"(map_batch(self, iovas, addresses, size, protection)
+        .def("map_batch", &map_batch, arg("iovas"), arg("phys"), arg("size"), arg("prot"),
+             R"(map_batch(self, iovas, phys, size, prot)
 --
 
 Maps `size` bytes at each iova, all or none.)")

@@ -123,10 +123,10 @@ std::vector<std::uint64_t> tces(BoardDomain& self, std::uint64_t start, std::uin
     return entries;
 }
 
-constexpr char kUnmapFor[] = R"(unmap(self, iova, address, size)
+constexpr char kUnmapFor[] = R"(unmap(self, iova, phys, size)
 --
 
-Unmaps for this device alone what leads to `address`.)";
+Unmaps for this device alone what leads to `phys`.)";
 
 }  // namespace
 
@@ -134,9 +134,9 @@ void register_semantics(py::module_& core) {
     using py::arg;
     Class<Board, std::shared_ptr<Board>>(core, "IommuBoard", "IOMMUs, devices and domains.")
         .def_init(&make_board, arg("semantics"), arg("after_map"))
-        .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"),
-             arg("address_width"), arg("page_sizes"),
-             R"(add_iommu(self, *, name, driver, address_width, page_sizes)
+        .def("add_iommu", &add_iommu, py::kw_only(), arg("name"), arg("driver"), arg("bits"),
+             arg("pgsize_bitmap"),
+             R"(add_iommu(self, *, name, driver, bits, pgsize_bitmap)
 --
 
 An IOMMU.)")
@@ -153,8 +153,8 @@ A device behind an IOMMU.)");
                     return board.map(*self.device, iova, address, size, protection);
                 });
             },
-            arg("iova"), arg("address"), arg("size"), arg("protection"),
-            R"(map(self, iova, address, size, protection)
+            arg("iova"), arg("phys"), arg("size"), arg("prot"),
+            R"(map(self, iova, phys, size, prot)
 --
 
 Maps for this device alone.)")
@@ -165,7 +165,7 @@ Maps for this device alone.)")
                     return board.unmap(*self.device, iova, address, size);
                 });
             },
-            arg("iova"), arg("address"), arg("size"), kUnmapFor)
+            arg("iova"), arg("phys"), arg("size"), kUnmapFor)
         .def(
             "iova_to_phys",
             [](BoardDevice& self, std::uint64_t iova) {
@@ -213,8 +213,8 @@ Takes a device out of the domain.)")
                     return iommu::map(*self.domain, iova, address, size, protection, board.faults);
                 });
             },
-            arg("iova"), arg("address"), arg("size"), arg("protection"),
-            R"(map(self, iova, address, size, protection)
+            arg("iova"), arg("phys"), arg("size"), arg("prot"),
+            R"(map(self, iova, phys, size, prot)
 --
 
 Maps a range.)")

@@ -65,8 +65,12 @@ def library_path() -> Path:
     return path
 
 
-def engines() -> Iterator[Engine]:
+def engines() -> tuple[Engine, ...]:
     """The engines of the library, in its order."""
+    return tuple(_engines())
+
+
+def _engines() -> Iterator[Engine]:
     library = ctypes.CDLL(str(library_path()))
     library.engine_list.restype = ctypes.POINTER(ctypes.POINTER(_Engine))
     for each in library.engine_list():

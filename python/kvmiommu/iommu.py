@@ -17,14 +17,19 @@ from __future__ import annotations
 import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast, overload
 
 from . import _core
+from ._integers import fit
 from ._shown import Hex, shown
 from .ranges import Range
 
 if TYPE_CHECKING:
-    from ._core import ReadableBuffer, WriteableBuffer
+    from typing_extensions import Buffer
+
+    from ._core import Numbers
+
+    _Out = TypeVar("_Out", bound=Numbers)
 
 __all__ = [
     "CACHE",
@@ -32,6 +37,7 @@ __all__ = [
     "WRITE",
     "Domain",
     "Format",
+    "FormatName",
     "Memory",
     "WalkStep",
     "formats",
@@ -41,6 +47,25 @@ __all__ = [
 #: What a mapping lets a device do: `IOMMU_READ` and its like.
 READ, WRITE, CACHE = 1, 2, 4
 
+#: The names of `formats()`.
+FormatName: TypeAlias = Literal[
+    "amdv1",
+    "x86_64",
+    "x86_64-signed",
+    "vtdss",
+    "armv8-s1",
+    "armv8-s1-16k",
+    "armv8-s1-64k",
+    "armv8-s1-ttbr1",
+    "armv8-s2",
+    "armv8-s2-16k",
+    "armv8-s2-64k",
+    "armv7s",
+    "riscv64",
+    "riscv64-svnapot",
+    "tce",
+    "mock",
+]
 PartialUnmap: TypeAlias = Literal["whole", "whole_from_start", "split", "refuse"]
 Overlap: TypeAlias = Literal["EEXIST", "EADDRINUSE"]
 
@@ -73,7 +98,7 @@ def pages(*sizes: str | int) -> int:
 class Format:
     """What there is to know of a page-table format before one makes a table of it."""
 
-    name: str
+    name: FormatName
     #: All page sizes, a bit each.
     page_sizes: Hex
     #: The widths that an iova may have, in bits.
@@ -91,13 +116,16 @@ class Format:
     note: str
 
 
-def formats() -> dict[str, Format]:
+def formats() -> dict[FormatName, Format]:
     """All formats by their names."""
     return dict(_FORMATS)
 
 
 # The order of a row is that of the class.
-_FORMATS = {row[0]: Format(row[0], row[1], tuple(row[2]), *row[3:]) for row in _core.formats()}
+_FORMATS = {
+    (name := cast(FormatName, row[0])): Format(name, row[1], tuple(row[2]), *row[3:])
+    for row in _core.formats()
+}
 
 
 @shown
@@ -180,7 +208,7 @@ class Domain:
 
     def __init__(
         self,
-        format: str,
+        format: FormatName,
         pgsize_bitmap: int | None = None,
         *,
         bits: int | None = None,
@@ -207,7 +235,7 @@ class Domain:
         self.memory = Memory() if memory is None else memory
         self._table = _core.PageTable(
             format=format,
-            page_sizes=_number("pgsize_bitmap", pgsize_bitmap or 0),
+            pgsize_bitmap=_number("pgsize_bitmap", pgsize_bitmap or 0),
             bits=bits or 0,
             levels=levels or 0,
             dirty_tracking=dirty,
@@ -247,14 +275,14 @@ class Domain:
         Pieces that follow each other in memory are mapped as one. Errors are those of `map()`, and
         then nothing is mapped (drivers/iommu/iommu.c: iommu_map_sg).
         """
-        return self._table.map_sg(iova, list(pieces), prot)
+        return self._table.map_sg(iova, pieces, prot)
 
     # --- many at once ---
 
     def map_batch(
         self,
-        iovas: ReadableBuffer,
-        phys: ReadableBuffer,
+        iovas: Numbers,
+        phys: Numbers,
         size: int,
         prot: int = READ | WRITE,
     ) -> None:
@@ -266,14 +294,16 @@ class Domain:
         """
         self._table.map_batch(iovas, phys, size, prot)
 
-    def unmap_batch(self, iovas: ReadableBuffer, size: int) -> int:
+    def unmap_batch(self, iovas: Numbers, size: int) -> int:
         """`unmap(iova, size)` of each: the sum of the bytes that went."""
         return self._table.unmap_batch(iovas, size)
 
-    def iova_to_phys_batch(
-        self, iovas: ReadableBuffer, out: WriteableBuffer | None = None
-    ) -> WriteableBuffer:
-        """`iova_to_phys()` of each, into `out` or a new array.array("Q")."""
+    @overload
+    def iova_to_phys_batch(self, iovas: Numbers, out: None = None) -> array.array[int]: ...
+    @overload
+    def iova_to_phys_batch(self, iovas: Numbers, out: _Out) -> _Out: ...
+    def iova_to_phys_batch(self, iovas: Numbers, out: Numbers | None = None) -> Numbers:
+        """`iova_to_phys()` of each, into `out`, which is returned, or a new array.array("Q")."""
         if out is None:
             out = array.array("Q", bytes(_numbers_in(iovas) * 8))
         self._table.iova_to_phys_batch(iovas, out)
@@ -355,15 +385,13 @@ class Domain:
         self._table.fail_nth(nth)
 
 
-def _numbers_in(array_like: ReadableBuffer) -> int:
+def _numbers_in(array_like: Numbers) -> int:
     """How many, if they are as they should be; what is wrong with others the core says."""
     try:
-        return memoryview(array_like).nbytes // 8
+        return memoryview(cast("Buffer", array_like)).nbytes // 8
     except TypeError:
         return 0
 
 
 def _number(name: str, value: int) -> int:
-    if not 0 <= value < 1 << _WORD:
-        raise ValueError(f"{name} {value:#x}: must be from 0 to 2**64 - 1")
-    return value
+    return fit(name, value, 0, (1 << _WORD) - 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from . import _core, uapi
+from .descriptor import AnyDescriptor, fd_of
 from .errors import MemoryFault, Refusal
 from .kvm import VM, Guest
 from .kvm.guest import TranscriptGuest
@@ -73,7 +74,7 @@ class Process(_core.Process):
         """
         return memoryview(self._view(address, length))
 
-    async def wait_async(self, fd: int, timeout: float | None = None) -> bool:
+    async def wait_async(self, fd: AnyDescriptor, timeout: float | None = None) -> bool:
         """Waits as `wait`, in a task of asyncio: other tasks run meanwhile, and no thread waits.
 
         Returns True once the descriptor is readable, False after `timeout` seconds, and at once
@@ -95,7 +96,7 @@ class Process(_core.Process):
         if waits is None:
             waits = self._waits[loop] = Waits(self, loop)
         try:
-            return await waits.wait(fd, seconds)
+            return await waits.wait(fd_of(self, "fd", fd), seconds)
         finally:
             if waits.end():
                 self._waits.pop(loop, None)

@@ -19,11 +19,19 @@ A machine has the same setting: the keys `semantics` and `attach_after_map` of i
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from . import _core
 from .iommu import READ, WRITE
 from .machine import ATTACH_AFTER_MAP, IOMMU_DRIVERS, SEMANTICS
 
-__all__ = ["Board", "Device", "Domain"]
+__all__ = ["AttachAfterMap", "Board", "Device", "Domain", "IommuDriver", "Semantics"]
+
+Semantics: TypeAlias = Literal[
+    "operations", "domain", "common", "tables", "instance", "legacy", "device"
+]
+AttachAfterMap: TypeAlias = Literal["refuse", "rebuild", "second-table"]
+IommuDriver: TypeAlias = Literal["intel", "amd", "virtio", "smmu_v3", "riscv", "powernv", "pseries"]
 
 
 class Board:
@@ -33,7 +41,9 @@ class Board:
     late and whose IOMMU lacks page sizes in use, where the semantics leave that open.
     """
 
-    def __init__(self, semantics: str = "domain", attach_after_map: str = "refuse") -> None:
+    def __init__(
+        self, semantics: Semantics = "domain", attach_after_map: AttachAfterMap = "refuse"
+    ) -> None:
         for name, value, known in (
             ("semantics", semantics, SEMANTICS),
             ("attach_after_map", attach_after_map, ATTACH_AFTER_MAP),
@@ -46,7 +56,7 @@ class Board:
             SEMANTICS.index(semantics), ATTACH_AFTER_MAP.index(attach_after_map)
         )
 
-    def iommu(self, name: str, *, driver: str, pgsize_bitmap: int, bits: int = 48) -> None:
+    def iommu(self, name: str, *, driver: IommuDriver, pgsize_bitmap: int, bits: int = 48) -> None:
         """Puts an IOMMU on the board. EEXIST: there is one of that name."""
         if driver not in IOMMU_DRIVERS:
             raise ValueError(f"driver {driver!r}: must be one of {', '.join(IOMMU_DRIVERS)}")
@@ -56,9 +66,7 @@ class Board:
             raise ValueError(
                 f"pgsize_bitmap {pgsize_bitmap:#x}: must be page sizes from 4 KiB to {bits} bits"
             )
-        self._board.add_iommu(
-            name=name, driver=driver, address_width=bits, page_sizes=pgsize_bitmap
-        )
+        self._board.add_iommu(name=name, driver=driver, bits=bits, pgsize_bitmap=pgsize_bitmap)
 
     def device(self, name: str, iommu: str) -> Device:
         """A device behind the IOMMU of that name. ENOENT: there is none."""

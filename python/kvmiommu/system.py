@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, TypeAlias
 from weakref import WeakSet
 
 from . import _core, strace, uapi
@@ -19,6 +20,19 @@ from .process import Process
 from .ranges import Range
 from .recording import Recorder, RecordingProcess
 from .spapr import Window
+
+#: The machines that come with the package.
+MachineName: TypeAlias = Literal[
+    "powernv9",
+    "powernv9-4k",
+    "pseries",
+    "pseries-4k",
+    "q35-amd",
+    "q35-intel",
+    "q35-virtio",
+    "virt-riscv",
+    "virt-smmuv3",
+]
 
 __all__ = ["DmaFault", "IotlbFigures", "StaleUse", "System", "TraceRecord"]
 
@@ -152,7 +166,7 @@ class System(_core.System):
 
     def __init__(
         self,
-        machine: str | Path | Machine = "q35-intel",
+        machine: MachineName | str | Path | Machine = "q35-intel",
         *,
         models: Mapping[str, Callable[[], DeviceModel]] | None = None,
         record: bool = False,

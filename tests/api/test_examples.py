@@ -82,6 +82,14 @@ def test_the_guide_to_devices_prints_what_it_shows(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == shown
 
 
+def test_the_guide_to_interrupts_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = (ROOT / "docs" / "how-to" / "wait-for-an-interrupt.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    exec(compile("\n".join(blocks), "wait-for-an-interrupt.md", "exec"), {})
+    shown = re.findall(r"^```text\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
+    assert capsys.readouterr().out == "".join(shown)
+
+
 def test_the_page_on_stale_translations_shows_one(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "explanation" / "iotlb.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)

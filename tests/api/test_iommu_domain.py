@@ -59,7 +59,6 @@ def test_every_format_has_every_width_that_it_says(name: str) -> None:
         ({"format": "vtdss", "partial_unmap": "half"}, "must be one of whole, whole_from_start"),
         ({"format": "vtdss", "overlap": "EBUSY"}, "must be one of EEXIST, EADDRINUSE"),
         ({"format": "vtdss", "pgsize_bitmap": 0}, "can map nothing"),
-        ({"format": "vtdss", "pgsize_bitmap": 1 << 64}, "from 0 to 2"),
         ({"format": "vtdss", "bits": 65}, "bits 65: must be from 1 to 64"),
         ({"format": "tce", "levels": 0}, "levels 0: must be from 1 to 64"),
     ],
@@ -94,7 +93,7 @@ def test_what_a_format_has_not(arguments: dict[str, object], number: int) -> Non
 
 @pytest.mark.parametrize("size", [0, 4096, 64 * G, -1, 1 << 64])
 def test_memory_of_strange_sizes(size: int) -> None:
-    with pytest.raises((OSError, ValueError)):
+    with pytest.raises((OSError, OverflowError)):
         iommu.Memory(size)
 
 
@@ -161,7 +160,7 @@ def test_a_map_is_refused_as_a_whole(domain: iommu.Domain) -> None:
 @pytest.mark.parametrize("arguments", [(-1, 0, 4096), (0, 1 << 64, 4096), (0, 0, 1 << 64)])
 def test_numbers_beyond_64_bits(arguments: tuple[int, int, int]) -> None:
     table = iommu.Domain("amdv1")
-    with pytest.raises(TypeError):
+    with pytest.raises(OverflowError, match="must be from 0x0 to 0xffffffffffffffff"):
         table.map(*arguments)
     assert table.table_bytes == 4096
 
@@ -256,13 +255,13 @@ def test_arrays_of_every_kind() -> None:
 
 def test_arrays_that_do_not_fit() -> None:
     table = iommu.Domain("amdv1")
-    with pytest.raises(ValueError, match="addresses has 1 numbers, iovas 2"):
+    with pytest.raises(ValueError, match="phys has 1 numbers, iovas 2"):
         table.map_batch(numbers(0, 4096), numbers(G), 4 * K)
     with pytest.raises(ValueError, match="out has 1 numbers, iovas 2"):
         table.iova_to_phys_batch(numbers(0, 4096), numbers(0))
     with pytest.raises(TypeError, match=r"iovas: .*this list"):
         table.map_batch([0], numbers(G), 4 * K)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r'addresses: .* of "q"'):
+    with pytest.raises(TypeError, match=r'phys: .* of "q"'):
         table.map_batch(numbers(0), array.array("q", [G]), 4 * K)
     with pytest.raises(TypeError, match="out: a writeable buffer"):
         table.iova_to_phys_batch(numbers(0), bytes(8))

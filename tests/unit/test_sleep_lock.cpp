@@ -2,6 +2,8 @@
 
 #include "fs/sleep_lock.h"
 
+#include <poll.h>
+
 #include <atomic>
 #include <thread>
 #include <vector>
