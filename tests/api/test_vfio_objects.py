@@ -95,21 +95,6 @@ def test_the_marker_chooses_the_machine(kvmiommu_system: System) -> None:
     assert kvmiommu_system.machine.name == "q35-intel"
 
 
-def test_the_plugin_says_what_its_marker_takes(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.kvmiommu_machine
-        def test_marked(system):
-            pass
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    result.stdout.fnmatch_lines(["*takes one argument, the machine*"])
-    assert result.ret != 0
-
-
 @given(iovas(address_width=39))
 def test_iovas_are_pages_of_the_space(iova: int) -> None:
     assert iova % 4096 == 0
