@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 
+import hypothesis.stateful
 import pytest
 
 import kvmiommu
@@ -15,7 +16,7 @@ import kvmiommu
 from kvmiommu import System, kvm, machine, pci, vfio
 
 Run = Callable[..., pytest.RunResult]
-LOADED = (System, kvm, machine, pci, vfio)
+LOADED = (System, hypothesis.stateful, kvm, machine, pci, vfio)
 
 
 @pytest.fixture
@@ -347,6 +348,239 @@ def test_each_machine_has_a_group_and_a_vm_and_type_1_unless_it_is_power(
         result.stdout.fnmatch_lines([f"SKIPPED * {name} has no IOMMU of type 1"])
     else:
         result.assert_outcomes(passed=2)
+
+
+# --- failing allocations --------------------------------------------------------------------------
+
+FAIL_NTH = """
+    import pytest
+    from kvmiommu.kvm import Kvm
+
+    pytestmark = pytest.mark.kvmiommu_fail_nth
+    PAGE = 4096
+"""
+
+
+def test_a_test_is_repeated_until_no_allocation_fails(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    begun = []
+
+    def test_map(vfio_container, kvmiommu_process, kvmiommu_system):
+        begun.append(kvmiommu_system)
+        vfio_container.map_dma(0, kvmiommu_process.mmap(PAGE, 3, 0x22), PAGE)
+
+    @pytest.fixture
+    def fresh():
+        return begun
+
+    @pytest.mark.kvmiommu_machine("q35-amd")
+    def test_nothing_to_fail(kvmiommu_process, kvmiommu_system):
+        assert len(begun) > 3
+        assert len({id(system) for system in begun}) == len(begun)
+        assert kvmiommu_process.uid == 0
+        """,
+        "-rP",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines(
+        [
+            r"-+ kvmiommu_fail_nth: repetition \d+ -+",
+            r"failing allocations that ended the test with a refusal: 1, 2, 3.*",
+            r"-+ kvmiommu_fail_nth: repetition 1 -+",
+            r"no allocation could be made to fail",
+        ]
+    )
+
+
+def test_a_failing_repetition_says_which_allocations_the_test_does_not_survive(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    def test_map(vfio_container, kvmiommu_process):
+        buffer = kvmiommu_process.mmap(PAGE, 3, 0x22)
+        try:
+            vfio_container.map_dma(0, buffer, PAGE)
+        except OSError:
+            if is_the_first():
+                return
+        assert vfio_container.unmap_all() == PAGE
+
+    runs = []
+
+    def is_the_first():
+        runs.append(0)
+        return len(runs) == 1
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"E +assert 0 == 4096",
+            r"-+ kvmiommu_fail_nth: repetition 2 -+",
+            r"failing allocations with which the test fails: 2, 3.*",
+            r"failing allocations that the test survived: 1",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "error", ["OSError(28, 'no space')", "MemoryError()", "AssertionError('wrong')"]
+)
+def test_only_enomem_ends_a_repetition(run: Run, error: str) -> None:
+    text = f"""
+    def test_create(kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError:
+            raise {error} from None
+    """
+    run(FAIL_NTH + text).assert_outcomes(failed=1)
+
+
+def test_the_marker_says_what_else_may_end_a_repetition(run: Run) -> None:
+    run(
+        """
+        import pytest
+        from kvmiommu.kvm import Kvm
+
+        class Failed(Exception):
+            pass
+
+        @pytest.mark.kvmiommu_fail_nth(raises=Failed)
+        def test_create(kvmiommu_process):
+            try:
+                Kvm(kvmiommu_process).create_vm()
+            except OSError as refused:
+                raise Failed from refused
+
+        @pytest.mark.kvmiommu_fail_nth(raises=Failed)
+        def test_without_cause(kvmiommu_process):
+            raise Failed
+        """
+    ).assert_outcomes(passed=1, failed=1)
+
+
+def test_enomem_without_a_failing_allocation_fails_the_test(run: Run) -> None:
+    text = """
+    def test_map(kvmiommu_process):
+        raise OSError(12, "of its own")
+    """
+    result = run(FAIL_NTH + text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["repetition 1 met no failing allocation, and failed"])
+
+
+def test_what_is_left_by_a_repetition_fails_the_test(run: Run) -> None:
+    text = """
+    @pytest.fixture
+    def vmm():
+        refused = []
+        yield refused
+        assert not refused, "it is left half made"
+
+    def test_create(vmm, kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError:
+            vmm.append("half")
+    """
+    result = run(FAIL_NTH + text)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*it is left half made*", "*with which the test fails: 1"])
+
+
+def test_blocks_say_what_is_under_injection(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    def test_create(kvmiommu_process, kvmiommu_fail_nth, kvmiommu_system):
+        other = kvmiommu_system.process()
+        Kvm(kvmiommu_process).create_vm()
+        for process in (kvmiommu_process, other):
+            kvm = Kvm(process)
+            alive = sorted(kvmiommu_system.alive)
+            try:
+                with kvmiommu_fail_nth(process):
+                    kvm.create_vm()
+            except OSError:
+                assert sorted(kvmiommu_system.alive) == alive
+        Kvm(kvmiommu_process).create_vm()
+
+    def test_nothing(kvmiommu_process, kvmiommu_fail_nth):
+        Kvm(kvmiommu_process).create_vm()
+        with kvmiommu_fail_nth():
+            pass
+        """,
+        "-rP",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines(
+        [
+            r"failing allocations that the test survived: 1, 2(, \d+)*$",
+            r"no allocation could be made to fail",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*ended the test*")
+
+
+def test_a_test_that_always_meets_another_failure_reaches_the_limit(run: Run) -> None:
+    result = run(
+        """
+        import contextlib
+
+        import pytest
+        from kvmiommu.kvm import Kvm
+
+        @pytest.mark.kvmiommu_fail_nth(limit=3)
+        def test_forever(kvmiommu_process):
+            while kvmiommu_process.fail_nth:
+                with contextlib.suppress(OSError):
+                    Kvm(kvmiommu_process).create_vm()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["none of 3 repetitions was without a failing allocation*"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def test_it(): pass", "*uses neither kvmiommu_process nor kvmiommu_fail_nth"),
+        (
+            "@pytest.mark.kvmiommu_fail_nth(3)\n    def test_it(kvmiommu_process): pass",
+            "*takes raises=?, limit=?: found (3,) {}",
+        ),
+        (
+            "@given(st.booleans())\n    def test_it(kvmiommu_process, value): pass",
+            "*have it draw from kvmiommu.testing.strategies.fail_nth()",
+        ),
+    ],
+)
+def test_a_marker_that_cannot_work_says_why(run: Run, text: str, message: str) -> None:
+    hypothesis = "    from hypothesis import given, strategies as st\n    "
+    result = run(FAIL_NTH + hypothesis + text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_the_fixture_for_injection_needs_the_marker(run: Run) -> None:
+    result = run("def test_it(kvmiommu_fail_nth): pass")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*kvmiommu_fail_nth needs the marker*"])
+
+
+def test_a_skipped_test_is_skipped_once(run: Run) -> None:
+    text = """
+    import pytest
+
+    @pytest.mark.kvmiommu_machine("powernv9")
+    @pytest.mark.kvmiommu_fail_nth
+    def test_it(vfio_container, kvmiommu_process):
+        pass
+    """
+    run(text).assert_outcomes(skipped=1)
 
 
 def test_python_is_the_one_that_runs_these_tests(pytester: pytest.Pytester) -> None:

@@ -15,6 +15,10 @@ process holds fails: the emulator leaks, or the code under test keeps a view ope
 device model raised (`kvmiommu.pci`) where no call of the test's was there to raise it fails the
 test, too, whoever made the machine.
 
+`@pytest.mark.kvmiommu_fail_nth` repeats a test with one allocation after the other failing, on
+fresh fixtures, until a run meets no failure. A repetition may end with the refusal, OSError ENOMEM;
+any other exception fails the test, and so does what is left referenced.
+
 A failed test shows what its machines, the fixture's and those that it made itself, were asked last:
 see `--kvmiommu-trace`.
 """
@@ -23,9 +27,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import pytest
 
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "kvm_vm",
+    "kvmiommu_fail_nth",
     "kvmiommu_machine",
     "kvmiommu_models",
     "kvmiommu_process",
@@ -54,6 +60,7 @@ __all__ = [
 ]
 
 _MARKER = "kvmiommu_machine"
+_FAIL_NTH = "kvmiommu_fail_nth"
 _DEFAULT_MACHINE = "q35-intel"
 _DEFAULT_TRACE = 20
 _MACHINES = Path(__file__).parents[1] / "machines"
@@ -103,6 +110,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{_MARKER}(*machines): the machine of the test's fixtures, or several, on each of which "
         "the test runs once: names, paths of descriptions, or kvmiommu.machine.Machine objects",
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{_FAIL_NTH}(*, raises=(), limit=1000): repeats the test with the first, the second, ... "
+        "allocation of its calls failing, until a run meets no failure; a repetition may end with "
+        "OSError ENOMEM, or with what `raises` names",
     )
     settings = _Settings(_default_machines(config), _trace_length(config))
     config.stash[_settings] = settings
@@ -279,6 +292,65 @@ def pytest_runtest_makereport(
     if report.failed and witness is not None:
         report.sections += witness.sections(item)
     return report
+
+
+# --- failing allocations --------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    if (marker := item.get_closest_marker(_FAIL_NTH)) is None:
+        return None
+    from ._fail_nth import run_repetitions  # noqa: PLC0415 - for those who use it
+
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    run_repetitions(item, marker, nextitem)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    if item.get_closest_marker(_FAIL_NTH) is None or not isinstance(item, pytest.Function):
+        return (yield)
+    from ._fail_nth import injection_of  # noqa: PLC0415 - see above
+
+    if (injection := injection_of(item)) is None:
+        return (yield)
+    # Where the test says itself what is under injection, the rest of it is not.
+    whole = _FAIL_NTH not in item.fixturenames
+    process = cast("Process", item.funcargs["kvmiommu_process"])
+    try:
+        with injection.over(process) if whole else nullcontext():
+            return (yield)
+    except Exception as error:
+        if not injection.excuses(error):
+            raise
+        injection.ended = error
+
+
+@pytest.fixture
+def kvmiommu_fail_nth(
+    request: pytest.FixtureRequest, kvmiommu_process: Process
+) -> Callable[..., AbstractContextManager[None]]:
+    """Which calls of a test that is marked with `kvmiommu_fail_nth` are under injection: those in
+    `with kvmiommu_fail_nth():` blocks, of `kvmiommu_process` or of another process that is given.
+
+    Without this fixture it is the whole test, but for its other fixtures.
+    """
+    if request.node.get_closest_marker(_FAIL_NTH) is None:
+        pytest.fail(
+            f"the fixture {_FAIL_NTH} needs the marker: @pytest.mark.{_FAIL_NTH}", pytrace=False
+        )
+    from ._fail_nth import injection_of  # noqa: PLC0415 - see above
+
+    injection = injection_of(request.node)
+    assert injection is not None
+
+    def over(process: Process | None = None) -> AbstractContextManager[None]:
+        return injection.over(kvmiommu_process if process is None else process)
+
+    return over
 
 
 # --- fixtures -------------------------------------------------------------------------------------
