@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -216,9 +217,12 @@ class ContainerMachine(RuleBasedStateMachine):
             group.container = None
 
     def teardown(self) -> None:
-        for thing in (*self._devices, *self._open_groups(), *self._containers):
+        things: list[_Container | _Group | _Device]
+        things = [*self._devices, *self._open_groups(), *self._containers]
+        for thing in things:
             self._close(thing)
         # Every group can be opened again: nobody holds it.
         for number in self.groups:
-            self.close(compare(f"open group {number}", None, lambda n=number: self.open_group(n)))
+            opens = partial(self.open_group, number)
+            self.close(compare(f"open group {number}", None, opens))
         self.system.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import struct
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -21,6 +21,8 @@ from ._refused import compare
 
 __all__ = ["Mapping", "Type1Machine"]
 
+Access: TypeAlias = Literal["rw", "r", "w"]
+_ACCESSES: tuple[Access, ...] = ("rw", "r", "w")
 _CONFIG = uapi.vfio.VFIO_PCI_CONFIG_REGION_INDEX
 _BUS_MASTER = struct.pack("<H", 0x4)
 
@@ -36,7 +38,7 @@ class Mapping(Shown):
     iova: int
     size: int
     offset: int
-    access: Literal["r", "w", "rw"]
+    access: Access
 
     @property
     def end(self) -> int:
@@ -93,7 +95,7 @@ class Type1Machine(RuleBasedStateMachine):
         self.container.set_iommu()
         self.device = group.get_device(self.function)
 
-    def map_dma(self, iova: int, offset: int, size: int, access: Literal["r", "w", "rw"]) -> None:
+    def map_dma(self, iova: int, offset: int, size: int, access: Access) -> None:
         """Maps [offset, offset + size) of the buffer at `iova`."""
         self.container.map_dma(
             iova, self.buffer + offset, size, read="r" in access, write="w" in access
@@ -120,7 +122,7 @@ class Type1Machine(RuleBasedStateMachine):
         size = data.draw(st.integers(1, 4), "pages") * self.page
         most = self.buffer_pages - size // self.page
         offset = data.draw(st.integers(0, most), "buffer page") * self.page
-        access = data.draw(st.sampled_from(("rw", "r", "w")), "access")
+        access: Access = data.draw(st.sampled_from(_ACCESSES), "access")
         mapping = Mapping(iova, size, offset, access)
         expected = errno.EEXIST if self._meeting(iova, size) else None
         compare(f"map {mapping}", expected, lambda: self.map_dma(iova, offset, size, access))
