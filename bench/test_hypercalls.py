@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from kvmiommu import System
-from kvmiommu.kvm import Kvm
+from kvmiommu.kvm import Guest, Kvm
 from kvmiommu.spapr import SpaprContainer
 from kvmiommu.uapi import kvm as k
 from kvmiommu.uapi.papr import H_PUT_TCE
@@ -36,7 +36,6 @@ def vmm(request: pytest.FixtureRequest) -> Iterator[Vmm]:
         process = system.process()
         ram = process.mmap(RAM, 3, 0x22, align=2 << 20)
         vm = Kvm(process).create_vm()
-        vm.set_user_memory_region(0, 0, ram, RAM)
         container = SpaprContainer(process)
         group = Group(process, 1)
         group.set_container(container)
@@ -47,9 +46,9 @@ def vmm(request: pytest.FixtureRequest) -> Iterator[Vmm]:
         if request.param == "short":
             table = vm.create_spapr_tce(LIOBN, page_shift=16, offset=start >> 16, size=PAGES)
             device = vm.create_device(k.KVM_DEV_TYPE_VFIO)
-            device.add_file(group.fd)
-            device.set_spapr_tce(group.fd, table.fd)
-        vmm = Vmm(vm, vm.create_vcpu(), ram, RAM)
+            device.add_file(group)
+            device.set_spapr_tce(group, table)
+        vmm = Vmm(Guest(vm, ram, RAM))
         vmm.add_bus(Bus(LIOBN, container, start, 16, PAGES))
         yield vmm
 

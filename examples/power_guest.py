@@ -2,7 +2,7 @@
 """A POWER guest maps a page for a device, twice: answered in the kernel, and by way of a VMM."""
 
 from kvmiommu import System
-from kvmiommu.kvm import Kvm
+from kvmiommu.kvm import Guest, Kvm
 from kvmiommu.spapr import SpaprContainer
 from kvmiommu.uapi.kvm import KVM_DEV_TYPE_VFIO
 from kvmiommu.uapi.papr import H_PUT_TCE
@@ -26,15 +26,14 @@ with System("powernv9") as system:
     container.register_memory(ram, RAM)
 
     vm = Kvm(process).create_vm()
-    vm.set_user_memory_region(0, 0, ram, RAM)
-    vmm = Vmm(vm, vm.create_vcpu(), ram, RAM)
+    vmm = Vmm(Guest(vm, ram, RAM))
 
     # One bus has its table in the kernel, with the group's window behind it; the other's table is
     # the VMM's, who maps with VFIO_IOMMU_MAP_DMA.
     table = vm.create_spapr_tce(IN_KERNEL, page_shift=16, size=4096)
     device = vm.create_device(KVM_DEV_TYPE_VFIO)
-    device.add_file(group.fd)
-    device.set_spapr_tce(group.fd, table.fd)
+    device.add_file(group)
+    device.set_spapr_tce(group, table)
     vmm.add_bus(Bus(IN_USER_SPACE, container, start, page_shift=16, size=4096))
 
     for liobn in (IN_KERNEL, IN_USER_SPACE):

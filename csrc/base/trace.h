@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/lock_order.h"
@@ -18,13 +20,23 @@
 
 namespace kvmiommu {
 
+/// The most bytes of an argument that a record keeps.
+inline constexpr std::size_t kMostTraced = 256;
+
 /// One call of one task.
 struct TraceRecord {
     std::uint64_t sequence = 0;
     std::uint32_t task = 0;
     const char* call = "";            // "ioctl"
-    std::uint64_t arguments[3] = {};  // of an ioctl: fd, request, argument
-    std::int64_t value = 0;           // the return value, unless refused
+    std::uint64_t arguments[6] = {};  // of an ioctl: fd, request, argument
+    std::size_t count = 0;            // of arguments
+    const char* file = "";  // the kind of file that the descriptor named, RefCounted::kind()
+    std::string path;       // of an open; the name of a memfd
+    // What stands behind a pointer among the arguments, as far as the caller vouches for it, up to
+    // kMostTraced bytes: before the call, and after it.
+    std::vector<std::byte> before;
+    std::vector<std::byte> after;
+    std::int64_t value = 0;  // the return value, unless refused
     std::optional<Refusal> refusal;
 };
 
@@ -50,9 +62,10 @@ class TraceRing {
         }
         record.sequence = next_++;
         if (records_.size() < capacity_) {
-            records_.push_back(record);
+            records_.push_back(std::move(record));
         } else {
-            records_[record.sequence % capacity_] = record;
+            TraceRecord& oldest = records_[record.sequence % capacity_];
+            oldest = std::move(record);
         }
     }
 

@@ -163,7 +163,7 @@ class Process {
             const auto block = TRY(arguments_.take(buffer.bytes()));
             TRY(mm().copy_to_user(block.address(), buffer.data(), buffer.bytes()));
             TRY(mm().copy_to_user(block.address() + buffer.bytes(), kZero, sizeof kZero));
-            auto answer = fs::sys_ioctl(task(), fd, request, block.address());
+            auto answer = fs::sys_ioctl(task(), fd, request, block.address(), buffer.bytes());
             // Also after a refusal: some calls write the size that they need.
             if (buffer.writable()) {
                 TRY(mm().copy_from_user(buffer.data(), block.address(), buffer.bytes()));

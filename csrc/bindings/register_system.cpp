@@ -24,15 +24,22 @@ std::string name(Machine& machine) {
     return machine.system().name();
 }
 
+py::bytes bytes(const std::vector<std::byte>& data) {
+    return py::bytes(reinterpret_cast<const char*>(data.data()), data.size());
+}
+
 py::list trace(Machine& machine) {
     py::list records;
     for (const TraceRecord& record : machine.system().kernel().trace().records()) {
-        const auto& arguments = record.arguments;
+        py::tuple arguments(record.count);
+        for (std::size_t at = 0; at < record.count; ++at) {
+            arguments[at] = record.arguments[at];
+        }
         records.append(py::make_tuple(
-            record.sequence, record.task, record.call,
-            py::make_tuple(arguments[0], arguments[1], arguments[2]),
+            record.sequence, record.task, record.call, arguments,
             record.refusal ? -record.refusal->error() : record.value,
-            record.refusal ? py::object(py::str(record.refusal->text())) : py::none()));
+            record.refusal ? py::object(py::str(record.refusal->text())) : py::none(), record.file,
+            record.path, bytes(record.before), bytes(record.after)));
     }
     return records;
 }
@@ -85,7 +92,8 @@ Records carry no time, so that a run that is played again gives the same trace.)
 constexpr char kTrace[] = R"(trace(self)
 --
 
-The calls that were kept, the oldest first.)";
+The calls that were kept, the oldest first: number, task, call, arguments, result, refusal, kind of
+file, path, and what stood behind the argument that is a pointer before the call and after it.)";
 
 constexpr char kAlive[] =
     R"(A line for each object that is referenced now: its kind and how many references it has.

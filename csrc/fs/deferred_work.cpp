@@ -42,6 +42,7 @@ void DeferredWork::refuse_rest(const Call::Queue& queue) {
     record.call = "deferred work";
     record.arguments[0] = queue.done;
     record.arguments[1] = queue.waiting.size();
+    record.count = 2;
     record.refusal = refuse(ELOOP,
                             "work leads to work without end: {} done after a call that queued {}, "
                             "{} more dropped",

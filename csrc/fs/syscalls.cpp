@@ -7,7 +7,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <initializer_list>
+#include <utility>
+#include <vector>
 
 #include "fs/eventfd.h"
 #include "fs/memfd.h"
@@ -47,13 +50,52 @@ constexpr CommonRequests kPowerRequests{
     uapi::iow_bytes('f', 126, 4).number(uapi::Abi::power),
 };
 
-void trace(Task& task, const char* name, std::initializer_list<std::uint64_t> arguments,
-           const Result<std::int64_t>& result) {
+std::uint64_t number(std::int64_t value) {
+    return static_cast<std::uint64_t>(value);
+}
+
+// What the trace keeps of a call besides its result.
+struct Traced {
+    const char* name;
+    std::initializer_list<std::uint64_t> arguments;
+    int fd = -1;  // the descriptor that it is made on
+    std::string_view path = {};
+    UserBuffer before = {0, 0};  // memory that is there for sure, to be looked at before the call
+    UserBuffer after = {0, 0};   // the same, after it
+    UserBuffer data = {0, 0};    // after it, as many bytes as it returns
+};
+
+// A copy for the trace; empty where the memory went meanwhile.
+std::vector<std::byte> copy(Task& task, UserBuffer from) {
+    std::vector<std::byte> bytes(std::min<std::uint64_t>(from.bytes, kMostTraced));
+    if (!task.mm().copy_from_user(bytes.data(), from.address, bytes.size())) {
+        bytes.clear();
+    }
+    return bytes;
+}
+
+// A record of what can be seen before the call is made.
+TraceRecord begin(Task& task, const Traced& call) {
     TraceRecord record;
     record.task = task.id();
-    record.call = name;
-    std::copy(arguments.begin(), arguments.end(), record.arguments);
+    record.call = call.name;
+    std::copy(call.arguments.begin(), call.arguments.end(), record.arguments);
+    record.count = call.arguments.size();
+    if (const auto file = task.files().get(call.fd)) {
+        record.file = (*file)->kind();
+    }
+    record.path = call.path;
+    record.before = copy(task, call.before);
+    return record;
+}
+
+void finish(Task& task, const Traced& call, TraceRecord record,
+            const Result<std::int64_t>& result) {
+    record.after = copy(task, call.after);
     if (result) {
+        if (call.data.bytes != 0) {
+            record.after = copy(task, {call.data.address, number(*result)});
+        }
         record.value = *result;
     } else {
         record.refusal = result.error();
@@ -63,18 +105,15 @@ void trace(Task& task, const char* name, std::initializer_list<std::uint64_t> ar
 
 // A system call: its body, then its record in the trace, then the deferred work.
 template <class Body>
-Result<std::int64_t> call(Task& task, const char* name,
-                          std::initializer_list<std::uint64_t> arguments, Body&& body) {
+Result<std::int64_t> call(Task& task, const Traced& traced, Body&& body) {
     const DeferredWork::Call outermost(task.kernel().deferred_work());
-    Result<std::int64_t> result = body();
-    if (task.kernel().trace().on()) [[unlikely]] {
-        trace(task, name, arguments, result);
+    if (!task.kernel().trace().on()) [[likely]] {
+        return body();
     }
+    TraceRecord record = begin(task, traced);
+    Result<std::int64_t> result = body();
+    finish(task, traced, std::move(record), result);
     return result;
-}
-
-std::uint64_t number(std::int64_t value) {
-    return static_cast<std::uint64_t>(value);
 }
 
 // Returns 0 for success.
@@ -315,77 +354,87 @@ Result<std::int64_t> do_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_
 }  // namespace
 
 Result<std::int64_t> sys_open(Task& task, std::string_view path, int flags) {
-    return call(task, "open", {number(flags)}, [&] { return do_open(task, path, flags); });
+    return call(task, {"open", {number(flags)}, -1, path},
+                [&] { return do_open(task, path, flags); });
 }
 
 Result<std::int64_t> sys_close(Task& task, int fd) {
-    return call(task, "close", {number(fd)}, [&] { return do_close(task, fd); });
+    return call(task, {"close", {number(fd)}, fd}, [&] { return do_close(task, fd); });
 }
 
 Result<std::int64_t> sys_dup(Task& task, int fd) {
-    return call(task, "dup", {number(fd)}, [&] { return do_dup(task, fd); });
+    return call(task, {"dup", {number(fd)}, fd}, [&] { return do_dup(task, fd); });
 }
 
 Result<std::int64_t> sys_eventfd2(Task& task, std::uint32_t count, int flags) {
-    return call(task, "eventfd2", {count, number(flags)},
+    return call(task, {"eventfd2", {count, number(flags)}},
                 [&] { return do_eventfd(task, count, flags); });
 }
 
 Result<std::int64_t> sys_memfd_create(Task& task, std::string_view name, std::uint32_t flags) {
-    return call(task, "memfd_create", {flags}, [&] { return do_memfd(task, name, flags); });
+    return call(task, {"memfd_create", {flags}, -1, name},
+                [&] { return do_memfd(task, name, flags); });
 }
 
 Result<std::int64_t> sys_ftruncate(Task& task, int fd, std::int64_t length) {
-    return call(task, "ftruncate", {number(fd), number(length)},
+    return call(task, {"ftruncate", {number(fd), number(length)}, fd},
                 [&] { return do_ftruncate(task, fd, length); });
 }
 
-Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument) {
-    return call(task, "ioctl", {number(fd), command, argument},
+Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument,
+                               std::uint64_t block_bytes) {
+    const UserBuffer block{argument, block_bytes};
+    return call(task, {"ioctl", {number(fd), command, argument}, fd, {}, block, block},
                 [&] { return do_ioctl(task, fd, command, argument); });
 }
 
 Result<std::int64_t> sys_read(Task& task, int fd, UserBuffer to) {
-    return call(task, "read", {number(fd), to.address, to.bytes},
+    return call(task, {"read", {number(fd), to.address, to.bytes}, fd, {}, {}, {}, to},
                 [&] { return do_read(task, fd, to); });
 }
 
 Result<std::int64_t> sys_write(Task& task, int fd, UserBuffer from) {
-    return call(task, "write", {number(fd), from.address, from.bytes},
+    return call(task, {"write", {number(fd), from.address, from.bytes}, fd, {}, from},
                 [&] { return do_write(task, fd, from); });
 }
 
 Result<std::int64_t> sys_pread64(Task& task, int fd, UserBuffer to, std::int64_t offset) {
-    return call(task, "pread64", {number(fd), to.bytes, number(offset)},
+    return call(task,
+                {"pread64", {number(fd), to.address, to.bytes, number(offset)}, fd, {}, {}, {}, to},
                 [&] { return do_pread(task, fd, to, offset); });
 }
 
 Result<std::int64_t> sys_pwrite64(Task& task, int fd, UserBuffer from, std::int64_t offset) {
-    return call(task, "pwrite64", {number(fd), from.bytes, number(offset)},
+    return call(task,
+                {"pwrite64", {number(fd), from.address, from.bytes, number(offset)}, fd, {}, from},
                 [&] { return do_pwrite(task, fd, from, offset); });
 }
 
 Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events) {
-    return call(task, "poll", {number(fd), events}, [&] { return do_poll(task, fd, events); });
+    return call(task, {"poll", {number(fd), events}, fd},
+                [&] { return do_poll(task, fd, events); });
 }
 
 Result<std::int64_t> sys_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                               std::uint64_t length, int protection, int flags, int fd,
                               std::uint64_t offset, std::uint64_t alignment) {
-    return call(task, "mmap", {length, number(fd), offset}, [&] {
-        return do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment);
-    });
+    return call(
+        task,
+        {"mmap", {address, length, number(protection), number(flags), number(fd), offset}, fd},
+        [&] {
+            return do_mmap(task, mm, address, length, protection, flags, fd, offset, alignment);
+        });
 }
 
 Result<std::int64_t> sys_munmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                                 std::uint64_t length) {
-    return call(task, "munmap", {address, length},
+    return call(task, {"munmap", {address, length}},
                 [&] { return nothing(mm.unmap(address, length)); });
 }
 
 Result<std::int64_t> sys_mprotect(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,
                                   std::uint64_t length, int protection) {
-    return call(task, "mprotect", {address, length, number(protection)},
+    return call(task, {"mprotect", {address, length, number(protection)}},
                 [&] { return nothing(mm.protect(address, length, protection)); });
 }
 

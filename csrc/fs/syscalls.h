@@ -47,11 +47,13 @@ Result<std::int64_t> sys_memfd_create(Task& task, std::string_view name, std::ui
 /// EINVAL the file is not a memfd
 Result<std::int64_t> sys_ftruncate(Task& task, int fd, std::int64_t length);
 
-/// FIOCLEX, FIONCLEX and FIONBIO are handled here, as by the VFS.
+/// FIOCLEX, FIONCLEX and FIONBIO are handled here, as by the VFS. `block_bytes` of memory at
+/// `argument` are there for sure; the trace alone looks at them.
 /// EBADF the descriptor is not open
 /// EFAULT FIONBIO: the argument cannot be read
 /// and what File::ioctl() says
-Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument);
+Result<std::int64_t> sys_ioctl(Task& task, int fd, std::uint32_t command, std::uint64_t argument,
+                               std::uint64_t block_bytes = 0);
 
 /// Returns the bytes moved.
 /// EBADF the descriptor is not open, or not for reading, for writing

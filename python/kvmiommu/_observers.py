@@ -17,6 +17,10 @@ __all__ = ["Observer", "observers"]
 class Observer(Protocol):
     """Called in the thread that makes or closes the machine; what it raises is raised there."""
 
+    @property
+    def records(self) -> bool:
+        """Whether machines that are made now record the calls of their processes."""
+
     def made(self, system: System) -> None:
         """`system` has just been made; no process runs on it yet."""
 

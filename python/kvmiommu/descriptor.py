@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import ctypes
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 if TYPE_CHECKING:
     from ._core import WriteableBuffer
     from .process import Process
     from .uapi.ioctl import Request
 
-__all__ = ["Descriptor"]
+__all__ = ["AnyDescriptor", "Descriptor", "fd_of"]
 
 
 class Descriptor:
@@ -57,6 +57,24 @@ class Descriptor:
     def __repr__(self) -> str:
         state = "" if self._open else ", closed"
         return f"<{type(self).__name__}, descriptor {self.fd}{state}>"
+
+
+#: A descriptor of the process by its number, or a thin object that has one.
+AnyDescriptor: TypeAlias = int | Descriptor
+
+
+def fd_of(process: Process, name: str, file: AnyDescriptor) -> int:
+    """The number of a descriptor that is the argument `name` of a call of `process`.
+
+    ValueError: an object of another process. OverflowError: a number of more than 32 bits.
+    """
+    if isinstance(file, Descriptor):
+        if file.process is not process:
+            raise ValueError(f"{name} is {file!r} of another process")
+        return file.fd
+    if not -(1 << 31) <= file < 1 << 31:
+        raise OverflowError(f"{name} {file}: a descriptor has 32 bits")
+    return file
 
 
 def int_argument(value: int) -> ctypes.c_int32:

@@ -14,8 +14,8 @@ description names:
 `spapr-tce-devices`              `TceIommu`, and `TceDevice` for KVM's own tables
 ================================ ================================================
 
-The group must be in a container of version 1. Each method is one ioctl and raises the `OSError` of
-the proposal.
+The group must be in a container of version 1. Each method is one request and raises the `OSError`
+of the proposal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import ctypes
 from typing import NamedTuple
 
 from . import uapi
-from .descriptor import Descriptor
+from .arguments import scratch, u32, u64
+from .descriptor import AnyDescriptor, Descriptor, fd_of
 from .kvm import VM, Device, TceTable
 
 __all__ = ["Linkage", "TceDevice", "TceIommu", "TceIommuLinks", "create_spapr_tce_iommu"]
@@ -41,13 +42,13 @@ class Linkage(NamedTuple):
     flags: int = 0
 
 
-def create_spapr_tce_iommu(vm: VM, liobn: int, group_fd: int) -> Descriptor:
+def create_spapr_tce_iommu(vm: VM, liobn: int, group: AnyDescriptor) -> Descriptor:
     """Links a bus; the link is gone with the last reference to the descriptor.
 
     OSError: EBUSY the bus has a table or a link; ENXIO not a group, it is in no container with an
     IOMMU driver, it has no table that can be linked; ENOTTY the machine has no such request.
     """
-    create = _p.kvm_create_spapr_tce_iommu(liobn=liobn, fd=group_fd & 0xFFFF_FFFF)
+    create = _p.kvm_create_spapr_tce_iommu(liobn=u64("liobn", liobn), fd=_group(vm, group))
     return Descriptor(vm.process, vm.ioctl(_p.KVM_CREATE_SPAPR_TCE_IOMMU, create))
 
 
@@ -58,20 +59,19 @@ class TceIommu(Device):
         """OSError ENODEV: the machine has no such devices."""
         super().__init__(vm.process, vm.create_device(_p.KVM_DEV_TYPE_SPAPR_TCE_IOMMU).fd)
 
-    def link(self, liobn: int, group_fd: int, *, flags: int = 0) -> None:
+    def link(self, liobn: int, group: AnyDescriptor, *, flags: int = 0) -> None:
         """OSError: EBUSY the device has a link, or the bus has one or a table; ENXIO as
         `create_spapr_tce_iommu`.
         """
         linkage = _p.kvm_create_spapr_tce_iommu_linkage(
-            liobn=liobn, fd=group_fd & 0xFFFF_FFFF, flags=flags
+            liobn=u64("liobn", liobn), fd=_group(self, group), flags=u32("flags", flags)
         )
-        with self._memory(bytes(linkage)) as address:
-            self.set_attr(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, 0, address)
+        self._set_from(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, 0, bytes(linkage))
 
     def linkage(self) -> Linkage:
         """What was set. OSError EFAULT: nothing was."""
         size = ctypes.sizeof(_p.kvm_create_spapr_tce_iommu_linkage)
-        with self._memory(bytes(size)) as address:
+        with scratch(self.process, size) as address:
             self.get_attr(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, 0, address)
             found = _p.kvm_create_spapr_tce_iommu_linkage.from_buffer_copy(
                 self.process.peek(address, size)
@@ -86,17 +86,16 @@ class TceIommuLinks(Device):
         """OSError: ENODEV the machine has no such devices; EEXIST the virtual machine has one."""
         super().__init__(vm.process, vm.create_device(_p.KVM_DEV_TYPE_SPAPR_TCE_IOMMU).fd)
 
-    def link(self, liobn: int, group_fd: int) -> None:
+    def link(self, liobn: int, group: AnyDescriptor) -> None:
         """OSError: EBUSY the bus has a table or a link; ENXIO as `create_spapr_tce_iommu`."""
-        self._set(liobn, group_fd & 0xFFFF_FFFF)
+        self._set(liobn, _group(self, group))
 
     def unlink(self, liobn: int) -> None:
         """OSError: EINVAL the bus has a table that is no link; ENXIO it has none."""
         self._set(liobn, 0xFFFF_FFFF)
 
     def _set(self, liobn: int, fd: int) -> None:
-        with self._memory(fd.to_bytes(4, "little")) as address:
-            self.set_attr(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, liobn, address)
+        self._set_from(_p.KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE, liobn, fd.to_bytes(4, "little"))
 
 
 class TceDevice(Device):
@@ -112,14 +111,15 @@ class TceDevice(Device):
         OSError: EBUSY the device has a table, or the bus has one or a link; EINVAL no page; ENOMEM
         past RLIMIT_MEMLOCK.
         """
-        window = _k.kvm_create_spapr_tce(liobn=liobn, window_size=window_size)
-        with self._memory(bytes(window)) as address:
-            self.set_attr(_p.KVM_DEV_SPAPR_TCE_ATTR_WINDOW, 0, address)
+        window = _k.kvm_create_spapr_tce(
+            liobn=u64("liobn", liobn), window_size=u32("window_size", window_size)
+        )
+        self._set_from(_p.KVM_DEV_SPAPR_TCE_ATTR_WINDOW, 0, bytes(window))
 
     def table(self) -> TceTable:
         """The table behind the device's descriptor. OSError EINVAL: there is none yet."""
         size = ctypes.sizeof(_k.kvm_create_spapr_tce)
-        with self._memory(bytes(size)) as address:
+        with scratch(self.process, size) as address:
             self.get_attr(_p.KVM_DEV_SPAPR_TCE_ATTR_WINDOW, 0, address)
             found = _k.kvm_create_spapr_tce.from_buffer_copy(self.process.peek(address, size))
         return TceTable(
@@ -130,3 +130,8 @@ class TceDevice(Device):
             offset=0,
             size=int(found.window_size) >> 12,
         )
+
+
+def _group(of: Descriptor, group: AnyDescriptor) -> int:
+    """The descriptor as the proposals' structures hold it, unsigned."""
+    return fd_of(of.process, "group", group) & 0xFFFF_FFFF

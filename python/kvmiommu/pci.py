@@ -44,6 +44,13 @@ class Bar:
     wide: bool = False
     memory: tuple[tuple[int, int], ...] = ()
 
+    def __repr__(self) -> str:
+        memory = "".join(f"({start:#x}, {last:#x}), " for start, last in self.memory).rstrip()
+        return (
+            f"Bar(size={self.size:#x}, io={self.io}, prefetchable={self.prefetchable}, "
+            f"wide={self.wide}, memory=({memory}))"
+        )
+
     def __post_init__(self) -> None:
         smallest = 4 if self.io else 16
         if self.size < smallest or self.size & (self.size - 1) or self.size > 1 << 31:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from . import _core, uapi
 from .errors import MemoryFault
-from .kvm import Guest
+from .kvm import VM, Guest
+from .kvm.guest import TranscriptGuest
 
 if TYPE_CHECKING:
     from ._core import ReadableBuffer
@@ -82,11 +83,11 @@ class Process(_core.Process):
             case _:
                 raise ValueError(f"status() knows VmLck and VmPin, not {key!r}")
 
-    def guest(self, kvm: int, vm: int, address: int, size: int) -> Guest:
-        """Makes a POWER guest of one vcpu in the virtual machine `vm`: memory slot 0 at guest
-        address 0 is [address, address + size). `kvm` is the descriptor of /dev/kvm."""
+    def guest(self, kvm: int, vm: int, address: int, size: int) -> TranscriptGuest:
+        """What `guest` in a transcript does, with the descriptors that it names; programs make a
+        `kvmiommu.kvm.Guest`."""
         self.ioctl(kvm, uapi.kvm.KVM_GET_VCPU_MMAP_SIZE.number(self.abi))
-        return Guest(self, vm, address, size)
+        return TranscriptGuest(Guest(VM(self, vm), address, size))
 
     def __repr__(self) -> str:
         return f"<Process of user {self.uid}, {self.mapped_bytes >> 10} KiB mapped>"

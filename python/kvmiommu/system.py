@@ -9,36 +9,67 @@ from pathlib import Path
 from types import TracebackType
 from weakref import WeakSet
 
-from . import _core
+from . import _core, strace, uapi
 from . import machine as machines
 from ._observers import observers
+from ._shown import Hex, Printer, shown
 from .errors import LeakError
 from .machine import Machine
 from .pci import DeviceModel, check
 from .process import Process
+from .ranges import Range
+from .recording import Recorder, RecordingProcess
 from .spapr import Window
 
 __all__ = ["DmaFault", "IotlbFigures", "StaleUse", "System", "TraceRecord"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TraceRecord:
-    """One call as the trace keeps it. `result` is the call's value, or the negative errno."""
+    """One call as the trace keeps it; as a text it is what strace prints (`kvmiommu.strace`).
+
+    `result` is the call's value, or the negative errno, `refusal` the reason of it. `file` is the
+    kind of the file that the call is made on, "" for none, `path` the path of an open or the name
+    of a memfd. `before` and `after` are the argument block of an ioctl, or the data that was
+    written or read, as far as they were Python's: 256 bytes of them.
+    """
 
     sequence: int
     task: int
     call: str
-    arguments: tuple[int, int, int]
+    arguments: tuple[int, ...]
     result: int
     refusal: str | None
+    file: str = ""
+    path: str = ""
+    before: bytes = b""
+    after: bytes = b""
+    #: How the machine's processes encode requests.
+    abi: uapi.Abi = "generic"
 
     def __str__(self) -> str:
-        arguments = ", ".join(f"{argument:#x}" for argument in self.arguments)
+        call = strace.call_text(
+            self.call,
+            self.arguments,
+            abi=self.abi,
+            file=self.file,
+            path=self.path,
+            before=self.before or None,
+            after=self.after or None,
+        )
+        result = strace.result_text(self.call, self.result, abi=self.abi)
         why = f"  {self.refusal}" if self.refusal else ""
-        return f"{self.sequence:6} [{self.task}] {self.call}({arguments}) = {self.result}{why}"
+        return f"{self.sequence:6} [{self.task}] {call} = {result}{why}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self).strip()}>"
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class DmaFault:
     """An access of a device that did not get through. `iova` is the first byte it could not reach.
 
@@ -49,7 +80,7 @@ class DmaFault:
 
     sequence: int
     device: str
-    iova: int
+    iova: Hex
     access: str
     cause: str
 
@@ -57,26 +88,26 @@ class DmaFault:
         return f"{self.sequence:6} {self.device} {self.access} {self.iova:#x}: {self.cause}"
 
 
-@dataclass(frozen=True, slots=True)
+@shown
+@dataclass(frozen=True, slots=True, repr=False)
 class StaleUse:
     """A device used a translation that was unmapped already and not yet invalidated.
 
     `access` is "read" (the device reads memory) or "write". `unmap` counts the unmaps of the system
-    from 1, `unmapped` is the range that this one took, its ends included.
+    from 1, `unmapped` is the range that this one took.
     """
 
     sequence: int
     device: str
-    iova: int
+    iova: Hex
     access: str
     unmap: int
-    unmapped: tuple[int, int]
+    unmapped: Range
 
     def __str__(self) -> str:
-        start, last = self.unmapped
         return (
             f"{self.sequence:6} {self.device} {self.access} {self.iova:#x}: unmap {self.unmap} of "
-            f"{start:#x}-{last:#x} is not invalidated yet"
+            f"{self.unmapped} is not invalidated yet"
         )
 
 
@@ -113,6 +144,8 @@ class System(_core.System):
     `models` puts device models of one's own (`kvmiommu.pci`) in the place of functions of the
     machine: their addresses, and what makes a model.
 
+    With `record` the calls of its processes are recorded from the start (`transcript`).
+
     Raises `kvmiommu.machine.MachineError` for a description that is not right, `OSError` when the
     host has no room.
     """
@@ -122,6 +155,7 @@ class System(_core.System):
         machine: str | Path | Machine = "q35-intel",
         *,
         models: Mapping[str, Callable[[], DeviceModel]] | None = None,
+        record: bool = False,
     ) -> None:
         if isinstance(machine, Machine):
             machines.check(machine)
@@ -130,6 +164,11 @@ class System(_core.System):
         self.machine = machine
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}
+        self._recorder = (
+            Recorder(self.machine.name, self.machine.abi, list(self.models))
+            if record or any(observer.records for observer in observers)
+            else None
+        )
         super().__init__(_description(self.machine, self.models))
         _running.add(self)
         for observer in observers:
@@ -137,7 +176,19 @@ class System(_core.System):
 
     def process(self) -> Process:
         """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
+        if self._recorder is not None:
+            return RecordingProcess(self, self._recorder)
         return Process(self)
+
+    def transcript(self) -> str:
+        """The calls of the first process so far, as a transcript that can be replayed.
+
+        `kvmiommu.recording` says what becomes a comment in it. Raises ValueError where nothing is
+        recorded: make the machine with `record=True`.
+        """
+        if self._recorder is None:
+            raise ValueError(f"{self!r} records nothing: make it with record=True")
+        return self._recorder.transcript()
 
     def close(self) -> None:  # type: ignore[override]
         """Lets every process exit.
@@ -155,7 +206,8 @@ class System(_core.System):
 
     def trace(self) -> list[TraceRecord]:  # type: ignore[override]
         """The last calls, the oldest first, as many as `keep_trace(records)` asked to keep."""
-        return [TraceRecord(*record) for record in super().trace()]
+        abi = self.machine.abi
+        return [TraceRecord(*record, abi=abi) for record in super().trace()]
 
     def dma_faults(self) -> list[DmaFault]:  # type: ignore[override]
         """The last accesses of devices that were refused, the oldest first."""
@@ -171,7 +223,7 @@ class System(_core.System):
         There are some only where invalidations wait: with the option `iommu.strict` = false, until
         a queue is full or `flush_iotlb()` says that its time has come.
         """
-        return [StaleUse(*use) for use in super().stale_uses()]
+        return [StaleUse(*use[:5], Range(*use[5])) for use in super().stale_uses()]
 
     def __enter__(self) -> System:
         return self

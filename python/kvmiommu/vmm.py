@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""A small VMM for a POWER guest: it answers the TCE hypercalls that KVM leaves to user space.
+"""A small VMM for a POWER guest: it serves the TCE hypercalls that KVM leaves to user space.
 
 That is the long way: guest, KVM, user space, VFIO_IOMMU_MAP_DMA, KVM again. A bus whose table is
 KVM's own and stands before a group's hardware table goes the short way, in the kernel.
 
-    vmm = Vmm(vm, vcpu, ram_address, ram_size)
+    vmm = Vmm(kvm.Guest(vm, ram_address, ram_size))
     vmm.add_bus(Bus(0x80000001, container, start=0, page_shift=16, size=0x1000))
     answers = vmm.run([(papr.H_PUT_TCE, 0x80000001, 0x30000, 0x10003)])
 """
@@ -15,7 +15,8 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from . import uapi
-from .kvm import VM, HypercallAnswer, Vcpu
+from .arguments import u64
+from .kvm import Guest, HypercallAnswer, Vcpu
 from .spapr import SpaprContainer
 
 __all__ = ["Bus", "Vmm"]
@@ -35,7 +36,7 @@ class Bus:
     def __init__(
         self, liobn: int, container: SpaprContainer, start: int, page_shift: int, size: int
     ) -> None:
-        self.liobn = liobn
+        self.liobn = u64("liobn", liobn)
         self.container = container
         self.start = start
         self.page_shift = page_shift
@@ -47,31 +48,39 @@ class Bus:
         first, rest = divmod(ioba - self.start, 1 << self.page_shift)
         return first if rest == 0 and first >= 0 and first + count <= self.size else None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Bus {self.liobn:#x}: {self.size:#x} pages of 2^{self.page_shift} bytes from "
+            f"{self.start:#x} on>"
+        )
+
 
 class Vmm:
-    """Runs one vcpu. `address` is the guest's memory in the process, `size` bytes from 0 on."""
+    """Runs a guest, and serves what the buses that it knows leave to user space."""
 
-    def __init__(self, vm: VM, vcpu: Vcpu, address: int, size: int) -> None:
-        self.vm = vm
-        self.vcpu = vcpu
-        self.address = address
-        self.size = size
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
         self.buses: dict[int, Bus] = {}
 
+    @property
+    def vcpu(self) -> Vcpu:
+        """The guest's."""
+        return self.guest.vcpu
+
     def add_bus(self, bus: Bus) -> None:
+        """Serves the hypercalls for a bus from now on."""
         self.buses[bus.liobn] = bus
 
     def run(self, calls: Iterable[Sequence[int]]) -> list[HypercallAnswer]:
-        """Has the guest make these hypercalls, answers those that are user space's, and says what
+        """Has the guest make these hypercalls, serves those that are user space's, and returns what
         the guest found."""
-        self.vcpu.queue(calls)
-        while (shared := self.vcpu.run()) is not None:
-            call = shared.papr_hcall
-            self.vcpu.answer(*self.answer(int(call.nr), [int(each) for each in call.args]))
-        return self.vcpu.answers()
+        self.guest.queue(*calls)
+        while (call := self.guest.run()) is not None:
+            self.guest.answer(*self.answer(call.number, call.arguments))
+        return self.guest.answers()
 
     def answer(self, number: int, arguments: Sequence[int]) -> tuple[int, ...]:
-        """r3, and r4 where the hypercall has one."""
+        """What a hypercall returns: r3, and r4 where it has one."""
         liobn, ioba, value, pages = arguments[:4]
         bus = self.buses.get(liobn)
         match number:
@@ -94,9 +103,9 @@ class Vmm:
                 return (_p.H_PARAMETER,) if page is None else (_p.H_SUCCESS, bus.tces.get(page, 0))
 
     def _put_indirect(self, bus: Bus, ioba: int, where: int, pages: int) -> int:
-        if pages > _MOST_ENTRIES or where % _LIST_ALIGNMENT or where + 8 * pages > self.size:
+        if pages > _MOST_ENTRIES or where % _LIST_ALIGNMENT or where + 8 * pages > self.guest.size:
             return int(_p.H_PARAMETER)
-        data = self.vm.process.peek(self.address + where, 8 * pages)
+        data = self.guest.read(where, 8 * pages)
         return self._put(bus, ioba, struct.unpack(f">{pages}Q", data))
 
     def _put(self, bus: Bus, ioba: int, values: Sequence[int]) -> int:
@@ -107,7 +116,7 @@ class Vmm:
             return int(_p.H_PARAMETER)
         for value in values:
             guest = value & ~_RIGHTS
-            if value & _RIGHTS and (guest % page_size or guest + page_size > self.size):
+            if value & _RIGHTS and (guest % page_size or guest + page_size > self.guest.size):
                 return int(_p.H_PARAMETER)
         before: list[tuple[int, int]] = []
         try:
@@ -122,12 +131,12 @@ class Vmm:
         return int(_p.H_SUCCESS)
 
     def _set(self, bus: Bus, page: int, value: int) -> None:
-        """Maps or unmaps one page. OSError: what VFIO answers, and nothing was done."""
+        """Maps or unmaps one page. OSError: VFIO refused, and nothing was done."""
         iova, size = bus.start + (page << bus.page_shift), 1 << bus.page_shift
         if value & _RIGHTS:
             bus.container.map_dma(
                 iova,
-                self.address + (value & ~_RIGHTS),
+                self.guest.address + (value & ~_RIGHTS),
                 size,
                 read=bool(value & _p.TCE_PCI_READ),
                 write=bool(value & _p.TCE_PCI_WRITE),

@@ -18,9 +18,6 @@ from kvmiommu.vfio import Container, Device, Group
 
 v = uapi.vfio
 ADDRESS = "0000:00:02.0"
-INTX, MSI = v.VFIO_PCI_INTX_IRQ_INDEX, v.VFIO_PCI_MSI_IRQ_INDEX
-TRIGGER = v.VFIO_IRQ_SET_ACTION_TRIGGER
-UNMASK = v.VFIO_IRQ_SET_ACTION_UNMASK
 MASTER_AND_MEMORY = 6
 
 
@@ -78,17 +75,6 @@ class Setup:
             return 0
 
 
-def set_irq(device: Device, index: int, action: int, fd: int) -> None:
-    flags = v.VFIO_IRQ_SET_DATA_EVENTFD | action
-    block = bytearray(struct.pack("<IIIIIi", 24, flags, index, 0, 1, fd))
-    device.ioctl(v.VFIO_DEVICE_SET_IRQS, block)
-
-
-def ioeventfd(device: Device, offset: int, data: int, fd: int, width: int = 4) -> None:
-    block = bytearray(struct.pack("<IIQQii", 40, width, offset, data, fd, 0)) + bytes(8)
-    device.ioctl(v.VFIO_DEVICE_IOEVENTFD, block)
-
-
 @pytest.fixture
 def setup() -> Iterator[Setup]:
     with System("q35-intel", models={ADDRESS: Model}) as system:
@@ -101,7 +87,7 @@ def setup() -> Iterator[Setup]:
 def test_a_store_that_an_eventfd_makes_is_done_when_the_write_returns(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
-    ioeventfd(device, 0x10, 77, kick)
+    device.ioeventfd(0, 0x10, 77, kick)
     setup.signal(kick)
     setup.signal(kick)
     assert setup.model.stores == [(0x10, 4, 77)] * 2
@@ -112,15 +98,15 @@ def test_what_was_counted_before_is_a_store_too(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
     setup.signal(kick)
-    ioeventfd(device, 0x10, 77, kick)
+    device.ioeventfd(0, 0x10, 77, kick)
     assert setup.model.stores == [(0x10, 4, 77)]
 
 
 def test_a_chain_of_reactions_ends_before_the_call_does(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
-    device.set_irqs(MSI, 0, [kick])
-    ioeventfd(device, 0x10, 77, kick)
+    device.msi.set_eventfds([kick])
+    device.ioeventfd(0, 0x10, 77, kick)
 
     def interrupt(offset: int, value: int) -> None:
         if len(setup.model.stores) < 1000:
@@ -136,9 +122,9 @@ def test_two_eventfds_that_feed_each_other_end_with_a_refusal_in_the_trace(setup
     device = setup.open()
     setup.system.keep_trace(16)
     one, other = setup.eventfd(), setup.eventfd()
-    device.set_irqs(MSI, 0, [one, other])
-    ioeventfd(device, 0x10, 1, one)
-    ioeventfd(device, 0x10, 0, other)
+    device.msi.set_eventfds([one, other])
+    device.ioeventfd(0, 0x10, 1, one)
+    device.ioeventfd(0, 0x10, 0, other)
     setup.model.at_store = lambda offset, value: setup.model.raise_interrupt(value)
     setup.signal(one)
     (refused,) = [record for record in setup.system.trace() if record.call == "deferred work"]
@@ -156,8 +142,8 @@ def test_an_interrupt_that_unmasks_itself_ends(setup: Setup) -> None:
     device = setup.open()
     setup.system.keep_trace(16)
     fd = setup.eventfd()
-    set_irq(device, INTX, TRIGGER, fd)
-    set_irq(device, INTX, UNMASK, fd)
+    device.intx.set_eventfds([fd])
+    device.intx.unmask(eventfds=[fd])
 
     def refusals() -> list[int]:
         return [it.result for it in setup.system.trace() if it.call == "deferred work"]
@@ -172,8 +158,8 @@ def test_an_interrupt_that_unmasks_itself_ends(setup: Setup) -> None:
 def test_an_interrupt_of_a_thread_of_the_models_own_is_a_call(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
-    device.set_irqs(MSI, 0, [kick])
-    ioeventfd(device, 0x10, 77, kick)
+    device.msi.set_eventfds([kick])
+    device.ioeventfd(0, 0x10, 77, kick)
     seen: list[int] = []
 
     def raise_and_look() -> None:
@@ -189,8 +175,8 @@ def test_an_interrupt_of_a_thread_of_the_models_own_is_a_call(setup: Setup) -> N
 def test_a_store_into_a_mapped_bar_is_a_call(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
-    device.set_irqs(MSI, 0, [kick])
-    ioeventfd(device, 0x10, 77, kick)
+    device.msi.set_eventfds([kick])
+    device.ioeventfd(0, 0x10, 77, kick)
 
     def interrupt(offset: int, value: int) -> None:
         if offset == 0:
@@ -206,7 +192,7 @@ def test_a_store_of_an_eventfd_is_aligned_to_its_size(setup: Setup) -> None:
     # The kernel takes any position (vfio_pci_rdwr.c: vfio_pci_ioeventfd).
     device = setup.open()
     kick = setup.eventfd()
-    ioeventfd(device, 0x11, 0x44332211, kick, 4)
+    device.ioeventfd(0, 0x11, 0x44332211, kick, size=4)
     setup.signal(kick)
     assert setup.model.stores == [(0x11, 1, 0x11), (0x12, 2, 0x3322), (0x14, 1, 0x44)]
 
@@ -214,11 +200,11 @@ def test_a_store_of_an_eventfd_is_aligned_to_its_size(setup: Setup) -> None:
 def test_a_store_that_waits_is_not_done_once_it_was_taken_away(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
-    ioeventfd(device, 0x10, 77, kick)
+    device.ioeventfd(0, 0x10, 77, kick)
 
     def take_away(offset: int, value: int) -> None:
         setup.signal(kick)
-        ioeventfd(device, 0x10, 77, -1)
+        device.ioeventfd(0, 0x10, 77, None)
 
     setup.model.at_store = take_away
     device.write(0, 0, struct.pack("<I", 1))
@@ -228,8 +214,8 @@ def test_a_store_that_waits_is_not_done_once_it_was_taken_away(setup: Setup) -> 
 def test_a_reaction_may_close_the_device(setup: Setup) -> None:
     device = setup.open()
     kick = setup.eventfd()
-    ioeventfd(device, 0x10, 77, kick)
-    ioeventfd(device, 0x10, 78, kick)
+    device.ioeventfd(0, 0x10, 77, kick)
+    device.ioeventfd(0, 0x10, 78, kick)
     setup.model.at_store = lambda offset, value: device.close()
     setup.signal(kick)
     assert setup.model.stores == [(0x10, 4, 77)]
@@ -367,8 +353,7 @@ class TwoBuses:
         return self.groups[8 if address == BUS_OF_ONE else 3].get_device(address)
 
     def hot_reset(self, device: Device, group: int) -> None:
-        block = struct.pack("<IIIi", 16, 0, 1, self.groups[group].fd)
-        device.ioctl(v.VFIO_DEVICE_PCI_HOT_RESET, bytearray(block))
+        device.hot_reset([self.groups[group]])
 
 
 @pytest.fixture
@@ -523,10 +508,8 @@ def test_a_feature_has_the_directions_that_it_has(
 
 def test_a_feature_that_is_probed_is_not_done(setup: Setup) -> None:
     device = setup.open()
-    flags = v.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY | v.VFIO_DEVICE_FEATURE_SET
-    probe = bytearray(struct.pack("<II", 8, flags | v.VFIO_DEVICE_FEATURE_PROBE))
-    device.ioctl(v.VFIO_DEVICE_FEATURE, probe)
-    device.ioctl(v.VFIO_DEVICE_FEATURE, bytearray(struct.pack("<II", 8, flags)))
+    assert device.feature_probe(v.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, set=True)
+    device.low_power_entry()
     with pytest.raises(OSError, match="already") as refused:
-        device.ioctl(v.VFIO_DEVICE_FEATURE, bytearray(struct.pack("<II", 8, flags)))
+        device.low_power_entry()
     assert refused.value.errno == errno.EINVAL

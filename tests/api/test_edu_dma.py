@@ -19,7 +19,6 @@ from kvmiommu.vfio import Container, Device, Group
 
 EDU = "0000:00:02.0"
 CONFIG = uapi.vfio.VFIO_PCI_CONFIG_REGION_INDEX
-INTX, MSI = 0, 1
 MEMORY, MASTER, INTX_DISABLE = 0x2, 0x4, 0x400
 PRIVATE_ANONYMOUS = 0x22
 MAP_SHARED, MAP_PRIVATE = 1, 2
@@ -168,13 +167,13 @@ def test_its_addresses_have_28_bits(
 
 def test_msi_signals_an_eventfd(edu: Edu, kvmiommu_process: Process) -> None:
     irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(MSI, 0, [irq])
+    edu.device.msi.set_eventfds([irq])
     edu.store(0x60, 0x10)
     edu.store(0x20, 0x80)
     edu.store(0x08, 3)
     assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 2)
     assert edu.load(0x24) == 0x11
-    edu.device.set_irqs(MSI, 0, [])
+    edu.device.msi.disable()
     edu.store(0x60, 0x20)
     with pytest.raises(BlockingIOError):
         kvmiommu_process.read(irq, 8)
@@ -185,7 +184,7 @@ def test_dma_interrupts_when_it_is_done(
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
     irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(MSI, 0, [irq])
+    edu.device.msi.set_eventfds([irq])
     edu.dma(BUFFER, IOVA, 64, TO_MEMORY | INTERRUPT)
     assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
     assert edu.load(0x24) == 0x100
@@ -193,14 +192,14 @@ def test_dma_interrupts_when_it_is_done(
 
 def test_intx_is_masked_until_it_is_served(edu: Edu, kvmiommu_process: Process) -> None:
     irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(INTX, 0, [irq])
+    edu.device.intx.set_eventfds([irq])
     edu.store(0x60, 1)
     edu.store(0x60, 2)
     assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
-    unmask(edu.device)  # still asserted: told once more
+    edu.device.intx.unmask()  # still asserted: told once more
     assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
     edu.store(0x64, 3)
-    unmask(edu.device)
+    edu.device.intx.unmask()
     with pytest.raises(BlockingIOError):
         kvmiommu_process.read(irq, 8)
     edu.store(0x60, 1)
@@ -210,10 +209,10 @@ def test_intx_is_masked_until_it_is_served(edu: Edu, kvmiommu_process: Process) 
 def test_intx_unmasked_by_an_eventfd(edu: Edu, kvmiommu_process: Process) -> None:
     irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     served = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(INTX, 0, [irq])
-    set_irqs(edu.device, uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK, served)
+    edu.device.intx.set_eventfds([irq])
+    edu.device.intx.unmask(eventfds=[served])
     with pytest.raises(OSError, match="has an eventfd") as refused:
-        set_irqs(edu.device, uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK, served)
+        edu.device.intx.unmask(eventfds=[served])
     assert refused.value.errno == errno.EBUSY
     edu.store(0x60, 1)
     kvmiommu_process.read(irq, 8)
@@ -225,7 +224,7 @@ def test_intx_unmasked_by_an_eventfd(edu: Edu, kvmiommu_process: Process) -> Non
 
 def test_the_command_register_disables_intx(edu: Edu, kvmiommu_process: Process) -> None:
     irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
-    edu.device.set_irqs(INTX, 0, [irq])
+    edu.device.intx.set_eventfds([irq])
     edu.command(MEMORY | INTX_DISABLE)
     edu.store(0x60, 1)
     with pytest.raises(BlockingIOError):
@@ -278,16 +277,14 @@ def test_registers_are_no_memory_for_dma(
 
 def test_an_eventfd_that_stores(edu: Edu, kvmiommu_process: Process) -> None:
     kick = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
-    request = bytearray(struct.pack("<IIQQii", 32, 4, 0x08, 6, kick, 0))
-    edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, request)
+    edu.device.ioeventfd(0, 0x08, 6, kick)
     kvmiommu_process.write(kick, struct.pack("<Q", 1))
     assert edu.load(0x08) == 720
     with pytest.raises(FileExistsError):
-        edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, request)
-    take_away = bytearray(struct.pack("<IIQQii", 32, 4, 0x08, 6, -1, 0))
-    edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, take_away)
+        edu.device.ioeventfd(0, 0x08, 6, kick)
+    edu.device.ioeventfd(0, 0x08, 6, None)
     with pytest.raises(OSError, match="no eventfd") as refused:
-        edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, take_away)
+        edu.device.ioeventfd(0, 0x08, 6, None)
     assert refused.value.errno == errno.ENODEV
 
 
@@ -301,15 +298,3 @@ def test_closing_stops_the_device(
     assert not command & MASTER
     device.write(0, 0x98, struct.pack("<Q", TO_DEVICE))
     assert kvmiommu_process.peek(buffer, 4) == bytes(4)
-
-
-def unmask(device: Device) -> None:
-    flags = uapi.vfio.VFIO_IRQ_SET_DATA_NONE | uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK
-    request = struct.pack("<IIIII", 20, flags, INTX, 0, 1)
-    device.ioctl(uapi.vfio.VFIO_DEVICE_SET_IRQS, bytearray(request))
-
-
-def set_irqs(device: Device, action: int, eventfd: int) -> None:
-    flags = uapi.vfio.VFIO_IRQ_SET_DATA_EVENTFD | action
-    request = struct.pack("<IIIIIi", 24, flags, INTX, 0, 1, eventfd)
-    device.ioctl(uapi.vfio.VFIO_DEVICE_SET_IRQS, bytearray(request))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import os
 
 import pytest
 
@@ -49,16 +48,10 @@ NOIOMMU = machine.parse(
 )
 
 
-class NoiommuGroup(Group):
-    def __init__(self, process):
-        self.number = 1
-        super(Group, self).__init__(process, process.open("/dev/vfio/noiommu-1", os.O_RDWR))
-
-
 def test_a_container_of_the_other_kind() -> None:
     with System(NOIOMMU) as system:
         process = system.process()
-        container, group = Container(process), NoiommuGroup(process)
+        container, group = Container(process), Group(process, 1, noiommu=True)
         assert container.check_extension(_v.VFIO_NOIOMMU_IOMMU) == 1
         assert container.check_extension(_v.VFIO_TYPE1_IOMMU) == 1
         group.set_container(container)
@@ -79,7 +72,11 @@ def test_a_container_of_the_other_kind() -> None:
 def test_kinds_do_not_mix() -> None:
     with System(NOIOMMU) as system:
         process = system.process()
-        container, real, fake = Container(process), Group(process, 0), NoiommuGroup(process)
+        container, real, fake = (
+            Container(process),
+            Group(process, 0),
+            Group(process, 1, noiommu=True),
+        )
         real.set_container(container)
         with pytest.raises(PermissionError, match="do not mix"):
             fake.set_container(container)
@@ -92,7 +89,7 @@ def test_kinds_do_not_mix() -> None:
 def test_without_the_capability() -> None:
     with System(NOIOMMU) as system:
         process = system.process()
-        group, container = NoiommuGroup(process), Container(process)
+        group, container = Group(process, 1, noiommu=True), Container(process)
         process.setresuid(1000, 1000, 1000)
         with pytest.raises(PermissionError, match="CAP_SYS_RAWIO"):
             group.set_container(container)
@@ -108,5 +105,5 @@ def test_without_the_option_there_is_no_such_group() -> None:
     with System(dataclasses.replace(safe, pci=(first, undriven))) as system:
         process = system.process()
         with pytest.raises(FileNotFoundError):
-            NoiommuGroup(process)
+            Group(process, 1, noiommu=True)
         assert Container(process).check_extension(_v.VFIO_NOIOMMU_IOMMU) == 0

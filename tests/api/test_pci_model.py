@@ -18,7 +18,6 @@ import pytest
 
 from kvmiommu import System, machine, pci
 from kvmiommu.process import Process
-from kvmiommu.uapi import vfio
 from kvmiommu.vfio import Container, Device, Group
 
 ADDRESS = "0000:00:05.0"
@@ -400,8 +399,7 @@ def test_a_write_may_drop_the_last_reference_to_its_machine() -> None:
     device.write(CONFIG, 4, struct.pack("<H", MEMORY | MASTER))
     kick = process.eventfd(0, os.O_NONBLOCK)
     device.set_irqs(0, 0, [kick])
-    listen = vfio.VFIO_DEVICE_IOEVENTFD.number("generic")
-    process.ioctl(device.fd, listen, bytearray(struct.pack("<IIQQii", 32, 4, 0, 1, kick, 0)))
+    device.ioeventfd(0, 0, 1, kick)
     model = system.models[ADDRESS]
     gone = weakref.ref(system)
     world["all"] = [system, process, container, group, device]

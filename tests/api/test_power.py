@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from kvmiommu import MemoryFault, System, machine, pci, uapi
-from kvmiommu.kvm import Kvm, TceTable, Vcpu
+from kvmiommu import MemoryFault, System, kvm, machine, pci, uapi
+from kvmiommu.kvm import Kvm, TceTable
 from kvmiommu.process import Process
 from kvmiommu.spapr import SpaprContainer, SpaprInfo
 from kvmiommu.uapi import kvm as k
@@ -24,7 +24,6 @@ from kvmiommu.uapi.papr import (
     H_PUT_TCE_INDIRECT,
     H_STUFF_TCE,
     H_SUCCESS,
-    H_TOO_HARD,
 )
 from kvmiommu.vfio import Group
 from kvmiommu.vmm import Bus, Vmm
@@ -206,16 +205,13 @@ class Guest(Power):
         super().__init__(system)
         self.module = Kvm(self.process)
         self.vm = self.module.create_vm()
-        self.vm.set_user_memory_region(0, 0, self.ram, RAM)
-        self.vcpu: Vcpu = self.vm.create_vcpu()
+        self.guest = kvm.Guest(self.vm, self.ram, RAM)
+        self.vcpu = self.guest.vcpu
         self.table: TceTable = self.vm.create_spapr_tce(LIOBN, page_shift=16, size=16)
 
     def hcall(self, number: int, *arguments: int) -> int | None:
-        self.vcpu.queue([(number, *arguments)])
-        if self.vcpu.run() is not None:
-            self.vcpu.answer(H_TOO_HARD)
-            return None
-        return self.vcpu.answers()[-1].r3
+        answer = self.guest.hcall(number, *arguments)
+        return None if answer is None else answer.r3
 
 
 def test_a_range_past_the_end_touches_nothing_there() -> None:
@@ -239,8 +235,8 @@ def test_a_range_far_past_the_end_ends_with_the_hardwares_table() -> None:
         guest.container.create_window(12, 1 << 28, levels=4)
         guest.vm.enable_hcall(H_STUFF_TCE)
         device = guest.vm.create_device(k.KVM_DEV_TYPE_VFIO)
-        device.add_file(guest.group.fd)
-        device.set_spapr_tce(guest.group.fd, guest.table.fd)
+        device.add_file(guest.group)
+        device.set_spapr_tce(guest.group, guest.table)
         assert guest.hcall(H_STUFF_TCE, LIOBN, 0, 0, 1 << 31) == H_SUCCESS
         # Beyond what the hardware's tables reach it is user space's.
         assert guest.hcall(H_STUFF_TCE, LIOBN, 0, 0, 1 << 50) is None
@@ -278,11 +274,10 @@ def test_user_space_may_want_a_vcpu_back_at_once() -> None:
     with System("powernv9") as system:
         guest = Guest(system)
         guest.vcpu.queue([(H_GET_TCE, LIOBN, 0)])
-        run = guest.vcpu._run
-        guest.process.poke(run + k.kvm_run.immediate_exit.offset, b"\1")
+        guest.vcpu.immediate_exit = True
         assert guest.vcpu.run() is None
         assert guest.vcpu.answers() == []
-        guest.process.poke(run + k.kvm_run.immediate_exit.offset, b"\0")
+        guest.vcpu.immediate_exit = False
         assert guest.vcpu.run() is None
         assert len(guest.vcpu.answers()) == 1
 
@@ -308,7 +303,7 @@ def test_the_vmm_answers_what_the_kernel_leaves_to_it() -> None:
         guest = Guest(system)
         start = guest.window()
         guest.container.register_memory(guest.ram, RAM)
-        vmm = Vmm(guest.vm, guest.vcpu, guest.ram, RAM)
+        vmm = Vmm(guest.guest)
         vmm.add_bus(Bus(0x90000000, guest.container, start, 16, 16))
         answers = vmm.run(
             [
@@ -344,8 +339,8 @@ def test_every_order_of_closing(order: tuple[str, ...]) -> None:
         guest.table.close()
         table = guest.vm.create_spapr_tce(LIOBN, page_shift=16, size=16)
         pseudo = guest.vm.create_device(k.KVM_DEV_TYPE_VFIO)
-        pseudo.add_file(guest.group.fd)
-        pseudo.set_spapr_tce(guest.group.fd, table.fd)
+        pseudo.add_file(guest.group)
+        pseudo.set_spapr_tce(guest.group, table)
         assert guest.hcall(H_PUT_TCE, LIOBN, 0, 0x10003) == H_SUCCESS
         opened = {
             "container": guest.container,
@@ -387,16 +382,13 @@ def test_entries_that_hold_pages_are_not_the_guests() -> None:
             pins = system.total_pins
             entries = system.tces(1, 0, 0, 16)
             vm = Kvm(process).create_vm()
-            vm.set_user_memory_region(0, 0, ram, RAM)
-            vcpu = vm.create_vcpu()
+            guest = kvm.Guest(vm, ram, RAM)
             table = vm.create_spapr_tce(LIOBN, page_shift=16, size=16)
             device = vm.create_device(k.KVM_DEV_TYPE_VFIO)
-            device.add_file(groups[0].fd)
-            device.set_spapr_tce(groups[0].fd, table.fd)
+            device.add_file(groups[0])
+            device.set_spapr_tce(groups[0], table)
             for tce in (0, 0x10003):
-                vcpu.queue([(H_PUT_TCE, LIOBN, 0, tce)])
-                assert vcpu.run() is not None
-                vcpu.answer(H_TOO_HARD)
+                assert guest.hcall(H_PUT_TCE, LIOBN, 0, tce) is None
             assert system.tces(1, 0, 0, 16) == entries
             assert system.total_pins == pins
             first.unmap_dma(0, PAGE)
@@ -430,8 +422,8 @@ def test_a_window_that_is_removed_under_a_guest() -> None:
             guest.window()
             guest.container.register_memory(guest.ram, RAM)
             device = guest.vm.create_device(k.KVM_DEV_TYPE_VFIO)
-            device.add_file(guest.group.fd)
-            device.set_spapr_tce(guest.group.fd, guest.table.fd)
+            device.add_file(guest.group)
+            device.set_spapr_tce(guest.group, guest.table)
             guest.container.remove_window(0)
             assert guest.hcall(H_PUT_TCE, LIOBN, 0, 0x10003) == (None if fixed else H_SUCCESS)
             guest.table.close()
@@ -442,12 +434,12 @@ def test_a_window_that_is_removed_under_a_guest() -> None:
 def test_a_vcpu_that_is_wanted_back_leaves_the_reason_alone() -> None:
     with System("powernv9") as system:
         guest = Guest(system)
-        guest.hcall(H_PUT_TCE, 77, 0, 0)  # leaves with KVM_EXIT_PAPR_HCALL
-        run = guest.vcpu._run
-        guest.process.poke(run + k.kvm_run.immediate_exit.offset, b"\1")
+        guest.guest.queue((H_PUT_TCE, 77, 0, 0))
+        assert guest.guest.run() is not None  # leaves with KVM_EXIT_PAPR_HCALL
+        guest.vcpu.immediate_exit = True
         assert guest.vcpu.run() is None
         assert guest.vcpu.shared().exit_reason == k.KVM_EXIT_PAPR_HCALL
-        guest.process.poke(run + k.kvm_run.immediate_exit.offset, b"\0")
+        guest.vcpu.immediate_exit = False
         assert guest.vcpu.run() is None
         assert guest.vcpu.shared().exit_reason == k.KVM_EXIT_INTR
 
@@ -467,7 +459,7 @@ def test_the_vmm_puts_all_or_none_and_says_what_failed() -> None:
         guest = Guest(system)
         start = guest.window()
         guest.container.register_memory(guest.ram, RAM // 2)
-        vmm = Vmm(guest.vm, guest.vcpu, guest.ram, RAM)
+        vmm = Vmm(guest.guest)
         vmm.add_bus(Bus(0x90000000, guest.container, start, 16, 16))
         guest.process.poke(guest.ram, struct.pack(">3Q", 0x20003, 0x30001, RAM - PAGE | 3))
         calls = [

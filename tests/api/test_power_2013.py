@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvmiommu import System, kvm_2013, machine, uapi
+from kvmiommu import System, kvm, kvm_2013, machine, uapi
 from kvmiommu.descriptor import Descriptor
 from kvmiommu.kvm import Kvm, TceState, TceTable
 from kvmiommu.machine import MachineError
@@ -28,7 +28,6 @@ from kvmiommu.uapi.papr import (
     H_PUT_TCE_INDIRECT,
     H_STUFF_TCE,
     H_SUCCESS,
-    H_TOO_HARD,
 )
 from kvmiommu.vfio import Group
 
@@ -70,19 +69,19 @@ class Guest:
         self.container.enable()
         self.kvm = Kvm(self.process)
         self.vm = self.kvm.create_vm()
-        self.vm.set_user_memory_region(0, 0, self.ram, RAM)
-        self.vcpu = self.vm.create_vcpu()
+        self.guest = kvm.Guest(self.vm, self.ram, RAM)
+        self.vcpu = self.guest.vcpu
 
     def link(self, how: str, liobn: int = LIOBN) -> Descriptor:
         """By one of the proposals; the link is gone with the descriptor."""
         if how == IOCTL:
-            return kvm_2013.create_spapr_tce_iommu(self.vm, liobn, self.group.fd)
+            return kvm_2013.create_spapr_tce_iommu(self.vm, liobn, self.group)
         if how == LINKS:
             links = kvm_2013.TceIommuLinks(self.vm)
-            links.link(liobn, self.group.fd)
+            links.link(liobn, self.group)
             return links
         device = kvm_2013.TceIommu(self.vm)
-        device.link(liobn, self.group.fd)
+        device.link(liobn, self.group)
         return device
 
     def own_table(self, how: str, liobn: int = OWN, window_size: int = 16 << 12) -> TceTable:
@@ -90,18 +89,11 @@ class Guest:
             device = kvm_2013.TceDevice(self.vm)
             device.create(liobn, window_size)
             return device.table()
-        create = k.kvm_create_spapr_tce(liobn=liobn, window_size=window_size)
-        fd = self.vm.ioctl(k.KVM_CREATE_SPAPR_TCE, create)
-        return TceTable(self.process, fd, liobn, page_shift=12, offset=0, size=window_size >> 12)
+        return self.vm.create_spapr_tce(liobn, window_size=window_size)
 
     def hcall(self, number: int, *arguments: int) -> int | None:
-        self.vcpu.queue([(number, *arguments)])
-        if self.vcpu.run() is not None:
-            self.vcpu.answer(H_TOO_HARD)
-            assert self.vcpu.run() is None
-            self.vcpu.answers()
-            return None
-        return self.vcpu.answers()[-1].r3
+        answer = self.guest.hcall(number, *arguments)
+        return None if answer is None else answer.r3
 
     def indirect(self, liobn: int, ioba: int, values: list[int]) -> int | None:
         self.process.poke(self.ram + LIST, struct.pack(f">{len(values)}Q", *values))

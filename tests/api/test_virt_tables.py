@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import itertools
-import os
 import struct
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
@@ -94,14 +93,6 @@ class Edu:
     def dma(self, source: int, destination: int, count: int, command: int) -> None:
         for offset, value in ((0x80, source), (0x88, destination), (0x90, count), (0x98, command)):
             self.device.write(0, offset, struct.pack("<Q", value))
-
-
-class NoiommuGroup(Group):
-    """A group that VFIO made up."""
-
-    def __init__(self, process: Process, number: int) -> None:
-        self.number = number
-        super(Group, self).__init__(process, process.open(f"/dev/vfio/noiommu-{number}", os.O_RDWR))
 
 
 class Bench(NamedTuple):
@@ -397,7 +388,7 @@ def test_ram_begins_where_the_board_has_it(name: str, start: int) -> None:
     bare = dataclasses.replace(base, pci=functions, options=options)
     with System(bare, models={EDU: Prober}) as system:
         process = system.process()
-        group = NoiommuGroup(process, 1)
+        group = Group(process, 1, noiommu=True)
         container = Container(process)
         group.set_container(container)
         container.set_iommu(uapi.vfio.VFIO_NOIOMMU_IOMMU)

@@ -128,7 +128,7 @@ class World:
         self.container.remove_window(0)
         start = self.container.create_window(16, 1 << 28)
         self.container.register_memory(self.ram, RAM)
-        self.device.add_file(self.groups[1].fd)
+        self.device.add_file(self.groups[1])
         self.table(LIOBNS[0], 16, start >> 16, 64)
         self.attach(1, LIOBNS[0])
         for number in (papr.H_STUFF_TCE, papr.H_PUT_TCE_INDIRECT):
@@ -143,8 +143,7 @@ class World:
         self.container.ioctl(vfio.VFIO_IOMMU_MAP_DMA, block)
 
     def unmap(self, iova: int, size: int) -> None:
-        block = vfio.vfio_iommu_type1_dma_unmap(argsz=24, flags=0, iova=iova, size=size)
-        self.container.ioctl(vfio.VFIO_IOMMU_UNMAP_DMA, block)
+        self.container.unmap_dma(iova, size)
 
     def register(self, page: int, size: int) -> None:
         self.container.register_memory(self.ram + page, size)
@@ -183,10 +182,10 @@ class World:
         self.open.append(table)
 
     def attach(self, group: int, liobn: int) -> None:
-        self.device.set_spapr_tce(self.groups[group].fd, self.tables[liobn].fd)
+        self.device.set_spapr_tce(self.groups[group], self.tables[liobn])
 
     def add(self, group: int, on: bool) -> None:
-        (self.device.add_file if on else self.device.del_file)(self.groups[group].fd)
+        (self.device.add_file if on else self.device.del_file)(self.groups[group])
 
     def touch(self, liobn: int, offset: int) -> None:
         address = self.process.mmap(1 << 17, 3, 1, self.tables[liobn].fd)
@@ -201,8 +200,7 @@ class World:
             self.vcpu.answer(papr.H_HARDWARE)
 
     def enable(self, number: int, on: int) -> None:
-        cap = k.kvm_enable_cap(cap=k.KVM_CAP_PPC_ENABLE_HCALL, args=(number, on, 0, 0))
-        self.vm.ioctl(k.KVM_ENABLE_CAP, cap)
+        self.vm.enable_cap(k.KVM_CAP_PPC_ENABLE_HCALL, number, on)
 
     def close(self, which: int) -> None:
         self.open[which % len(self.open)].close()
@@ -244,10 +242,8 @@ class WorldOf2013(World):
         self.link(LIOBNS[0], 1, 0)
 
     def table(self, liobn: int, shift: int, offset: int, size: int) -> None:
-        create = k.kvm_create_spapr_tce(liobn=liobn, window_size=size % 2**32)
-        fd = self.vm.ioctl(k.KVM_CREATE_SPAPR_TCE, create)
-        self.open.append(Descriptor(self.process, fd))
-        self.tables[liobn] = self.open[-1]
+        self.tables[liobn] = self.vm.create_spapr_tce(liobn, window_size=size % 2**32)
+        self.open.append(self.tables[liobn])
 
     def link(self, liobn: int, group: int, fd: int) -> None:
         """By a request where there is one, else by a device."""
@@ -297,7 +293,7 @@ proposals = st.sampled_from(
 pages_of_4k = st.integers(0, 256).map(lambda page: page << 12)
 calls_of_2013 = st.one_of(
     calls,
-    st.tuples(st.just("link"), liobns, st.integers(0, 3), u32),
+    st.tuples(st.just("link"), liobns, st.integers(0, 3), u32.map(lambda fd: fd - 2**31)),
     st.tuples(st.just("make"), st.one_of(st.just(4), st.just(5), u32)),
     st.tuples(
         st.just("attribute"),

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmiommu import System, kvm_2013, machine, uapi
-from kvmiommu.kvm import Kvm, TceTable
+from kvmiommu import System, kvm, kvm_2013, machine, uapi
+from kvmiommu.kvm import Kvm
 from kvmiommu.spapr import SpaprContainer
-from kvmiommu.uapi import kvm as k
 from kvmiommu.uapi.papr import (
     H_GET_TCE,
     H_HARDWARE,
@@ -26,7 +25,6 @@ from kvmiommu.uapi.papr import (
     H_PUT_TCE_INDIRECT,
     H_STUFF_TCE,
     H_SUCCESS,
-    H_TOO_HARD,
 )
 from kvmiommu.vfio import Group
 
@@ -136,30 +134,21 @@ class Guest:
         self.group.set_container(self.container)
         self.container.set_iommu(uapi.vfio.VFIO_SPAPR_TCE_IOMMU)
         self.vm = Kvm(self.process).create_vm()
-        self.vm.set_user_memory_region(0, 0, self.ram, RAM)
-        self.vcpu = self.vm.create_vcpu()
-        kvm_2013.TceIommu(self.vm).link(LINKED, self.group.fd)
-        create = k.kvm_create_spapr_tce(liobn=OWN, window_size=OWN_PAGES << 12)
-        fd = self.vm.ioctl(k.KVM_CREATE_SPAPR_TCE, create)
-        self.table = TceTable(self.process, fd, OWN, page_shift=12, offset=0, size=OWN_PAGES)
+        self.guest = kvm.Guest(self.vm, self.ram, RAM)
+        kvm_2013.TceIommu(self.vm).link(LINKED, self.group)
+        self.table = self.vm.create_spapr_tce(OWN, window_size=OWN_PAGES << 12)
 
     def run(self, call: Call) -> int | None:
         ioba = (call.page << 12) + call.skew
         arguments = [call.values[0], len(call.values)]
         if call.number == H_PUT_TCE_INDIRECT:
             data = struct.pack(f">{len(call.values)}Q", *call.values)
-            self.process.poke(self.ram + LIST, data)
+            self.guest.write(LIST, data)
             arguments[0] = LIST
-        self.vcpu.queue([(call.number, call.liobn, ioba, *arguments)])
         self.process.fail_nth = call.fail_nth
-        shared = self.vcpu.run()
+        answer = self.guest.hcall(call.number, call.liobn, ioba, *arguments)
         self.process.fail_nth = 0
-        if shared is not None:
-            self.vcpu.answer(H_TOO_HARD)
-            assert self.vcpu.run() is None
-            self.vcpu.answers()
-            return None
-        return self.vcpu.answers()[-1].r3
+        return None if answer is None else answer.r3
 
 
 def parity(call: Call) -> bool:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmiommu import System, machine
+from kvmiommu import System, kvm, machine
 from kvmiommu.kvm import Kvm, TceTable
 from kvmiommu.spapr import SpaprContainer
 from kvmiommu.uapi import kvm as k
@@ -75,8 +75,7 @@ class Side:
         self.process = system.process()
         self.ram = self.process.mmap(RAM, 3, 0x22, align=2 << 20)
         self.vm = Kvm(self.process).create_vm()
-        self.vm.set_user_memory_region(0, 0, self.ram, RAM)
-        vcpu = self.vm.create_vcpu()
+        guest = kvm.Guest(self.vm, self.ram, RAM)
         self.container = SpaprContainer(self.process)
         group = Group(self.process, 1)
         group.set_container(self.container)
@@ -92,10 +91,10 @@ class Side:
                 LIOBN, page_shift=guest_shift, offset=start >> guest_shift, size=PAGES
             )
             device = self.vm.create_device(k.KVM_DEV_TYPE_VFIO)
-            device.add_file(group.fd)
-            device.set_spapr_tce(group.fd, self.table.fd)
+            device.add_file(group)
+            device.set_spapr_tce(group, self.table)
         self.start = start
-        self.vmm = Vmm(self.vm, vcpu, self.ram, RAM)
+        self.vmm = Vmm(guest)
         self.vmm.add_bus(Bus(LIOBN, self.container, start, guest_shift, PAGES))
 
     def run(self, call: Call) -> tuple[int, int]:

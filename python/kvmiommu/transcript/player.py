@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,6 +97,8 @@ class EmulatedProcess(Protocol):
     fail_nth: int
 
     def mprotect(self, address: int, length: int, prot: int, /) -> None: ...
+    def _queue_hypercalls(self, fd: int, calls: Sequence[Sequence[int]], /) -> None: ...
+    def _take_hypercall_answers(self, fd: int, /) -> list[tuple[int, int, int]]: ...
 
 
 class System(Protocol):
@@ -142,6 +144,7 @@ def _unknown_constant(file: str, line: int, name: str) -> TranscriptError:
 _RLIMIT_MEMLOCK = 8
 _EFD_NONBLOCK = 0o4000
 _BUFFER_ALIGNMENT = 2 << 20
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
 _LONGEST_BLOCK = 65536 - 4096  # bytes; what the recorder has room for
 
 #: The errors that a transcript names; every other one is E and its number.
@@ -357,6 +360,17 @@ class Player:
                 return self._start_guest(step, call)
             case syntax.Hcall():
                 return self._hcall(step, call)
+            case syntax.Queue():
+                hypercall = [number(call.number), *map(number, call.arguments)]
+                emulated = cast("EmulatedProcess", process)
+                emulated._queue_hypercalls(_int(number(call.vcpu)), [hypercall])
+                return _OK
+            case syntax.Answers():
+                emulated = cast("EmulatedProcess", process)
+                answers = emulated._take_hypercall_answers(_int(number(call.vcpu)))
+                words = [each & _WORD for answer in answers for each in answer]
+                fields = tuple(f"u64:{each:#x}" for each in words)
+                return Outcome(str(len(answers)), fields or None)
             case _:
                 assert_never(call)
 

@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias, cast
 
 __all__ = [
     "Answer",
+    "Answers",
     "Atom",
     "Bind",
     "Block",
@@ -47,6 +48,7 @@ __all__ = [
     "Pread",
     "Protect",
     "Pwrite",
+    "Queue",
     "Read",
     "Status",
     "Step",
@@ -422,6 +424,24 @@ class Hcall:
     arguments: tuple[Number, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """`queue VCPU NUMBER ARGUMENT…`: the guest makes this hypercall next. In no recorded transcript
+    of a kernel."""
+
+    vcpu: Number
+    number: Number
+    arguments: tuple[Number, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """`answers VCPU`: number, r3 and r4 of the hypercalls that came back to the guest since this
+    was asked last. In no recorded transcript of a kernel."""
+
+    vcpu: Number
+
+
 Call: TypeAlias = (
     Mem
     | Unmem
@@ -448,6 +468,8 @@ Call: TypeAlias = (
     | Status
     | Guest
     | Hcall
+    | Queue
+    | Answers
 )
 
 
@@ -605,6 +627,16 @@ def _hcall(words: _Words) -> Hcall:
     return Hcall(number, tuple(arguments))
 
 
+def _queue(words: _Words) -> Queue:
+    vcpu, number = words.number("VCPU"), words.number("NUMBER")
+    arguments: list[Number] = []
+    while words.left():
+        if len(arguments) == 9:
+            raise words.bad("a tenth argument")
+        arguments.append(words.number("ARGUMENT"))
+    return Queue(vcpu, number, tuple(arguments))
+
+
 #: Each call: its shape, as errors show it, and the function that takes its words.
 _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
     "mem": ("mem NAME SIZE [shared] [ro] [huge]", _mem),
@@ -656,6 +688,8 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
         "guest KVM VM BUFFER",
         lambda w: Guest(w.number("KVM"), w.number("VM"), w.name()),
     ),
+    "queue": ("queue VCPU NUMBER ARGUMENT… (at most nine)", _queue),
+    "answers": ("answers VCPU", lambda w: Answers(w.number("VCPU"))),
     "hcall": ("hcall NUMBER ARGUMENT… (at most five)", _hcall),
 }
 

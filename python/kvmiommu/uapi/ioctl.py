@@ -10,13 +10,19 @@ and 13, with other numbers for the directions. So one request has two numbers::
 """
 
 import ctypes
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 Abi = Literal["generic", "power"]
 Direction = Literal["none", "write", "read", "read_write"]
 
 # An argument by its length, or by its type.
 Argument = int | type[ctypes.Structure] | type[ctypes.c_uint32] | type[ctypes.c_uint64]
+
+Pointed = type[Any]
+# What an argument that is a pointer leads to: char stands for a string.
+Pointee = (
+    type[ctypes.Structure] | type[ctypes.c_uint32] | type[ctypes.c_int32] | type[ctypes.c_char]
+)
 
 # abi -> (where the direction begins, bits of the size, the directions)
 _ENCODINGS: dict[str, tuple[int, int, dict[str, int]]] = {
@@ -47,7 +53,7 @@ class Request(int):
     """An ioctl: the integer is its generic number, so it can be given to ``fcntl.ioctl`` as it is.
 
     ``power_size`` is the length of the argument on POWER where that differs from x86's ``size``:
-    structures of registers.
+    structures of registers. ``argument`` is what the argument points to, where that is known.
     """
 
     direction: Direction
@@ -55,6 +61,7 @@ class Request(int):
     nr: int
     size: int
     power_size: int
+    argument: Pointed | None
 
     def __new__(
         cls,
@@ -64,6 +71,7 @@ class Request(int):
         size: int = 0,
         *,
         power_size: int | None = None,
+        argument: Pointed | None = None,
     ) -> Self:
         request = super().__new__(cls, ioctl_number(direction, type, nr, size))
         request.direction = direction
@@ -71,10 +79,12 @@ class Request(int):
         request.nr = nr
         request.size = size
         request.power_size = size if power_size is None else power_size
+        request.argument = argument
         return request
 
-    def __getnewargs_ex__(self) -> tuple[tuple[Direction, int, int, int], dict[str, int]]:
-        return (self.direction, self.type, self.nr, self.size), {"power_size": self.power_size}
+    def __getnewargs_ex__(self) -> tuple[tuple[Direction, int, int, int], dict[str, object]]:
+        more: dict[str, object] = {"power_size": self.power_size, "argument": self.argument}
+        return (self.direction, self.type, self.nr, self.size), more
 
     def number(self, abi: Abi = "generic") -> int:
         """Return the number in the encoding of ``abi``."""
@@ -92,21 +102,29 @@ def _size(argument: Argument) -> int:
     return argument if isinstance(argument, int) else ctypes.sizeof(argument)
 
 
-def io(type: int, nr: int) -> Request:
-    """Return the kernel's ``_IO(type, nr)``."""
-    return Request("none", type, nr)
+def _type(argument: Argument) -> Pointed | None:
+    return None if isinstance(argument, int) else argument
+
+
+def io(type: int, nr: int, argument: Pointee | None = None) -> Request:
+    """Return the kernel's ``_IO(type, nr)``, which does not encode its ``argument``."""
+    return Request("none", type, nr, argument=argument)
 
 
 def iow(type: int, nr: int, argument: Argument, *, power_size: int | None = None) -> Request:
     """Return the kernel's ``_IOW``; ``argument`` is its ctypes type or its length."""
-    return Request("write", type, nr, _size(argument), power_size=power_size)
+    return Request(
+        "write", type, nr, _size(argument), power_size=power_size, argument=_type(argument)
+    )
 
 
 def ior(type: int, nr: int, argument: Argument, *, power_size: int | None = None) -> Request:
     """Return the kernel's ``_IOR``; ``argument`` is its ctypes type or its length."""
-    return Request("read", type, nr, _size(argument), power_size=power_size)
+    return Request(
+        "read", type, nr, _size(argument), power_size=power_size, argument=_type(argument)
+    )
 
 
 def iowr(type: int, nr: int, argument: Argument) -> Request:
     """Return the kernel's ``_IOWR``; ``argument`` is its ctypes type or its length."""
-    return Request("read_write", type, nr, _size(argument))
+    return Request("read_write", type, nr, _size(argument), argument=_type(argument))

@@ -9,7 +9,10 @@ The names of ``<linux/iommufd.h>``. Structures begin with ``size``, which the ca
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
+from ._struct import Struct, array
 from .ioctl import io
 
 # ---- Commands
@@ -37,30 +40,37 @@ IOMMUFD_CMD_HWPT_INVALIDATE = 0x8D
 IOMMUFD_CMD_FAULT_QUEUE_ALLOC = 0x8E
 
 
-class iommu_destroy(ctypes.Structure):
+class iommu_destroy(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("id", ctypes.c_uint32),
     )
 
+    size: int
+    id: int
 
-IOMMU_DESTROY = io(IOMMUFD_TYPE, IOMMUFD_CMD_DESTROY)
+
+IOMMU_DESTROY = io(IOMMUFD_TYPE, IOMMUFD_CMD_DESTROY, iommu_destroy)
 
 # ---- Address spaces (IOAS)
 
 
-class iommu_ioas_alloc(ctypes.Structure):
+class iommu_ioas_alloc(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
         ("out_ioas_id", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    out_ioas_id: int
 
-IOMMU_IOAS_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOC)
+
+IOMMU_IOAS_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOC, iommu_ioas_alloc)
 
 
-class iommu_iova_range(ctypes.Structure):
+class iommu_iova_range(Struct):
     """Both ends are included."""
 
     _fields_ = (
@@ -68,8 +78,11 @@ class iommu_iova_range(ctypes.Structure):
         ("last", ctypes.c_uint64),
     )
 
+    start: int
+    last: int
 
-class iommu_ioas_iova_ranges(ctypes.Structure):
+
+class iommu_ioas_iova_ranges(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("ioas_id", ctypes.c_uint32),
@@ -79,11 +92,17 @@ class iommu_ioas_iova_ranges(ctypes.Structure):
         ("out_iova_alignment", ctypes.c_uint64),
     )
 
+    size: int
+    ioas_id: int
+    num_iovas: int
+    allowed_iovas: int
+    out_iova_alignment: int
 
-IOMMU_IOAS_IOVA_RANGES = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES)
+
+IOMMU_IOAS_IOVA_RANGES = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES, iommu_ioas_iova_ranges)
 
 
-class iommu_ioas_allow_iovas(ctypes.Structure):
+class iommu_ioas_allow_iovas(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("ioas_id", ctypes.c_uint32),
@@ -92,15 +111,20 @@ class iommu_ioas_allow_iovas(ctypes.Structure):
         ("allowed_iovas", ctypes.c_uint64),  # address of iommu_iova_range[num_iovas]
     )
 
+    size: int
+    ioas_id: int
+    num_iovas: int
+    allowed_iovas: int
 
-IOMMU_IOAS_ALLOW_IOVAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOW_IOVAS)
+
+IOMMU_IOAS_ALLOW_IOVAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas)
 
 IOMMU_IOAS_MAP_FIXED_IOVA = 1 << 0  # the caller chooses iova; otherwise it is answered
 IOMMU_IOAS_MAP_WRITEABLE = 1 << 1
 IOMMU_IOAS_MAP_READABLE = 1 << 2
 
 
-class iommu_ioas_map(ctypes.Structure):
+class iommu_ioas_map(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # IOMMU_IOAS_MAP_*
@@ -111,11 +135,18 @@ class iommu_ioas_map(ctypes.Structure):
         ("iova", ctypes.c_uint64),
     )
 
+    size: int
+    flags: Annotated[int, Flags("IOMMU_IOAS_MAP_*")]
+    ioas_id: int
+    user_va: int
+    length: int
+    iova: int
 
-IOMMU_IOAS_MAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP)
+
+IOMMU_IOAS_MAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP, iommu_ioas_map)
 
 
-class iommu_ioas_copy(ctypes.Structure):
+class iommu_ioas_copy(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # IOMMU_IOAS_MAP_*
@@ -126,11 +157,19 @@ class iommu_ioas_copy(ctypes.Structure):
         ("src_iova", ctypes.c_uint64),
     )
 
+    size: int
+    flags: Annotated[int, Flags("IOMMU_IOAS_MAP_*")]
+    dst_ioas_id: int
+    src_ioas_id: int
+    length: int
+    dst_iova: int
+    src_iova: int
 
-IOMMU_IOAS_COPY = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY)
+
+IOMMU_IOAS_COPY = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY, iommu_ioas_copy)
 
 
-class iommu_ioas_unmap(ctypes.Structure):
+class iommu_ioas_unmap(Struct):
     """iova 0 with length 2^64 - 1 means everything."""
 
     _fields_ = (
@@ -140,8 +179,13 @@ class iommu_ioas_unmap(ctypes.Structure):
         ("length", ctypes.c_uint64),  # answers the bytes that were unmapped
     )
 
+    size: int
+    ioas_id: int
+    iova: int
+    length: int
 
-IOMMU_IOAS_UNMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UNMAP)
+
+IOMMU_IOAS_UNMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UNMAP, iommu_ioas_unmap)
 
 # ---- Options
 
@@ -152,7 +196,7 @@ IOMMU_OPTION_OP_SET = 0
 IOMMU_OPTION_OP_GET = 1
 
 
-class iommu_option(ctypes.Structure):
+class iommu_option(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("option_id", ctypes.c_uint32),
@@ -162,8 +206,14 @@ class iommu_option(ctypes.Structure):
         ("val64", ctypes.c_uint64),
     )
 
+    size: int
+    option_id: int
+    op: int
+    object_id: int
+    val64: int
 
-IOMMU_OPTION = io(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION)
+
+IOMMU_OPTION = io(IOMMUFD_TYPE, IOMMUFD_CMD_OPTION, iommu_option)
 
 # ---- The IOAS that old VFIO calls use
 
@@ -172,7 +222,7 @@ IOMMU_VFIO_IOAS_SET = 1
 IOMMU_VFIO_IOAS_CLEAR = 2
 
 
-class iommu_vfio_ioas(ctypes.Structure):
+class iommu_vfio_ioas(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("ioas_id", ctypes.c_uint32),
@@ -180,8 +230,12 @@ class iommu_vfio_ioas(ctypes.Structure):
         ("__reserved", ctypes.c_uint16),
     )
 
+    size: int
+    ioas_id: int
+    op: int
 
-IOMMU_VFIO_IOAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS)
+
+IOMMU_VFIO_IOAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS, iommu_vfio_ioas)
 
 # ---- Hardware page tables (HWPT)
 
@@ -194,7 +248,7 @@ IOMMU_VTD_S1_EAFE = 1 << 1
 IOMMU_VTD_S1_WPE = 1 << 2
 
 
-class iommu_hwpt_vtd_s1(ctypes.Structure):
+class iommu_hwpt_vtd_s1(Struct):
     """A guest's first-level table, for IOMMU_HWPT_DATA_VTD_S1."""
 
     _fields_ = (
@@ -204,12 +258,16 @@ class iommu_hwpt_vtd_s1(ctypes.Structure):
         ("__reserved", ctypes.c_uint32),
     )
 
+    flags: Annotated[int, Flags("IOMMU_VTD_S1_*")]
+    pgtbl_addr: int
+    addr_width: int
+
 
 IOMMU_HWPT_DATA_NONE = 0
 IOMMU_HWPT_DATA_VTD_S1 = 1
 
 
-class iommu_hwpt_alloc(ctypes.Structure):
+class iommu_hwpt_alloc(Struct):
     """24 bytes are the least, through __reserved."""
 
     _fields_ = (
@@ -226,13 +284,23 @@ class iommu_hwpt_alloc(ctypes.Structure):
         ("__reserved2", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    dev_id: int
+    pt_id: int
+    out_hwpt_id: int
+    data_type: Annotated[int, Choice("IOMMU_HWPT_DATA_*")]
+    data_len: int
+    data_uptr: int
+    fault_id: int
 
-IOMMU_HWPT_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
+
+IOMMU_HWPT_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC, iommu_hwpt_alloc)
 
 IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0
 
 
-class iommu_hw_info_vtd(ctypes.Structure):
+class iommu_hw_info_vtd(Struct):
     """What IOMMU_GET_HW_INFO tells of VT-d: the two capability registers."""
 
     _fields_ = (
@@ -241,6 +309,10 @@ class iommu_hw_info_vtd(ctypes.Structure):
         ("cap_reg", ctypes.c_uint64),
         ("ecap_reg", ctypes.c_uint64),
     )
+
+    flags: int
+    cap_reg: int
+    ecap_reg: int
 
 
 IOMMU_HW_INFO_TYPE_NONE = 0
@@ -251,7 +323,7 @@ IOMMU_HW_CAP_PCI_PASID_EXEC = 1 << 1
 IOMMU_HW_CAP_PCI_PASID_PRIV = 1 << 2
 
 
-class iommu_hw_info(ctypes.Structure):
+class iommu_hw_info(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -260,19 +332,28 @@ class iommu_hw_info(ctypes.Structure):
         ("data_uptr", ctypes.c_uint64),
         ("out_data_type", ctypes.c_uint32),  # IOMMU_HW_INFO_TYPE_*
         ("out_max_pasid_log2", ctypes.c_uint8),
-        ("__reserved", ctypes.c_uint8 * 3),
+        ("__reserved", array(ctypes.c_uint8, 3)),
         ("out_capabilities", ctypes.c_uint64),  # IOMMU_HW_CAP_*
     )
 
+    size: int
+    flags: int
+    dev_id: int
+    data_len: int
+    data_uptr: int
+    out_data_type: Annotated[int, Choice("IOMMU_HW_INFO_TYPE_*")]
+    out_max_pasid_log2: int
+    out_capabilities: Annotated[int, Flags("IOMMU_HW_CAP_*")]
 
-IOMMU_GET_HW_INFO = io(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO)
+
+IOMMU_GET_HW_INFO = io(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO, iommu_hw_info)
 
 # ---- Dirty pages
 
 IOMMU_HWPT_DIRTY_TRACKING_ENABLE = 1
 
 
-class iommu_hwpt_set_dirty_tracking(ctypes.Structure):
+class iommu_hwpt_set_dirty_tracking(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -280,13 +361,19 @@ class iommu_hwpt_set_dirty_tracking(ctypes.Structure):
         ("__reserved", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    hwpt_id: int
 
-IOMMU_HWPT_SET_DIRTY_TRACKING = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING)
+
+IOMMU_HWPT_SET_DIRTY_TRACKING = io(
+    IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking
+)
 
 IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1  # leave the marks in the hardware's table
 
 
-class iommu_hwpt_get_dirty_bitmap(ctypes.Structure):
+class iommu_hwpt_get_dirty_bitmap(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("hwpt_id", ctypes.c_uint32),
@@ -298,8 +385,18 @@ class iommu_hwpt_get_dirty_bitmap(ctypes.Structure):
         ("data", ctypes.c_uint64),  # address of the bitmap; bits are only ever added to it
     )
 
+    size: int
+    hwpt_id: int
+    flags: int
+    iova: int
+    length: int
+    page_size: int
+    data: int
 
-IOMMU_HWPT_GET_DIRTY_BITMAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP)
+
+IOMMU_HWPT_GET_DIRTY_BITMAP = io(
+    IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap
+)
 
 # ---- Invalidation of nested tables
 
@@ -307,7 +404,7 @@ IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 = 0
 IOMMU_VTD_INV_FLAGS_LEAF = 1 << 0
 
 
-class iommu_hwpt_vtd_s1_invalidate(ctypes.Structure):
+class iommu_hwpt_vtd_s1_invalidate(Struct):
     _fields_ = (
         ("addr", ctypes.c_uint64),
         ("npages", ctypes.c_uint64),
@@ -315,8 +412,12 @@ class iommu_hwpt_vtd_s1_invalidate(ctypes.Structure):
         ("__reserved", ctypes.c_uint32),
     )
 
+    addr: int
+    npages: int
+    flags: Annotated[int, Flags("IOMMU_VTD_INV_FLAGS_LEAF")]
 
-class iommu_hwpt_invalidate(ctypes.Structure):
+
+class iommu_hwpt_invalidate(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("hwpt_id", ctypes.c_uint32),
@@ -327,8 +428,15 @@ class iommu_hwpt_invalidate(ctypes.Structure):
         ("__reserved", ctypes.c_uint32),
     )
 
+    size: int
+    hwpt_id: int
+    data_uptr: int
+    data_type: int
+    entry_len: int
+    entry_num: int
 
-IOMMU_HWPT_INVALIDATE = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_INVALIDATE)
+
+IOMMU_HWPT_INVALIDATE = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_INVALIDATE, iommu_hwpt_invalidate)
 
 # ---- Page faults
 
@@ -341,7 +449,7 @@ IOMMU_PGFAULT_PERM_EXEC = 1 << 2
 IOMMU_PGFAULT_PERM_PRIV = 1 << 3
 
 
-class iommu_hwpt_pgfault(ctypes.Structure):
+class iommu_hwpt_pgfault(Struct):
     """One record of read() on a fault queue."""
 
     _fields_ = (
@@ -356,12 +464,21 @@ class iommu_hwpt_pgfault(ctypes.Structure):
         ("cookie", ctypes.c_uint32),
     )
 
+    flags: Annotated[int, Flags("IOMMU_PGFAULT_FLAGS_*")]
+    dev_id: int
+    pasid: int
+    grpid: int
+    perm: Annotated[int, Flags("IOMMU_PGFAULT_PERM_*")]
+    addr: int
+    length: int
+    cookie: int
+
 
 IOMMUFD_PAGE_RESP_SUCCESS = 0
 IOMMUFD_PAGE_RESP_INVALID = 1
 
 
-class iommu_hwpt_page_response(ctypes.Structure):
+class iommu_hwpt_page_response(Struct):
     """One record of write() on a fault queue."""
 
     _fields_ = (
@@ -369,8 +486,11 @@ class iommu_hwpt_page_response(ctypes.Structure):
         ("code", ctypes.c_uint32),  # IOMMUFD_PAGE_RESP_*
     )
 
+    cookie: int
+    code: Annotated[int, Choice("IOMMUFD_PAGE_RESP_*")]
 
-class iommu_fault_alloc(ctypes.Structure):
+
+class iommu_fault_alloc(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -378,8 +498,13 @@ class iommu_fault_alloc(ctypes.Structure):
         ("out_fault_fd", ctypes.c_uint32),
     )
 
+    size: int
+    flags: int
+    out_fault_id: int
+    out_fault_fd: int
 
-IOMMU_FAULT_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC)
+
+IOMMU_FAULT_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC, iommu_fault_alloc)
 
 
 __all__ = [name for name in globals() if name.startswith(("IOMMU", "iommu_"))]

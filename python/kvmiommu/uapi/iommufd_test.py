@@ -11,7 +11,10 @@ One structure serves every operation; ``op`` says which member counts::
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
+from ._struct import Struct, Union
 from .ioctl import io
 from .iommufd import IOMMUFD_CMD_BASE, IOMMUFD_TYPE
 
@@ -39,22 +42,29 @@ IOMMU_TEST_OP_MD_CHECK_IOTLB = 14
 IOMMU_TEST_OP_TRIGGER_IOPF = 15
 
 
-class _IommuTestCmdAddReserved(ctypes.Structure):
+class _IommuTestCmdAddReserved(Struct):
     _fields_ = (
         ("start", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
     )
 
+    start: int
+    length: int
 
-class _IommuTestCmdMockDomain(ctypes.Structure):
+
+class _IommuTestCmdMockDomain(Struct):
     _fields_ = (
         ("out_stdev_id", ctypes.c_uint32),
         ("out_hwpt_id", ctypes.c_uint32),
         ("out_idev_id", ctypes.c_uint32),
     )
 
+    out_stdev_id: int
+    out_hwpt_id: int
+    out_idev_id: int
 
-class _IommuTestCmdMockDomainFlags(ctypes.Structure):
+
+class _IommuTestCmdMockDomainFlags(Struct):
     _fields_ = (
         ("out_stdev_id", ctypes.c_uint32),
         ("out_hwpt_id", ctypes.c_uint32),
@@ -62,39 +72,55 @@ class _IommuTestCmdMockDomainFlags(ctypes.Structure):
         ("dev_flags", ctypes.c_uint32),  # MOCK_FLAGS_DEVICE_*
     )
 
+    out_stdev_id: int
+    out_hwpt_id: int
+    out_idev_id: int
+    dev_flags: Annotated[int, Flags("MOCK_FLAGS_DEVICE_*")]
 
-class _IommuTestCmdMockDomainReplace(ctypes.Structure):
+
+class _IommuTestCmdMockDomainReplace(Struct):
     _fields_ = (("pt_id", ctypes.c_uint32),)
 
 
-class _IommuTestCmdCheckMap(ctypes.Structure):
+class _IommuTestCmdCheckMap(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
         ("uptr", ctypes.c_uint64),
     )
 
+    iova: int
+    length: int
+    uptr: int
 
-class _IommuTestCmdCheckRefs(ctypes.Structure):
+
+class _IommuTestCmdCheckRefs(Struct):
     _fields_ = (
         ("length", ctypes.c_uint64),
         ("uptr", ctypes.c_uint64),
         ("refs", ctypes.c_uint32),
     )
 
+    length: int
+    uptr: int
+    refs: int
 
-class _IommuTestCmdCreateAccess(ctypes.Structure):
+
+class _IommuTestCmdCreateAccess(Struct):
     _fields_ = (
         ("out_access_fd", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
     )
 
+    out_access_fd: int
+    flags: Annotated[int, Flags("MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES")]
 
-class _IommuTestCmdDestroyAccessPages(ctypes.Structure):
+
+class _IommuTestCmdDestroyAccessPages(Struct):
     _fields_ = (("access_pages_id", ctypes.c_uint32),)
 
 
-class _IommuTestCmdAccessPages(ctypes.Structure):
+class _IommuTestCmdAccessPages(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # MOCK_FLAGS_ACCESS_WRITE, MOCK_FLAGS_ACCESS_SYZ
         ("out_access_pages_id", ctypes.c_uint32),
@@ -103,8 +129,14 @@ class _IommuTestCmdAccessPages(ctypes.Structure):
         ("uptr", ctypes.c_uint64),
     )
 
+    flags: Annotated[int, Flags("MOCK_FLAGS_ACCESS_WRITE", "MOCK_FLAGS_ACCESS_SYZ")]
+    out_access_pages_id: int
+    iova: int
+    length: int
+    uptr: int
 
-class _IommuTestCmdAccessRw(ctypes.Structure):
+
+class _IommuTestCmdAccessRw(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
@@ -112,16 +144,21 @@ class _IommuTestCmdAccessRw(ctypes.Structure):
         ("flags", ctypes.c_uint32),  # MOCK_ACCESS_RW_*
     )
 
+    iova: int
+    length: int
+    uptr: int
+    flags: Annotated[int, Flags("MOCK_ACCESS_RW_*")]
 
-class _IommuTestCmdMemoryLimit(ctypes.Structure):
+
+class _IommuTestCmdMemoryLimit(Struct):
     _fields_ = (("limit", ctypes.c_uint32),)
 
 
-class _IommuTestCmdAccessReplaceIoas(ctypes.Structure):
+class _IommuTestCmdAccessReplaceIoas(Struct):
     _fields_ = (("ioas_id", ctypes.c_uint32),)
 
 
-class _IommuTestCmdDirty(ctypes.Structure):
+class _IommuTestCmdDirty(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),
         ("iova", ctypes.c_uint64),
@@ -131,15 +168,25 @@ class _IommuTestCmdDirty(ctypes.Structure):
         ("out_nr_dirty", ctypes.c_uint64),
     )
 
+    flags: int
+    iova: int
+    length: int
+    page_size: int
+    uptr: int
+    out_nr_dirty: int
 
-class _IommuTestCmdCheckIotlb(ctypes.Structure):
+
+class _IommuTestCmdCheckIotlb(Struct):
     _fields_ = (
         ("id", ctypes.c_uint32),
         ("iotlb", ctypes.c_uint32),
     )
 
+    id: int
+    iotlb: int
 
-class _IommuTestCmdTriggerIopf(ctypes.Structure):
+
+class _IommuTestCmdTriggerIopf(Struct):
     _fields_ = (
         ("dev_id", ctypes.c_uint32),
         ("pasid", ctypes.c_uint32),
@@ -148,8 +195,14 @@ class _IommuTestCmdTriggerIopf(ctypes.Structure):
         ("addr", ctypes.c_uint64),
     )
 
+    dev_id: int
+    pasid: int
+    grpid: int
+    perm: int
+    addr: int
 
-class _IommuTestCmdUnion(ctypes.Union):
+
+class _IommuTestCmdUnion(Union):
     _fields_ = (
         ("add_reserved", _IommuTestCmdAddReserved),
         ("mock_domain", _IommuTestCmdMockDomain),
@@ -168,8 +221,24 @@ class _IommuTestCmdUnion(ctypes.Union):
         ("trigger_iopf", _IommuTestCmdTriggerIopf),
     )
 
+    add_reserved: _IommuTestCmdAddReserved
+    mock_domain: _IommuTestCmdMockDomain
+    mock_domain_flags: _IommuTestCmdMockDomainFlags
+    mock_domain_replace: _IommuTestCmdMockDomainReplace
+    check_map: _IommuTestCmdCheckMap
+    check_refs: _IommuTestCmdCheckRefs
+    create_access: _IommuTestCmdCreateAccess
+    destroy_access_pages: _IommuTestCmdDestroyAccessPages
+    access_pages: _IommuTestCmdAccessPages
+    access_rw: _IommuTestCmdAccessRw
+    memory_limit: _IommuTestCmdMemoryLimit
+    access_replace_ioas: _IommuTestCmdAccessReplaceIoas
+    dirty: _IommuTestCmdDirty
+    check_iotlb: _IommuTestCmdCheckIotlb
+    trigger_iopf: _IommuTestCmdTriggerIopf
 
-class iommu_test_cmd(ctypes.Structure):
+
+class iommu_test_cmd(Struct):
     """Argument of IOMMU_TEST_CMD.
 
     `id` is an IOAS, a page table, a mock device or the descriptor of an access, as op has it.
@@ -184,6 +253,26 @@ class iommu_test_cmd(ctypes.Structure):
         ("_union", _IommuTestCmdUnion),
         ("last", ctypes.c_uint32),
     )
+
+    size: int
+    op: Annotated[int, Choice("IOMMU_TEST_OP_*")]
+    id: int
+    add_reserved: _IommuTestCmdAddReserved
+    mock_domain: _IommuTestCmdMockDomain
+    mock_domain_flags: _IommuTestCmdMockDomainFlags
+    mock_domain_replace: _IommuTestCmdMockDomainReplace
+    check_map: _IommuTestCmdCheckMap
+    check_refs: _IommuTestCmdCheckRefs
+    create_access: _IommuTestCmdCreateAccess
+    destroy_access_pages: _IommuTestCmdDestroyAccessPages
+    access_pages: _IommuTestCmdAccessPages
+    access_rw: _IommuTestCmdAccessRw
+    memory_limit: _IommuTestCmdMemoryLimit
+    access_replace_ioas: _IommuTestCmdAccessReplaceIoas
+    dirty: _IommuTestCmdDirty
+    check_iotlb: _IommuTestCmdCheckIotlb
+    trigger_iopf: _IommuTestCmdTriggerIopf
+    last: int
 
 
 # ---- Flags
@@ -207,13 +296,16 @@ IOMMU_HW_INFO_TYPE_SELFTEST = 0xFEEDBEEF
 IOMMU_HW_INFO_SELFTEST_REGVAL = 0xDEADBEEF
 
 
-class iommu_test_hw_info(ctypes.Structure):
+class iommu_test_hw_info(Struct):
     """What IOMMU_GET_HW_INFO tells of a mock device."""
 
     _fields_ = (
         ("flags", ctypes.c_uint32),
         ("test_reg", ctypes.c_uint32),  # IOMMU_HW_INFO_SELFTEST_REGVAL
     )
+
+    flags: int
+    test_reg: int
 
 
 IOMMU_HWPT_DATA_SELFTEST = 0xDEAD
@@ -222,7 +314,7 @@ MOCK_NESTED_DOMAIN_IOTLB_ID_MAX = 3
 MOCK_NESTED_DOMAIN_IOTLB_NUM = 4
 
 
-class iommu_hwpt_selftest(ctypes.Structure):
+class iommu_hwpt_selftest(Struct):
     """A nested mock table; iotlb is what each of its entries holds at first."""
 
     _fields_ = (("iotlb", ctypes.c_uint32),)
@@ -234,11 +326,14 @@ IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID = 0xDADBEEF
 IOMMU_TEST_INVALIDATE_FLAG_ALL = 1 << 0
 
 
-class iommu_hwpt_invalidate_selftest(ctypes.Structure):
+class iommu_hwpt_invalidate_selftest(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # IOMMU_TEST_INVALIDATE_FLAG_ALL
         ("iotlb_id", ctypes.c_uint32),
     )
+
+    flags: Annotated[int, Flags("IOMMU_TEST_INVALIDATE_FLAG_ALL")]
+    iotlb_id: int
 
 
 __all__ = [name for name in globals() if name.startswith(("IOMMU_", "MOCK_", "iommu_"))]

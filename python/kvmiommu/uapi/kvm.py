@@ -11,7 +11,10 @@ Registers of the architectures have no structure here, only the sizes that their
 """
 
 import ctypes
+from typing import Annotated
 
+from ._show import Choice, Flags
+from ._struct import Struct, Union, array
 from .ioctl import io, ior, iow, iowr
 
 # ---- System: /dev/kvm
@@ -30,7 +33,7 @@ KVM_VM_PPC_PR = 2
 # ---- Memory slots
 
 
-class kvm_memory_region(ctypes.Structure):
+class kvm_memory_region(Struct):
     """Argument of KVM_SET_MEMORY_REGION, long refused and gone from 6.12's header."""
 
     _fields_ = (
@@ -40,8 +43,13 @@ class kvm_memory_region(ctypes.Structure):
         ("memory_size", ctypes.c_uint64),
     )
 
+    slot: int
+    flags: int
+    guest_phys_addr: int
+    memory_size: int
 
-class kvm_userspace_memory_region(ctypes.Structure):
+
+class kvm_userspace_memory_region(Struct):
     """Argument of KVM_SET_USER_MEMORY_REGION; memory_size 0 deletes the slot."""
 
     _fields_ = (
@@ -52,8 +60,14 @@ class kvm_userspace_memory_region(ctypes.Structure):
         ("userspace_addr", ctypes.c_uint64),
     )
 
+    slot: int
+    flags: Annotated[int, Flags("KVM_MEM_*")]
+    guest_phys_addr: int
+    memory_size: int
+    userspace_addr: int
 
-class kvm_userspace_memory_region2(ctypes.Structure):
+
+class kvm_userspace_memory_region2(Struct):
     """Argument of KVM_SET_USER_MEMORY_REGION2."""
 
     _fields_ = (
@@ -65,8 +79,18 @@ class kvm_userspace_memory_region2(ctypes.Structure):
         ("guest_memfd_offset", ctypes.c_uint64),
         ("guest_memfd", ctypes.c_uint32),
         ("pad1", ctypes.c_uint32),
-        ("pad2", ctypes.c_uint64 * 14),
+        ("pad2", array(ctypes.c_uint64, 14)),
     )
+
+    slot: int
+    flags: Annotated[int, Flags("KVM_MEM_*")]
+    guest_phys_addr: int
+    memory_size: int
+    userspace_addr: int
+    guest_memfd_offset: int
+    guest_memfd: int
+    pad1: int
+    pad2: ctypes.Array[ctypes.c_uint64]
 
 
 KVM_MEM_LOG_DIRTY_PAGES = 1 << 0
@@ -82,7 +106,7 @@ KVM_SET_IDENTITY_MAP_ADDR = iow(KVMIO, 0x48, ctypes.c_uint64)
 KVM_SET_USER_MEMORY_REGION2 = iow(KVMIO, 0x49, kvm_userspace_memory_region2)
 
 
-class kvm_memory_attributes(ctypes.Structure):
+class kvm_memory_attributes(Struct):
     """Argument of KVM_SET_MEMORY_ATTRIBUTES."""
 
     _fields_ = (
@@ -92,30 +116,44 @@ class kvm_memory_attributes(ctypes.Structure):
         ("flags", ctypes.c_uint64),
     )
 
+    address: int
+    size: int
+    attributes: Annotated[int, Flags("KVM_MEMORY_ATTRIBUTE_PRIVATE")]
+    flags: int
+
 
 KVM_MEMORY_ATTRIBUTE_PRIVATE = 1 << 3
 
 KVM_SET_MEMORY_ATTRIBUTES = iow(KVMIO, 0xD2, kvm_memory_attributes)
 
 
-class kvm_create_guest_memfd(ctypes.Structure):
+class kvm_create_guest_memfd(Struct):
     _fields_ = (
         ("size", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 6),
+        ("reserved", array(ctypes.c_uint64, 6)),
     )
+
+    size: int
+    flags: int
+    reserved: ctypes.Array[ctypes.c_uint64]
 
 
 KVM_CREATE_GUEST_MEMFD = iowr(KVMIO, 0xD4, kvm_create_guest_memfd)
 
 
-class kvm_pre_fault_memory(ctypes.Structure):
+class kvm_pre_fault_memory(Struct):
     _fields_ = (
         ("gpa", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
-        ("padding", ctypes.c_uint64 * 5),
+        ("padding", array(ctypes.c_uint64, 5)),
     )
+
+    gpa: int
+    size: int
+    flags: int
+    padding: ctypes.Array[ctypes.c_uint64]
 
 
 KVM_PRE_FAULT_MEMORY = iowr(KVMIO, 0xD5, kvm_pre_fault_memory)
@@ -123,14 +161,17 @@ KVM_PRE_FAULT_MEMORY = iowr(KVMIO, 0xD5, kvm_pre_fault_memory)
 # ---- Dirty pages
 
 
-class _KvmDirtyLogUnion(ctypes.Union):
+class _KvmDirtyLogUnion(Union):
     _fields_ = (
         ("dirty_bitmap", ctypes.c_uint64),  # address
         ("padding2", ctypes.c_uint64),
     )
 
+    dirty_bitmap: int
+    padding2: int
 
-class kvm_dirty_log(ctypes.Structure):
+
+class kvm_dirty_log(Struct):
     """Argument of KVM_GET_DIRTY_LOG."""
 
     _anonymous_ = ("_union",)
@@ -140,18 +181,26 @@ class kvm_dirty_log(ctypes.Structure):
         ("_union", _KvmDirtyLogUnion),
     )
 
+    slot: int
+    padding1: int
+    dirty_bitmap: int
+    padding2: int
+
 
 KVM_GET_DIRTY_LOG = iow(KVMIO, 0x42, kvm_dirty_log)
 
 
-class _KvmClearDirtyLogUnion(ctypes.Union):
+class _KvmClearDirtyLogUnion(Union):
     _fields_ = (
         ("dirty_bitmap", ctypes.c_uint64),  # address
         ("padding2", ctypes.c_uint64),
     )
 
+    dirty_bitmap: int
+    padding2: int
 
-class kvm_clear_dirty_log(ctypes.Structure):
+
+class kvm_clear_dirty_log(Struct):
     _anonymous_ = ("_union",)
     _fields_ = (
         ("slot", ctypes.c_uint32),
@@ -160,6 +209,12 @@ class kvm_clear_dirty_log(ctypes.Structure):
         ("_union", _KvmClearDirtyLogUnion),
     )
 
+    slot: int
+    num_pages: int
+    first_page: int
+    dirty_bitmap: int
+    padding2: int
+
 
 KVM_CLEAR_DIRTY_LOG = iowr(KVMIO, 0xC0, kvm_clear_dirty_log)
 
@@ -167,7 +222,7 @@ KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE = 1 << 0
 KVM_DIRTY_LOG_INITIALLY_SET = 1 << 1
 
 
-class kvm_dirty_gfn(ctypes.Structure):
+class kvm_dirty_gfn(Struct):
     """An entry of a vcpu's dirty ring."""
 
     _fields_ = (
@@ -175,6 +230,10 @@ class kvm_dirty_gfn(ctypes.Structure):
         ("slot", ctypes.c_uint32),
         ("offset", ctypes.c_uint64),
     )
+
+    flags: Annotated[int, Flags("KVM_DIRTY_GFN_F_*")]
+    slot: int
+    offset: int
 
 
 KVM_DIRTY_GFN_F_DIRTY = 1 << 0
@@ -186,15 +245,20 @@ KVM_RESET_DIRTY_RINGS = io(KVMIO, 0xC7)
 # ---- Capabilities
 
 
-class kvm_enable_cap(ctypes.Structure):
+class kvm_enable_cap(Struct):
     """Argument of KVM_ENABLE_CAP."""
 
     _fields_ = (
         ("cap", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
-        ("args", ctypes.c_uint64 * 4),
-        ("pad", ctypes.c_uint8 * 64),
+        ("args", array(ctypes.c_uint64, 4)),
+        ("pad", array(ctypes.c_uint8, 64)),
     )
+
+    cap: Annotated[int, Choice("KVM_CAP_*")]
+    flags: int
+    args: ctypes.Array[ctypes.c_uint64]
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_ENABLE_CAP = iow(KVMIO, 0xA3, kvm_enable_cap)
@@ -440,7 +504,7 @@ KVM_CAP_X86_GUEST_MODE = 238
 # ---- Devices inside a VM
 
 
-class kvm_create_device(ctypes.Structure):
+class kvm_create_device(Struct):
     """Argument of KVM_CREATE_DEVICE."""
 
     _fields_ = (
@@ -449,11 +513,15 @@ class kvm_create_device(ctypes.Structure):
         ("flags", ctypes.c_uint32),  # KVM_CREATE_DEVICE_TEST
     )
 
+    type: Annotated[int, Choice("KVM_DEV_TYPE_*")]
+    fd: int
+    flags: Annotated[int, Flags("KVM_CREATE_DEVICE_TEST")]
+
 
 KVM_CREATE_DEVICE_TEST = 1  # ask only whether the type exists
 
 
-class kvm_device_attr(ctypes.Structure):
+class kvm_device_attr(Struct):
     """Argument of KVM_SET_DEVICE_ATTR and its two companions."""
 
     _fields_ = (
@@ -462,6 +530,11 @@ class kvm_device_attr(ctypes.Structure):
         ("attr", ctypes.c_uint64),
         ("addr", ctypes.c_uint64),  # address of what the attribute holds
     )
+
+    flags: int
+    group: int
+    attr: int
+    addr: int
 
 
 KVM_CREATE_DEVICE = iowr(KVMIO, 0xE0, kvm_create_device)
@@ -493,7 +566,7 @@ KVM_DEV_VFIO_GROUP_DEL = KVM_DEV_VFIO_FILE_DEL
 KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3
 
 
-class kvm_vfio_spapr_tce(ctypes.Structure):
+class kvm_vfio_spapr_tce(Struct):
     """Argument of KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE."""
 
     _fields_ = (
@@ -501,11 +574,14 @@ class kvm_vfio_spapr_tce(ctypes.Structure):
         ("tablefd", ctypes.c_int32),
     )
 
+    groupfd: int
+    tablefd: int
+
 
 # ---- POWER: TCE tables and the guest's MMU
 
 
-class kvm_create_spapr_tce(ctypes.Structure):
+class kvm_create_spapr_tce(Struct):
     """Argument of KVM_CREATE_SPAPR_TCE; told from the other by its size alone."""
 
     _fields_ = (
@@ -513,8 +589,11 @@ class kvm_create_spapr_tce(ctypes.Structure):
         ("window_size", ctypes.c_uint32),  # in bytes
     )
 
+    liobn: int
+    window_size: int
 
-class kvm_create_spapr_tce_64(ctypes.Structure):
+
+class kvm_create_spapr_tce_64(Struct):
     """Argument of KVM_CREATE_SPAPR_TCE_64."""
 
     _fields_ = (
@@ -525,18 +604,27 @@ class kvm_create_spapr_tce_64(ctypes.Structure):
         ("size", ctypes.c_uint64),  # in pages of page_shift
     )
 
+    liobn: int
+    page_shift: int
+    flags: int
+    offset: int
+    size: int
+
 
 KVM_CREATE_SPAPR_TCE = iow(KVMIO, 0xA8, kvm_create_spapr_tce)
 KVM_CREATE_SPAPR_TCE_64 = iow(KVMIO, 0xA8, kvm_create_spapr_tce_64)
 
 
-class kvm_ppc_mmuv3_cfg(ctypes.Structure):
+class kvm_ppc_mmuv3_cfg(Struct):
     """Argument of KVM_PPC_CONFIGURE_V3_MMU."""
 
     _fields_ = (
         ("flags", ctypes.c_uint64),  # KVM_PPC_MMUV3_*
         ("process_table", ctypes.c_uint64),
     )
+
+    flags: Annotated[int, Flags("KVM_PPC_MMUV3_*")]
+    process_table: int
 
 
 KVM_PPC_MMUV3_RADIX = 1
@@ -558,14 +646,17 @@ KVM_PPC_SVM_OFF = io(KVMIO, 0xB3)
 # ---- Interrupts
 
 
-class _KvmIrqLevelUnion(ctypes.Union):
+class _KvmIrqLevelUnion(Union):
     _fields_ = (
         ("irq", ctypes.c_uint32),
         ("status", ctypes.c_int32),  # answered by KVM_IRQ_LINE_STATUS
     )
 
+    irq: int
+    status: int
 
-class kvm_irq_level(ctypes.Structure):
+
+class kvm_irq_level(Struct):
     """Argument of KVM_IRQ_LINE."""
 
     _anonymous_ = ("_union",)
@@ -574,22 +665,33 @@ class kvm_irq_level(ctypes.Structure):
         ("level", ctypes.c_uint32),
     )
 
+    irq: int
+    status: int
+    level: int
 
-class kvm_irqchip(ctypes.Structure):
+
+class kvm_irqchip(Struct):
     """chip: the state of one chip, up to 512 bytes."""
 
     _fields_ = (
         ("chip_id", ctypes.c_uint32),
         ("pad", ctypes.c_uint32),
-        ("chip", ctypes.c_uint8 * 512),
+        ("chip", array(ctypes.c_uint8, 512)),
     )
 
+    chip_id: int
+    pad: int
+    chip: ctypes.Array[ctypes.c_uint8]
 
-class kvm_pit_config(ctypes.Structure):
+
+class kvm_pit_config(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # KVM_PIT_SPEAKER_DUMMY
-        ("pad", ctypes.c_uint32 * 15),
+        ("pad", array(ctypes.c_uint32, 15)),
     )
+
+    flags: Annotated[int, Flags("KVM_PIT_SPEAKER_DUMMY")]
+    pad: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_PIT_SPEAKER_DUMMY = 1
@@ -608,21 +710,27 @@ KVM_GET_PIT2 = ior(KVMIO, 0x9F, 112)
 KVM_SET_PIT2 = iow(KVMIO, 0xA0, 112)
 
 
-class kvm_irq_routing_irqchip(ctypes.Structure):
+class kvm_irq_routing_irqchip(Struct):
     _fields_ = (
         ("irqchip", ctypes.c_uint32),
         ("pin", ctypes.c_uint32),
     )
 
+    irqchip: int
+    pin: int
 
-class _KvmIrqRoutingMsiUnion(ctypes.Union):
+
+class _KvmIrqRoutingMsiUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("devid", ctypes.c_uint32),
     )
 
+    pad: int
+    devid: int
 
-class kvm_irq_routing_msi(ctypes.Structure):
+
+class kvm_irq_routing_msi(Struct):
     _anonymous_ = ("_union",)
     _fields_ = (
         ("address_lo", ctypes.c_uint32),
@@ -631,8 +739,14 @@ class kvm_irq_routing_msi(ctypes.Structure):
         ("_union", _KvmIrqRoutingMsiUnion),
     )
 
+    address_lo: int
+    address_hi: int
+    data: int
+    pad: int
+    devid: int
 
-class kvm_irq_routing_s390_adapter(ctypes.Structure):
+
+class kvm_irq_routing_s390_adapter(Struct):
     _fields_ = (
         ("ind_addr", ctypes.c_uint64),
         ("summary_addr", ctypes.c_uint64),
@@ -641,20 +755,33 @@ class kvm_irq_routing_s390_adapter(ctypes.Structure):
         ("adapter_id", ctypes.c_uint32),
     )
 
+    ind_addr: int
+    summary_addr: int
+    ind_offset: int
+    summary_offset: int
+    adapter_id: int
 
-class kvm_irq_routing_hv_sint(ctypes.Structure):
+
+class kvm_irq_routing_hv_sint(Struct):
     _fields_ = (
         ("vcpu", ctypes.c_uint32),
         ("sint", ctypes.c_uint32),
     )
 
+    vcpu: int
+    sint: int
 
-class kvm_irq_routing_xen_evtchn(ctypes.Structure):
+
+class kvm_irq_routing_xen_evtchn(Struct):
     _fields_ = (
         ("port", ctypes.c_uint32),
         ("vcpu", ctypes.c_uint32),
         ("priority", ctypes.c_uint32),
     )
+
+    port: int
+    vcpu: int
+    priority: int
 
 
 KVM_IRQ_ROUTING_IRQCHIP = 1
@@ -665,18 +792,25 @@ KVM_IRQ_ROUTING_XEN_EVTCHN = 5
 KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL = 0xFFFFFFFF
 
 
-class _KvmIrqRoutingEntryU(ctypes.Union):
+class _KvmIrqRoutingEntryU(Union):
     _fields_ = (
         ("irqchip", kvm_irq_routing_irqchip),
         ("msi", kvm_irq_routing_msi),
         ("adapter", kvm_irq_routing_s390_adapter),
         ("hv_sint", kvm_irq_routing_hv_sint),
         ("xen_evtchn", kvm_irq_routing_xen_evtchn),
-        ("pad", ctypes.c_uint32 * 8),
+        ("pad", array(ctypes.c_uint32, 8)),
     )
 
+    irqchip: kvm_irq_routing_irqchip
+    msi: kvm_irq_routing_msi
+    adapter: kvm_irq_routing_s390_adapter
+    hv_sint: kvm_irq_routing_hv_sint
+    xen_evtchn: kvm_irq_routing_xen_evtchn
+    pad: ctypes.Array[ctypes.c_uint32]
 
-class kvm_irq_routing_entry(ctypes.Structure):
+
+class kvm_irq_routing_entry(Struct):
     """type says which member of u counts."""
 
     _fields_ = (
@@ -687,8 +821,14 @@ class kvm_irq_routing_entry(ctypes.Structure):
         ("u", _KvmIrqRoutingEntryU),
     )
 
+    gsi: int
+    type: Annotated[int, Choice("KVM_IRQ_ROUTING_*")]
+    flags: Annotated[int, Flags("KVM_MSI_VALID_DEVID")]
+    pad: int
+    u: _KvmIrqRoutingEntryU
 
-class kvm_irq_routing(ctypes.Structure):
+
+class kvm_irq_routing(Struct):
     """Argument of KVM_SET_GSI_ROUTING. Tail: nr times kvm_irq_routing_entry, from byte 8."""
 
     _fields_ = (
@@ -696,11 +836,14 @@ class kvm_irq_routing(ctypes.Structure):
         ("flags", ctypes.c_uint32),
     )
 
+    nr: int
+    flags: int
+
 
 KVM_SET_GSI_ROUTING = iow(KVMIO, 0x6A, kvm_irq_routing)
 
 
-class kvm_irqfd(ctypes.Structure):
+class kvm_irqfd(Struct):
     """Argument of KVM_IRQFD."""
 
     _fields_ = (
@@ -708,8 +851,14 @@ class kvm_irqfd(ctypes.Structure):
         ("gsi", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_IRQFD_FLAG_*
         ("resamplefd", ctypes.c_uint32),
-        ("pad", ctypes.c_uint8 * 16),
+        ("pad", array(ctypes.c_uint8, 16)),
     )
+
+    fd: int
+    gsi: int
+    flags: Annotated[int, Flags("KVM_IRQFD_FLAG_*")]
+    resamplefd: int
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_IRQFD_FLAG_DEASSIGN = 1 << 0
@@ -718,7 +867,7 @@ KVM_IRQFD_FLAG_RESAMPLE = 1 << 1
 KVM_IRQFD = iow(KVMIO, 0x76, kvm_irqfd)
 
 
-class kvm_msi(ctypes.Structure):
+class kvm_msi(Struct):
     """Argument of KVM_SIGNAL_MSI."""
 
     _fields_ = (
@@ -727,8 +876,15 @@ class kvm_msi(ctypes.Structure):
         ("data", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_MSI_VALID_DEVID
         ("devid", ctypes.c_uint32),
-        ("pad", ctypes.c_uint8 * 12),
+        ("pad", array(ctypes.c_uint8, 12)),
     )
+
+    address_lo: int
+    address_hi: int
+    data: int
+    flags: Annotated[int, Flags("KVM_MSI_VALID_DEVID")]
+    devid: int
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_MSI_VALID_DEVID = 1 << 0
@@ -738,7 +894,7 @@ KVM_SIGNAL_MSI = iow(KVMIO, 0xA5, kvm_msi)
 # ---- Writes of the guest
 
 
-class kvm_ioeventfd(ctypes.Structure):
+class kvm_ioeventfd(Struct):
     """Argument of KVM_IOEVENTFD."""
 
     _fields_ = (
@@ -747,8 +903,15 @@ class kvm_ioeventfd(ctypes.Structure):
         ("len", ctypes.c_uint32),
         ("fd", ctypes.c_int32),
         ("flags", ctypes.c_uint32),  # KVM_IOEVENTFD_FLAG_*
-        ("pad", ctypes.c_uint8 * 36),
+        ("pad", array(ctypes.c_uint8, 36)),
     )
+
+    datamatch: int
+    addr: int
+    len: int
+    fd: int
+    flags: Annotated[int, Flags("KVM_IOEVENTFD_FLAG_*")]
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_IOEVENTFD_FLAG_DATAMATCH = 1 << 0
@@ -760,14 +923,17 @@ KVM_IOEVENTFD_VALID_FLAG_MASK = (1 << 5) - 1  # bit 4 is valid, without a name o
 KVM_IOEVENTFD = iow(KVMIO, 0x79, kvm_ioeventfd)
 
 
-class _KvmCoalescedMmioZoneUnion(ctypes.Union):
+class _KvmCoalescedMmioZoneUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("pio", ctypes.c_uint32),
     )
 
+    pad: int
+    pio: int
 
-class kvm_coalesced_mmio_zone(ctypes.Structure):
+
+class kvm_coalesced_mmio_zone(Struct):
     _anonymous_ = ("_union",)
     _fields_ = (
         ("addr", ctypes.c_uint64),
@@ -775,15 +941,23 @@ class kvm_coalesced_mmio_zone(ctypes.Structure):
         ("_union", _KvmCoalescedMmioZoneUnion),
     )
 
+    addr: int
+    size: int
+    pad: int
+    pio: int
 
-class _KvmCoalescedMmioUnion(ctypes.Union):
+
+class _KvmCoalescedMmioUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("pio", ctypes.c_uint32),
     )
 
+    pad: int
+    pio: int
 
-class kvm_coalesced_mmio(ctypes.Structure):
+
+class kvm_coalesced_mmio(Struct):
     """An entry of the ring."""
 
     _anonymous_ = ("_union",)
@@ -791,17 +965,26 @@ class kvm_coalesced_mmio(ctypes.Structure):
         ("phys_addr", ctypes.c_uint64),
         ("len", ctypes.c_uint32),
         ("_union", _KvmCoalescedMmioUnion),
-        ("data", ctypes.c_uint8 * 8),
+        ("data", array(ctypes.c_uint8, 8)),
     )
 
+    phys_addr: int
+    len: int
+    pad: int
+    pio: int
+    data: ctypes.Array[ctypes.c_uint8]
 
-class kvm_coalesced_mmio_ring(ctypes.Structure):
+
+class kvm_coalesced_mmio_ring(Struct):
     """Tail: kvm_coalesced_mmio to the end of the page, from byte 8."""
 
     _fields_ = (
         ("first", ctypes.c_uint32),
         ("last", ctypes.c_uint32),
     )
+
+    first: int
+    last: int
 
 
 KVM_REGISTER_COALESCED_MMIO = iow(KVMIO, 0x67, kvm_coalesced_mmio_zone)
@@ -810,15 +993,22 @@ KVM_UNREGISTER_COALESCED_MMIO = iow(KVMIO, 0x68, kvm_coalesced_mmio_zone)
 # ---- Clock of a VM
 
 
-class kvm_clock_data(ctypes.Structure):
+class kvm_clock_data(Struct):
     _fields_ = (
         ("clock", ctypes.c_uint64),
         ("flags", ctypes.c_uint32),  # KVM_CLOCK_*
         ("pad0", ctypes.c_uint32),
         ("realtime", ctypes.c_uint64),
         ("host_tsc", ctypes.c_uint64),
-        ("pad", ctypes.c_uint32 * 4),
+        ("pad", array(ctypes.c_uint32, 4)),
     )
+
+    clock: int
+    flags: Annotated[int, Flags("KVM_CLOCK_*")]
+    pad0: int
+    realtime: int
+    host_tsc: int
+    pad: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_CLOCK_TSC_STABLE = 2
@@ -835,25 +1025,31 @@ KVM_SET_BOOT_CPU_ID = io(KVMIO, 0x78)
 KVM_RUN = io(KVMIO, 0x80)
 
 
-class _KvmRunHw(ctypes.Structure):
+class _KvmRunHw(Struct):
     _fields_ = (("hardware_exit_reason", ctypes.c_uint64),)
 
 
-class _KvmRunFailEntry(ctypes.Structure):
+class _KvmRunFailEntry(Struct):
     _fields_ = (
         ("hardware_entry_failure_reason", ctypes.c_uint64),
         ("cpu", ctypes.c_uint32),
     )
 
+    hardware_entry_failure_reason: int
+    cpu: int
 
-class _KvmRunEx(ctypes.Structure):
+
+class _KvmRunEx(Struct):
     _fields_ = (
         ("exception", ctypes.c_uint32),
         ("error_code", ctypes.c_uint32),
     )
 
+    exception: int
+    error_code: int
 
-class _KvmRunIo(ctypes.Structure):
+
+class _KvmRunIo(Struct):
     _fields_ = (
         ("direction", ctypes.c_uint8),  # KVM_EXIT_IO_IN, KVM_EXIT_IO_OUT
         ("size", ctypes.c_uint8),
@@ -862,102 +1058,150 @@ class _KvmRunIo(ctypes.Structure):
         ("data_offset", ctypes.c_uint64),  # from the start of kvm_run
     )
 
+    direction: int
+    size: int
+    port: int
+    count: int
+    data_offset: int
 
-class _KvmRunMmio(ctypes.Structure):
+
+class _KvmRunMmio(Struct):
     _fields_ = (
         ("phys_addr", ctypes.c_uint64),
-        ("data", ctypes.c_uint8 * 8),
+        ("data", array(ctypes.c_uint8, 8)),
         ("len", ctypes.c_uint32),
         ("is_write", ctypes.c_uint8),
     )
 
+    phys_addr: int
+    data: ctypes.Array[ctypes.c_uint8]
+    len: int
+    is_write: int
 
-class _KvmRunHypercall(ctypes.Structure):
+
+class _KvmRunHypercall(Struct):
     _fields_ = (
         ("nr", ctypes.c_uint64),
-        ("args", ctypes.c_uint64 * 6),
+        ("args", array(ctypes.c_uint64, 6)),
         ("ret", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
     )
 
+    nr: int
+    args: ctypes.Array[ctypes.c_uint64]
+    ret: int
+    flags: int
 
-class _KvmRunTprAccess(ctypes.Structure):
+
+class _KvmRunTprAccess(Struct):
     _fields_ = (
         ("rip", ctypes.c_uint64),
         ("is_write", ctypes.c_uint32),
         ("pad", ctypes.c_uint32),
     )
 
+    rip: int
+    is_write: int
+    pad: int
 
-class _KvmRunDcr(ctypes.Structure):
+
+class _KvmRunDcr(Struct):
     _fields_ = (
         ("dcrn", ctypes.c_uint32),
         ("data", ctypes.c_uint32),
         ("is_write", ctypes.c_uint8),
     )
 
+    dcrn: int
+    data: int
+    is_write: int
 
-class _KvmRunInternal(ctypes.Structure):
+
+class _KvmRunInternal(Struct):
     _fields_ = (
         ("suberror", ctypes.c_uint32),  # KVM_INTERNAL_ERROR_*
         ("ndata", ctypes.c_uint32),
-        ("data", ctypes.c_uint64 * 16),
+        ("data", array(ctypes.c_uint64, 16)),
     )
 
+    suberror: Annotated[int, Choice("KVM_INTERNAL_ERROR_*")]
+    ndata: int
+    data: ctypes.Array[ctypes.c_uint64]
 
-class _KvmRunOsi(ctypes.Structure):
-    _fields_ = (("gprs", ctypes.c_uint64 * 32),)
+
+class _KvmRunOsi(Struct):
+    _fields_ = (("gprs", array(ctypes.c_uint64, 32)),)
 
 
-class _KvmRunPaprHcall(ctypes.Structure):
+class _KvmRunPaprHcall(Struct):
     _fields_ = (
         ("nr", ctypes.c_uint64),
         ("ret", ctypes.c_uint64),
-        ("args", ctypes.c_uint64 * 9),
+        ("args", array(ctypes.c_uint64, 9)),
     )
 
+    nr: int
+    ret: int
+    args: ctypes.Array[ctypes.c_uint64]
 
-class _KvmRunEpr(ctypes.Structure):
+
+class _KvmRunEpr(Struct):
     _fields_ = (("epr", ctypes.c_uint32),)
 
 
-class _KvmRunSystemEvent(ctypes.Structure):
+class _KvmRunSystemEvent(Struct):
     _fields_ = (
         ("type", ctypes.c_uint32),  # KVM_SYSTEM_EVENT_*
         ("ndata", ctypes.c_uint32),
-        ("data", ctypes.c_uint64 * 16),
+        ("data", array(ctypes.c_uint64, 16)),
     )
 
+    type: Annotated[int, Choice("KVM_SYSTEM_EVENT_*")]
+    ndata: int
+    data: ctypes.Array[ctypes.c_uint64]
 
-class _KvmRunEoi(ctypes.Structure):
+
+class _KvmRunEoi(Struct):
     _fields_ = (("vector", ctypes.c_uint8),)
 
 
-class _KvmRunMsr(ctypes.Structure):
+class _KvmRunMsr(Struct):
     _fields_ = (
         ("error", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 7),
+        ("pad", array(ctypes.c_uint8, 7)),
         ("reason", ctypes.c_uint32),  # KVM_MSR_EXIT_REASON_*
         ("index", ctypes.c_uint32),
         ("data", ctypes.c_uint64),
     )
 
+    error: int
+    pad: ctypes.Array[ctypes.c_uint8]
+    reason: Annotated[int, Choice("KVM_MSR_EXIT_REASON_*")]
+    index: int
+    data: int
 
-class _KvmRunNotify(ctypes.Structure):
+
+class _KvmRunNotify(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # KVM_NOTIFY_CONTEXT_INVALID
     )
 
+    flags: Annotated[int, Flags("KVM_NOTIFY_CONTEXT_INVALID")]
 
-class _KvmRunMemoryFault(ctypes.Structure):
+
+class _KvmRunMemoryFault(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint64),  # KVM_MEMORY_EXIT_FLAG_PRIVATE
         ("gpa", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
     )
 
+    flags: Annotated[int, Flags("KVM_MEMORY_EXIT_FLAG_PRIVATE")]
+    gpa: int
+    size: int
 
-class _KvmRunUnion(ctypes.Union):
+
+class _KvmRunUnion(Union):
     _fields_ = (
         ("hw", _KvmRunHw),
         ("fail_entry", _KvmRunFailEntry),
@@ -976,11 +1220,30 @@ class _KvmRunUnion(ctypes.Union):
         ("msr", _KvmRunMsr),
         ("notify", _KvmRunNotify),
         ("memory_fault", _KvmRunMemoryFault),
-        ("padding", ctypes.c_uint8 * 256),
+        ("padding", array(ctypes.c_uint8, 256)),
     )
 
+    hw: _KvmRunHw
+    fail_entry: _KvmRunFailEntry
+    ex: _KvmRunEx
+    io: _KvmRunIo
+    mmio: _KvmRunMmio
+    hypercall: _KvmRunHypercall
+    tpr_access: _KvmRunTprAccess
+    dcr: _KvmRunDcr
+    internal: _KvmRunInternal
+    osi: _KvmRunOsi
+    papr_hcall: _KvmRunPaprHcall
+    epr: _KvmRunEpr
+    system_event: _KvmRunSystemEvent
+    eoi: _KvmRunEoi
+    msr: _KvmRunMsr
+    notify: _KvmRunNotify
+    memory_fault: _KvmRunMemoryFault
+    padding: ctypes.Array[ctypes.c_uint8]
 
-class kvm_run(ctypes.Structure):
+
+class kvm_run(Struct):
     """Mapped from a vcpu.
 
     Exits that only other architectures or Hyper-V and Xen guests have are left out.
@@ -990,7 +1253,7 @@ class kvm_run(ctypes.Structure):
     _fields_ = (
         ("request_interrupt_window", ctypes.c_uint8),
         ("immediate_exit", ctypes.c_uint8),
-        ("padding1", ctypes.c_uint8 * 6),
+        ("padding1", array(ctypes.c_uint8, 6)),
         ("exit_reason", ctypes.c_uint32),  # KVM_EXIT_*
         ("ready_for_interrupt_injection", ctypes.c_uint8),
         ("if_flag", ctypes.c_uint8),
@@ -1000,8 +1263,39 @@ class kvm_run(ctypes.Structure):
         ("_union", _KvmRunUnion),
         ("kvm_valid_regs", ctypes.c_uint64),
         ("kvm_dirty_regs", ctypes.c_uint64),
-        ("s", ctypes.c_uint8 * 2048),  # registers of the architecture
+        ("s", array(ctypes.c_uint8, 2048)),  # registers of the architecture
     )
+
+    request_interrupt_window: int
+    immediate_exit: int
+    padding1: ctypes.Array[ctypes.c_uint8]
+    exit_reason: Annotated[int, Choice("KVM_EXIT_*", without="KVM_EXIT_IO_*")]
+    ready_for_interrupt_injection: int
+    if_flag: int
+    flags: int
+    cr8: int
+    apic_base: int
+    hw: _KvmRunHw
+    fail_entry: _KvmRunFailEntry
+    ex: _KvmRunEx
+    io: _KvmRunIo
+    mmio: _KvmRunMmio
+    hypercall: _KvmRunHypercall
+    tpr_access: _KvmRunTprAccess
+    dcr: _KvmRunDcr
+    internal: _KvmRunInternal
+    osi: _KvmRunOsi
+    papr_hcall: _KvmRunPaprHcall
+    epr: _KvmRunEpr
+    system_event: _KvmRunSystemEvent
+    eoi: _KvmRunEoi
+    msr: _KvmRunMsr
+    notify: _KvmRunNotify
+    memory_fault: _KvmRunMemoryFault
+    padding: ctypes.Array[ctypes.c_uint8]
+    kvm_valid_regs: int
+    kvm_dirty_regs: int
+    s: ctypes.Array[ctypes.c_uint8]
 
 
 SYNC_REGS_SIZE_BYTES = 2048
@@ -1120,28 +1414,35 @@ KVM_GET_XSAVE2 = ior(KVMIO, 0xCF, 4096)
 # ---- State of a vcpu, the same everywhere
 
 
-class kvm_translation(ctypes.Structure):
+class kvm_translation(Struct):
     _fields_ = (
         ("linear_address", ctypes.c_uint64),
         ("physical_address", ctypes.c_uint64),
         ("valid", ctypes.c_uint8),
         ("writeable", ctypes.c_uint8),
         ("usermode", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 5),
+        ("pad", array(ctypes.c_uint8, 5)),
     )
+
+    linear_address: int
+    physical_address: int
+    valid: int
+    writeable: int
+    usermode: int
+    pad: ctypes.Array[ctypes.c_uint8]
 
 
 KVM_TRANSLATE = iowr(KVMIO, 0x85, kvm_translation)
 
 
-class kvm_interrupt(ctypes.Structure):
+class kvm_interrupt(Struct):
     _fields_ = (("irq", ctypes.c_uint32),)
 
 
 KVM_INTERRUPT = iow(KVMIO, 0x86, kvm_interrupt)
 
 
-class kvm_signal_mask(ctypes.Structure):
+class kvm_signal_mask(Struct):
     """Tail: len bytes of signal set, from byte 4."""
 
     _fields_ = (("len", ctypes.c_uint32),)
@@ -1150,28 +1451,34 @@ class kvm_signal_mask(ctypes.Structure):
 KVM_SET_SIGNAL_MASK = iow(KVMIO, 0x8B, kvm_signal_mask)
 
 
-class kvm_tpr_access_ctl(ctypes.Structure):
+class kvm_tpr_access_ctl(Struct):
     _fields_ = (
         ("enabled", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32 * 8),
+        ("reserved", array(ctypes.c_uint32, 8)),
     )
+
+    enabled: int
+    flags: int
+    reserved: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_TPR_ACCESS_REPORTING = iowr(KVMIO, 0x92, kvm_tpr_access_ctl)
 
 
-class kvm_vapic_addr(ctypes.Structure):
+class kvm_vapic_addr(Struct):
     _fields_ = (("vapic_addr", ctypes.c_uint64),)
 
 
 KVM_SET_VAPIC_ADDR = iow(KVMIO, 0x93, kvm_vapic_addr)
 
 
-class kvm_mp_state(ctypes.Structure):
+class kvm_mp_state(Struct):
     _fields_ = (
         ("mp_state", ctypes.c_uint32),  # KVM_MP_STATE_*
     )
+
+    mp_state: Annotated[int, Choice("KVM_MP_STATE_*")]
 
 
 KVM_MP_STATE_RUNNABLE = 0
@@ -1191,18 +1498,21 @@ KVM_SET_MP_STATE = iow(KVMIO, 0x99, kvm_mp_state)
 KVM_NMI = io(KVMIO, 0x9A)
 
 
-class kvm_one_reg(ctypes.Structure):
+class kvm_one_reg(Struct):
     _fields_ = (
         ("id", ctypes.c_uint64),  # KVM_REG_*
         ("addr", ctypes.c_uint64),
     )
+
+    id: int
+    addr: int
 
 
 KVM_GET_ONE_REG = iow(KVMIO, 0xAB, kvm_one_reg)
 KVM_SET_ONE_REG = iow(KVMIO, 0xAC, kvm_one_reg)
 
 
-class kvm_reg_list(ctypes.Structure):
+class kvm_reg_list(Struct):
     """Tail: n times u64, from byte 8."""
 
     _fields_ = (("n", ctypes.c_uint64),)
@@ -1212,11 +1522,14 @@ KVM_GET_REG_LIST = iowr(KVMIO, 0xB0, kvm_reg_list)
 KVM_GET_STATS_FD = io(KVMIO, 0xCE)
 
 
-class kvm_enc_region(ctypes.Structure):
+class kvm_enc_region(Struct):
     _fields_ = (
         ("addr", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
     )
+
+    addr: int
+    size: int
 
 
 KVM_MEMORY_ENCRYPT_OP = iowr(KVMIO, 0xBA, ctypes.c_uint64)
@@ -1250,15 +1563,22 @@ KVM_REG_SIZE_U2048 = 0x0080000000000000
 # ---- Legacy device assignment (x86, until 4.12)
 
 
-class kvm_assigned_pci_dev(ctypes.Structure):
+class kvm_assigned_pci_dev(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("busnr", ctypes.c_uint32),
         ("devfn", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_DEV_ASSIGN_*
         ("segnr", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32 * 11),
+        ("reserved", array(ctypes.c_uint32, 11)),
     )
+
+    assigned_dev_id: int
+    busnr: int
+    devfn: int
+    flags: Annotated[int, Flags("KVM_DEV_ASSIGN_*")]
+    segnr: int
+    reserved: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_DEV_ASSIGN_ENABLE_IOMMU = 1 << 0
@@ -1266,14 +1586,20 @@ KVM_DEV_ASSIGN_PCI_2_3 = 1 << 1
 KVM_DEV_ASSIGN_MASK_INTX = 1 << 2
 
 
-class kvm_assigned_irq(ctypes.Structure):
+class kvm_assigned_irq(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("host_irq", ctypes.c_uint32),
         ("guest_irq", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_DEV_IRQ_*
-        ("reserved", ctypes.c_uint32 * 12),
+        ("reserved", array(ctypes.c_uint32, 12)),
     )
+
+    assigned_dev_id: int
+    host_irq: int
+    guest_irq: int
+    flags: Annotated[int, Flags("KVM_DEV_IRQ_*")]
+    reserved: ctypes.Array[ctypes.c_uint32]
 
 
 KVM_DEV_IRQ_HOST_INTX = 1 << 0
@@ -1286,24 +1612,33 @@ KVM_DEV_IRQ_HOST_MASK = 0x00FF
 KVM_DEV_IRQ_GUEST_MASK = 0xFF00
 
 
-class kvm_assigned_msix_nr(ctypes.Structure):
+class kvm_assigned_msix_nr(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("entry_nr", ctypes.c_uint16),
         ("padding", ctypes.c_uint16),
     )
 
+    assigned_dev_id: int
+    entry_nr: int
+    padding: int
+
 
 KVM_MAX_MSIX_PER_DEV = 256
 
 
-class kvm_assigned_msix_entry(ctypes.Structure):
+class kvm_assigned_msix_entry(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("gsi", ctypes.c_uint32),
         ("entry", ctypes.c_uint16),
-        ("padding", ctypes.c_uint16 * 3),
+        ("padding", array(ctypes.c_uint16, 3)),
     )
+
+    assigned_dev_id: int
+    gsi: int
+    entry: int
+    padding: ctypes.Array[ctypes.c_uint16]
 
 
 # Encoded as a read, although it writes.

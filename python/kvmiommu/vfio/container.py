@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""/dev/vfio/vfio as an object: an I/O address space, with the requests of type 1."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+from .. import uapi
+from ..arguments import scratch, u64
+from ..descriptor import Descriptor
+from .bitmap import Bitmap, bitmap_bytes
+from .capability_chain import chain
+from .iova_range import IovaRange, Printer
+
+if TYPE_CHECKING:
+    from ..process import Process
+
+__all__ = ["Container", "IommuInfo"]
+
+_v = uapi.vfio
+
+
+@dataclass(frozen=True, slots=True)
+class IommuInfo:
+    """What VFIO_IOMMU_GET_INFO says, its chain of capabilities taken apart."""
+
+    #: The page sizes that can be mapped, a bit each.
+    iova_pgsizes: int
+    #: How many more mappings the container takes; None where the kernel does not say.
+    dma_avail: int | None
+    #: The iovas that can be mapped; empty where anything goes.
+    iova_ranges: tuple[IovaRange, ...]
+    #: The longest bitmap of dirty pages, in bytes; None where none are tracked.
+    max_dirty_bitmap_size: int | None
+
+    def __repr__(self) -> str:
+        return (
+            f"IommuInfo(iova_pgsizes={self.iova_pgsizes:#x}, dma_avail={self.dma_avail}, "
+            f"iova_ranges={self.iova_ranges}, max_dirty_bitmap_size="
+            f"{self.max_dirty_bitmap_size and hex(self.max_dirty_bitmap_size)})"
+        )
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+class Container(Descriptor):
+    """/dev/vfio/vfio, opened once: one I/O address space for the groups that join it."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process, process.open("/dev/vfio/vfio", os.O_RDWR))
+
+    def get_api_version(self) -> int:
+        """VFIO_GET_API_VERSION: 0 since there is VFIO."""
+        return self.ioctl(_v.VFIO_GET_API_VERSION)
+
+    def check_extension(self, extension: int) -> int:
+        """VFIO_CHECK_EXTENSION: what the driver that is set says, else the best of those that could
+        be set; 0 is no."""
+        return self.ioctl(_v.VFIO_CHECK_EXTENSION, u64("extension", extension))
+
+    def set_iommu(self, type: int = _v.VFIO_TYPE1v2_IOMMU) -> None:
+        """VFIO_SET_IOMMU: chooses the IOMMU driver, VFIO_NOIOMMU_IOMMU for groups without an IOMMU.
+
+        - EINVAL: no group yet, or a driver is set;
+        - ENODEV: no driver that may be set has the type;
+        - EPERM: VFIO_NOIOMMU_IOMMU without CAP_SYS_RAWIO;
+        - what the driver returns when the groups join it.
+        """
+        self.ioctl(_v.VFIO_SET_IOMMU, u64("type", type))
+
+    # --- mappings ---
+
+    def map_dma(
+        self, iova: int, address: int, size: int, *, read: bool = True, write: bool = True
+    ) -> None:
+        """VFIO_IOMMU_MAP_DMA: lets devices reach [address, address + size) at `iova`.
+
+        `read` and `write` say what a device may do to the memory. A refused map leaves nothing
+        mapped.
+
+        - EINVAL: not page aligned, size 0, neither read nor write, reserved or beyond the aperture;
+        - EEXIST: meets a mapping;
+        - ENOSPC: no entry is left;
+        - EFAULT: memory that cannot be pinned;
+        - ENOMEM: past RLIMIT_MEMLOCK.
+        """
+        flags = (read and _v.VFIO_DMA_MAP_FLAG_READ) | (write and _v.VFIO_DMA_MAP_FLAG_WRITE)
+        self._map(iova, address, size, flags)
+
+    def update_vaddr(self, iova: int, address: int, size: int) -> None:
+        """VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR: a mapping's memory is at `address` now.
+
+        - EINVAL: no mapping begins at `iova` and has this size, or its address is valid.
+        """
+        self._map(iova, address, size, _v.VFIO_DMA_MAP_FLAG_VADDR)
+
+    def _map(self, iova: int, address: int, size: int, flags: int) -> None:
+        self.ioctl(
+            _v.VFIO_IOMMU_MAP_DMA,
+            _v.vfio_iommu_type1_dma_map(
+                argsz=ctypes.sizeof(_v.vfio_iommu_type1_dma_map),
+                flags=flags,
+                vaddr=u64("address", address),
+                iova=u64("iova", iova),
+                size=u64("size", size),
+            ),
+        )
+
+    @overload
+    def unmap_dma(self, iova: int, size: int, *, bitmap: None = None) -> int: ...
+    @overload
+    def unmap_dma(self, iova: int, size: int, *, bitmap: int) -> Bitmap: ...
+    def unmap_dma(self, iova: int, size: int, *, bitmap: int | None = None) -> int | Bitmap:
+        """VFIO_IOMMU_UNMAP_DMA: unmaps the mappings within the range; the bytes that went.
+
+        With `bitmap`, a page size in bytes, the pages that were dirty by then, and
+        `Bitmap.unmapped` has the bytes (VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP). OSError EINVAL:
+
+        - not page aligned, or size 0;
+        - version 2: a mapping would be cut;
+        - with `bitmap`: dirty pages are not tracked, or it is not the smallest page size.
+        """
+        if bitmap is None:
+            return self._unmap(iova, size, 0)
+        u64("bitmap", bitmap)
+        unmap = self._unmap_argument(iova, size, _v.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
+        unmap.argsz += ctypes.sizeof(_v.vfio_bitmap)
+        length = bitmap_bytes(size, bitmap)
+        with scratch(self.process, length) as address:
+            tail = _v.vfio_bitmap(pgsize=bitmap, size=length, data=address)
+            block = bytearray(bytes(unmap) + bytes(tail))
+            self.ioctl(_v.VFIO_IOMMU_UNMAP_DMA, block)
+            data = self.process.peek(address, length)
+        unmapped = int(_v.vfio_iommu_type1_dma_unmap.from_buffer_copy(block).size)
+        return Bitmap(iova, size, bitmap, data, unmapped)
+
+    def unmap_all(self) -> int:
+        """VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_ALL: unmaps everything; the bytes that
+        went."""
+        return self._unmap(0, 0, _v.VFIO_DMA_UNMAP_FLAG_ALL)
+
+    def invalidate_vaddr(self, iova: int, size: int) -> int:
+        """VFIO_IOMMU_UNMAP_DMA with VFIO_DMA_UNMAP_FLAG_VADDR: the mappings within the range stay,
+        the user addresses behind them are about to change; the bytes of these mappings.
+
+        - EINVAL: as `unmap_dma`, or an address is invalid already;
+        - EBUSY: a driver without an IOMMU uses the user addresses.
+        """
+        return self._unmap(iova, size, _v.VFIO_DMA_UNMAP_FLAG_VADDR)
+
+    def _unmap(self, iova: int, size: int, flags: int) -> int:
+        unmap = self._unmap_argument(iova, size, flags)
+        self.ioctl(_v.VFIO_IOMMU_UNMAP_DMA, unmap)
+        return int(unmap.size)
+
+    def _unmap_argument(self, iova: int, size: int, flags: int) -> _v.vfio_iommu_type1_dma_unmap:
+        return _v.vfio_iommu_type1_dma_unmap(
+            argsz=ctypes.sizeof(_v.vfio_iommu_type1_dma_unmap),
+            flags=flags,
+            iova=u64("iova", iova),
+            size=u64("size", size),
+        )
+
+    def get_info(self) -> IommuInfo:
+        """VFIO_IOMMU_GET_INFO: page sizes and limits of the IOMMU driver that is set.
+
+        - EINVAL: none is set.
+        """
+        info = _v.vfio_iommu_type1_info(argsz=ctypes.sizeof(_v.vfio_iommu_type1_info))
+        self.ioctl(_v.VFIO_IOMMU_GET_INFO, info)
+        # argsz has become the length of the whole chain.
+        info.argsz = max(info.argsz, ctypes.sizeof(info))
+        block = bytearray(bytes(info).ljust(info.argsz, b"\0"))
+        self.ioctl(_v.VFIO_IOMMU_GET_INFO, block)
+        return _iommu_info(block)
+
+    # --- dirty pages ---
+
+    def start_dirty_pages(self) -> None:
+        """VFIO_IOMMU_DIRTY_PAGES: tracks dirty pages from now on; doing so again is no error.
+
+        - EACCES: a container of version 1;
+        - ENOMEM: no memory for the bitmaps of what is mapped.
+        """
+        self._dirty_pages(_v.VFIO_IOMMU_DIRTY_PAGES_FLAG_START)
+
+    def stop_dirty_pages(self) -> None:
+        """VFIO_IOMMU_DIRTY_PAGES: tracks dirty pages no longer, and forgets them.
+
+        - EACCES: a container of version 1.
+        """
+        self._dirty_pages(_v.VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)
+
+    def _dirty_pages(self, flags: int) -> None:
+        self.ioctl(
+            _v.VFIO_IOMMU_DIRTY_PAGES,
+            _v.vfio_iommu_type1_dirty_bitmap(
+                argsz=ctypes.sizeof(_v.vfio_iommu_type1_dirty_bitmap), flags=flags
+            ),
+        )
+
+    def dirty_bitmap(self, iova: int, size: int, *, page_size: int = 4096) -> Bitmap:
+        """VFIO_IOMMU_DIRTY_PAGES: the pages of the range that devices may have written.
+
+        `page_size` in bytes. Reading makes pages clean, but for those that stay pinned for a
+        device.
+
+        - EACCES: a container of version 1;
+        - EINVAL: dirty pages are not tracked, a mapping would be cut, `page_size` is not the
+          smallest page size of the container, or the range is not a multiple of it.
+        """
+        length = bitmap_bytes(u64("size", size), u64("page_size", page_size))
+        with scratch(self.process, length) as address:
+            head = _v.vfio_iommu_type1_dirty_bitmap(
+                argsz=ctypes.sizeof(_v.vfio_iommu_type1_dirty_bitmap)
+                + ctypes.sizeof(_v.vfio_iommu_type1_dirty_bitmap_get),
+                flags=_v.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+            )
+            get = _v.vfio_iommu_type1_dirty_bitmap_get(
+                iova=u64("iova", iova),
+                size=size,
+                bitmap=_v.vfio_bitmap(pgsize=page_size, size=length, data=address),
+            )
+            self.ioctl(_v.VFIO_IOMMU_DIRTY_PAGES, bytearray(bytes(head) + bytes(get)))
+            data = self.process.peek(address, length)
+        return Bitmap(iova, size, page_size, data)
+
+
+def _iommu_info(block: bytearray) -> IommuInfo:
+    info = _v.vfio_iommu_type1_info.from_buffer_copy(block)
+    avail: int | None = None
+    largest: int | None = None
+    ranges: tuple[IovaRange, ...] = ()
+    for capability in chain(block, int(info.cap_offset)):
+        data = capability.data
+        match capability.id:
+            case _v.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL:
+                avail = int(_v.vfio_iommu_type1_info_dma_avail.from_buffer_copy(data).avail)
+            case _v.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION:
+                migration = _v.vfio_iommu_type1_info_cap_migration.from_buffer_copy(data)
+                largest = int(migration.max_dirty_bitmap_size)
+            case _v.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE:
+                head = _v.vfio_iommu_type1_info_cap_iova_range
+                count = head.from_buffer_copy(data).nr_iovas
+                array = (_v.vfio_iova_range * count).from_buffer_copy(data, ctypes.sizeof(head))
+                ranges = tuple(IovaRange(each.start, each.end) for each in array)
+    return IommuInfo(int(info.iova_pgsizes), avail, ranges, largest)
