@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis.stateful
 import pytest
@@ -348,6 +350,204 @@ def test_each_machine_has_a_group_and_a_vm_and_type_1_unless_it_is_power(
         result.stdout.fnmatch_lines([f"SKIPPED * {name} has no IOMMU of type 1"])
     else:
         result.assert_outcomes(passed=2)
+
+
+# --- what a failed test shows ---------------------------------------------------------------------
+
+FAILING = """
+    from kvmiommu import System, vfio
+
+    def test_it(vfio_container, kvmiommu_process):
+        buffer = kvmiommu_process.mmap(0x4000, 3, 0x22)
+        vfio_container.map_dma(0x100000, buffer, 0x4000)
+        with System("q35-amd") as other:
+            vfio.Container(other.process()).get_api_version()
+        vfio_container.map_dma(0x100000, buffer, 0x4000)
+"""
+
+
+def test_a_failed_test_shows_the_last_calls_of_each_of_its_machines(run: Run) -> None:
+    result = run(FAILING)
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"-+ kvmiommu machine 1 of 2: q35-intel -+",
+            r"the last calls:",
+            r" *\d+ \[1\] ioctl\(\d+, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU\) = 0",
+            r" *\d+ \[1\] ioctl\(\d+, .*VFIO_IOMMU_MAP_DMA, .*EEXIST.*meet the mapping at 0x100000.*",
+            r"mapped for devices at the end:",
+            r"container: 0x100000-0x103fff rw buf",
+            r"to make the calls again:",
+            r"ioctl container VFIO_IOMMU_MAP_DMA .* u64:0x100000 u64:0x4000",
+            r"  = -EEXIST",
+            r"-+ kvmiommu machine 2 of 2: q35-amd -+",
+            r" *\d+ \[1\] ioctl\(\d+, VFIO_GET_API_VERSION, 0\) = 0",
+        ],
+    )
+
+
+def test_the_calls_of_a_failed_test_can_be_replayed(run: Run) -> None:
+    result = run(FAILING)
+    lines = result.outlines
+    command = lines[lines.index("to make the calls again:") + 1].split()
+    assert command[:4] == ["kvmiommu", "replay", "--machine", "q35-intel"]
+    replayed = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+    )
+    assert replayed.returncode == 0, replayed.stdout
+    assert " 0 differences" in replayed.stdout
+
+
+def test_a_machine_of_ones_own_is_written_beside_its_calls(run: Run) -> None:
+    result = run(
+        """
+        from dataclasses import replace
+
+        import pytest
+        from kvmiommu import machine
+
+        BOARD = replace(machine.load("q35-amd"), memory=1 << 30)
+
+        @pytest.mark.kvmiommu_machine(BOARD)
+        def test_it(vfio_container):
+            vfio_container.set_iommu()
+        """
+    )
+    lines = result.outlines
+    command = lines[lines.index("to make the calls again:") + 1].split()
+    assert machine.load(command[3]).memory == 1 << 30
+    replayed = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+    )
+    assert replayed.returncode == 0, replayed.stdout
+
+
+def test_a_failed_test_shows_faults_and_stale_uses(run: Run) -> None:
+    result = run(
+        """
+        import struct
+        from dataclasses import replace
+
+        import pytest
+        from kvmiommu import machine, pci
+
+        BOARD = machine.load("q35-intel")
+        LAZY = replace(BOARD, options={**BOARD.options, "iommu.strict": False})
+
+        class Model(pci.DeviceModel):
+            pass
+
+        @pytest.fixture
+        def kvmiommu_models():
+            return {"0000:00:02.0": Model}
+
+        @pytest.mark.kvmiommu_machine(LAZY)
+        def test_it(vfio_container, vfio_group, kvmiommu_process, kvmiommu_system):
+            buffer = kvmiommu_process.mmap(0x4000, 3, 0x22)
+            vfio_group.get_device("0000:00:02.0").write(7, 4, struct.pack("<H", 4))
+            model = kvmiommu_system.models["0000:00:02.0"]
+            vfio_container.map_dma(0x100000, buffer, 0x4000)
+            model.dma_read(0x100000, 4)
+            vfio_container.unmap_dma(0x100000, 0x4000)
+            model.dma_read(0x100000, 4)
+            for page in range(12):
+                try:
+                    model.dma_read(0x200000 + (page << 12), 4)
+                except OSError:
+                    pass
+            assert not kvmiommu_system.dma_faults()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"DMA that was refused \(the last 10 of 12\):",
+            r" *\d+ 0000:00:02.0 read 0x202000: not mapped",
+            r"uses of stale translations:",
+            r" *\d+ 0000:00:02.0 read 0x100000: unmap 1 of 0x100000-0x103fff is not invalidated yet",
+        ]
+    )
+    result.stdout.no_fnmatch_line("mapped for devices*")
+
+
+def test_a_long_transcript_is_in_its_file_alone_and_the_calls_are_as_many_as_asked(
+    run: Run,
+) -> None:
+    text = """
+    def test_it(vfio_container):
+        for _ in range(30):
+            vfio_container.get_api_version()
+        assert False
+    """
+    result = run(text, "--kvmiommu-trace=3")
+    shown = [line for line in result.outlines if "VFIO_GET_API_VERSION" in line]
+    assert len(shown) == 3
+    (command,) = (line for line in result.outlines if line.startswith("  kvmiommu replay "))
+    written = Path(command.split()[-1]).read_text(encoding="utf-8")
+    assert written.count("VFIO_GET_API_VERSION") == 30
+
+
+@pytest.mark.parametrize("arguments", [("--kvmiommu-trace=0",), ("-p", "no:kvmiommu")])
+def test_nothing_is_shown_where_nothing_is_kept(run: Run, arguments: tuple[str, ...]) -> None:
+    text = """
+    from kvmiommu import System
+
+    def test_it():
+        with System("q35-amd") as system:
+            system.process()
+            assert system._recorder is not None
+    """
+    result = run(text, *arguments)
+    result.assert_outcomes(failed=1)
+    result.stdout.no_fnmatch_line("*kvmiommu machine*")
+
+
+def test_a_passed_test_shows_nothing(run: Run) -> None:
+    result = run("def test_it(vfio_container): vfio_container.get_api_version()", "-rP")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*kvmiommu machine*")
+
+
+def test_a_benchmark_is_measured_without_a_record_of_its_calls(run: Run) -> None:
+    text = """
+    def test_it(kvmiommu_system, benchmark):
+        assert kvmiommu_system._recorder is None
+        benchmark(int)
+    """
+    run(text, "--benchmark-disable").assert_outcomes(passed=1)
+
+
+def test_of_many_machines_the_last_ones_are_shown_though_they_are_gone(run: Run) -> None:
+    text = """
+    from kvmiommu import System, vfio
+
+    def test_it():
+        for _ in range(9):
+            with System("q35-amd") as system:
+                vfio.Container(system.process()).get_api_version()
+        assert False
+    """
+    lines = run(text).outlines
+    shown = [line.strip("- ") for line in lines if "kvmiommu machine" in line]
+    assert shown == [f"kvmiommu machine {number} of 9: q35-amd" for number in (6, 7, 8, 9)]
+    assert sum("VFIO_GET_API_VERSION, 0) = 0" in line for line in lines) == 4
+
+
+def test_a_machine_is_not_kept_for_the_report(run: Run) -> None:
+    text = """
+    import gc
+    import weakref
+
+    from kvmiommu import System
+
+    def test_it():
+        system = System("q35-amd")
+        gone = weakref.ref(system)
+        del system
+        gc.collect()
+        assert gone() is None
+    """
+    run(text).assert_outcomes(passed=1)
 
 
 # --- failing allocations --------------------------------------------------------------------------

@@ -237,13 +237,20 @@ class _Observer:
 
     def __init__(self, trace: int) -> None:
         self._trace = trace
+        self._on = False
         self.witness: Witness | None = None
         #: What models raised in machines that went before somebody could be told.
         self.unclaimed: list[BaseException] = []
 
-    def begin(self) -> None:
+    def begin(self, item: pytest.Item) -> None:
         self.witness = None
         self.unclaimed.clear()
+        # What pytest-benchmark measures is measured as it is.
+        self._on = "benchmark" not in getattr(item, "fixturenames", ())
+
+    @property
+    def records(self) -> bool:
+        return self._on and self._trace > 0
 
     def made(self, system: System) -> None:
         from kvmiommu import _core  # noqa: PLC0415 - whoever made a machine has loaded it
@@ -252,7 +259,7 @@ class _Observer:
 
         _core._set_unclaimed_hook(self.unclaimed.append)
         if self.witness is None:
-            self.witness = Witness(self._trace)
+            self.witness = Witness(self._trace if self._on else 0)
         self.witness.made(system)
 
     def closing(self, system: System) -> None:
@@ -265,7 +272,7 @@ _observer = pytest.StashKey[_Observer]()
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    item.config.stash[_observer].begin()
+    item.config.stash[_observer].begin(item)
     return (yield)
 
 
@@ -291,6 +298,7 @@ def pytest_runtest_makereport(
     witness = item.config.stash[_observer].witness
     if report.failed and witness is not None:
         report.sections += witness.sections(item)
+        witness.forget()
     return report
 
 
