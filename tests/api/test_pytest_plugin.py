@@ -488,16 +488,16 @@ def test_a_long_transcript_is_in_its_file_alone_and_the_calls_are_as_many_as_ask
 
 
 @pytest.mark.parametrize("arguments", [("--kvmiommu-trace=0",), ("-p", "no:kvmiommu")])
-def test_nothing_is_shown_where_nothing_is_kept(run: Run, arguments: tuple[str, ...]) -> None:
+def test_nothing_is_shown_where_nothing_is_kept(run_anew: Run, arguments: tuple[str, ...]) -> None:
     text = """
     from kvmiommu import System
 
     def test_it():
         with System("q35-amd") as system:
             system.process()
-            assert system._recorder is not None
+            assert system._recorder is not None, 'nothing'
     """
-    result = run(text, *arguments)
+    result = run_anew(text, *arguments)
     result.assert_outcomes(failed=1)
     result.stdout.no_fnmatch_line("*kvmiommu machine*")
 
@@ -508,13 +508,13 @@ def test_a_passed_test_shows_nothing(run: Run) -> None:
     result.stdout.no_fnmatch_line("*kvmiommu machine*")
 
 
-def test_a_benchmark_is_measured_without_a_record_of_its_calls(run: Run) -> None:
+def test_a_benchmark_is_measured_without_a_record_of_its_calls(run_anew: Run) -> None:
     text = """
     def test_it(kvmiommu_system, benchmark):
         assert kvmiommu_system._recorder is None
         benchmark(int)
     """
-    run(text, "--benchmark-disable").assert_outcomes(passed=1)
+    run_anew(text, "--benchmark-disable").assert_outcomes(passed=1)
 
 
 def test_of_many_machines_the_last_ones_are_shown_though_they_are_gone(run: Run) -> None:
