@@ -49,7 +49,7 @@ class InUserSpace(TceTableMachine):
         container.register_memory(self.ram, size)
         start = container.create_window(self.page_shift, 1 << 28)
         self.bus = Bus(self.liobn, container, start, self.page_shift, self.pages)
-        self.vmm = Vmm(self.vm, self.vcpu, self.ram, size)
+        self.vmm = Vmm(self.guest)
         self.vmm.add_bus(self.bus)
 
     def hypercall(self, number: int, arguments: tuple[int, ...]) -> tuple[int, int]:

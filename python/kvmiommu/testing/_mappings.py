@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 __all__ = ["mapped"]
 
@@ -51,8 +52,7 @@ def mapped(transcript: str) -> list[str]:
     """A line for each mapping."""
     files = _Files()
     every: list[_Container] = []
-    lines = transcript.splitlines()
-    for call, result in zip(lines, lines[1:], strict=False):
+    for call, result in pairwise(transcript.splitlines()):
         if not result.startswith("  = ") or result.startswith("  = -"):
             continue
         match call.split():
@@ -87,17 +87,15 @@ def _request(files: _Files, name: str, request: str, argument: str) -> None:
     elif request == "VFIO_GROUP_UNSET_CONTAINER" and group is not None:
         files.leave(group)
     elif request == "VFIO_GROUP_GET_DEVICE_FD" and group is not None:
-        if made := re.search(r"\{(\w+)\}|-> ?(\w+)", argument):
-            files.group_of[made[1] or made[2]] = group
-    elif container is not None and request == "VFIO_IOMMU_MAP_DMA":
-        if found := _MAP.match(argument):
+        if made := re.search(r"-> (\w+)", argument):
+            files.group_of[made[1]] = group
+    elif container is not None:
+        if request == "VFIO_IOMMU_MAP_DMA" and (found := _MAP.match(argument)):
             flags, memory, iova, size = found.groups()
             access = _ACCESS[int(flags, 0) & 3]
             container.mappings[int(iova, 0)] = (int(size, 0), memory, access)
-    elif container is not None and request == "VFIO_IOMMU_UNMAP_DMA":
-        if found := _UNMAP.match(argument):
-            flags, iova, size = (int(text, 0) for text in found.groups())
-            _unmap(container, flags, iova, size)
+        elif request == "VFIO_IOMMU_UNMAP_DMA" and (found := _UNMAP.match(argument)):
+            _unmap(container, *(int(text, 0) for text in found.groups()))
 
 
 def _unmap(container: _Container, flags: int, iova: int, size: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kvmiommu import Process, System
-from kvmiommu.kvm import VM, Kvm, TceTable, Vcpu
+from kvmiommu.kvm import Guest, Kvm, TceTable
 from kvmiommu.machine import Machine, load
 from kvmiommu.testing.strategies import TceCall, tce_calls
 from kvmiommu.uapi.papr import (
@@ -54,8 +54,7 @@ class TceTableMachine(RuleBasedStateMachine):
     process: Process
     #: The guest's memory in `process`.
     ram: int
-    vm: VM
-    vcpu: Vcpu
+    guest: Guest
     #: What the table must hold, by its pages; an entry that is not there is 0.
     model: dict[int, int]
 
@@ -68,25 +67,23 @@ class TceTableMachine(RuleBasedStateMachine):
         self.process = self.system.process()
         size = self.frames << self.page_shift
         self.ram = self.process.mmap(size, 3, 0x22, align=1 << 20)
-        self.vm = Kvm(self.process).create_vm()
-        self.vm.set_user_memory_region(0, 0, self.ram, size)
-        self.vcpu = self.vm.create_vcpu()
+        self.guest = Guest(Kvm(self.process).create_vm(), self.ram, size)
 
     # --- to override ---
 
     def begin(self) -> None:
         """Makes the table."""
         for number in (H_STUFF_TCE, H_PUT_TCE_INDIRECT):
-            self.vm.enable_hcall(number)
-        self.table = self.vm.create_spapr_tce(
+            self.guest.vm.enable_hcall(number)
+        self.table = self.guest.vm.create_spapr_tce(
             self.liobn, page_shift=self.page_shift, size=self.pages
         )
 
     def hypercall(self, number: int, arguments: Sequence[int]) -> tuple[int, int]:
         """Makes one hypercall as the guest; r3 and r4."""
-        self.vcpu.queue([(number, *arguments)])
-        assert self.vcpu.run() is None, "the hypercall was left to user space"
-        answer = self.vcpu.answers()[-1]
+        self.guest.queue((number, *arguments))
+        assert self.guest.run() is None, "the hypercall was left to user space"
+        answer = self.guest.answers()[-1]
         return answer.r3, answer.r4
 
     def entries(self) -> Sequence[int]:
