@@ -127,10 +127,14 @@ def device_orders(
         step("close", number, joins[number], set_iommu, *devices[number])
     step("close", "container", set_iommu)
 
+    # Ranks are drawn at once: were each step drawn from those that are ready, orders with fewer
+    # choices, such as those that close early, would count as simpler.
+    rank = dict(zip(needs, draw(st.permutations(range(len(needs)))), strict=True))
     order: list[DeviceStep] = []
     while needs:
-        ready = [each for each, after in needs.items() if after <= {*order}]
-        chosen = draw(st.sampled_from(ready))
+        chosen = min(
+            (each for each, after in needs.items() if after <= {*order}), key=rank.__getitem__
+        )
         order.append(chosen)
         del needs[chosen]
     return order
