@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from . import _core, strace, uapi
 from . import machine as machines
+from ._observers import observers
 from ._shown import Hex, Printer, shown
 from .errors import LeakError
 from .machine import Machine
@@ -179,10 +180,14 @@ class System(_core.System):
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}
         self._recorder = (
-            Recorder(self.machine.name, self.machine.abi, list(self.models)) if record else None
+            Recorder(self.machine.name, self.machine.abi, list(self.models))
+            if record or any(observer.records for observer in observers)
+            else None
         )
         super().__init__(_description(self.machine, self.models))
         _running.add(self)
+        for observer in observers:
+            observer.made(self)
 
     def process(self) -> Process:
         """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
@@ -206,8 +211,13 @@ class System(_core.System):
         Raises what a device model raised where no call was there to raise it, or else LeakError
         when something is still referenced: in a right emulator nothing is.
         """
-        if alive := super().close():
+        if alive := self._close():
             raise LeakError(repr(self), alive)
+
+    def _close(self) -> list[str]:
+        for observer in observers:
+            observer.closing(self)
+        return super().close()
 
     def trace(self) -> list[TraceRecord]:  # type: ignore[override]
         """The last calls, the oldest first, as many as `keep_trace(records)` asked to keep."""
@@ -243,7 +253,7 @@ class System(_core.System):
             self.close()
         else:
             try:
-                super().close()  # what went wrong is more telling than what it left behind
+                self._close()  # what went wrong is more telling than what it left behind
             except Exception as later:
                 error.add_note(f"Closing {self!r} raised {later!r}")
 

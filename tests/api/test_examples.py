@@ -42,17 +42,20 @@ def test_map_a_buffer_shows_the_pins_and_the_refusal() -> None:
     assert lines[3] == "unmapped 0x100000 bytes: 0 frames pinned"
 
 
-def test_the_testing_guide_tests(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("page", "tests"), [("test-with-pytest.md", 5), ("test-with-hypothesis.md", 2)]
+)
+def test_the_testing_guides_test(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, page: str, tests: int
 ) -> None:
-    """The guide's blocks are one test module, with the fixtures that come with the package."""
+    """A guide's blocks are one test module, with the fixtures that come with the package."""
     # Hypothesis's own profile for CI has no deadline, which would measure the machine's other work.
     monkeypatch.setenv("CI", "true")
-    guide = (ROOT / "docs" / "how-to" / "test-with-pytest.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", guide, flags=re.MULTILINE | re.DOTALL)
     pytester.makepyfile("\n".join(blocks))
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=tests)
 
 
 def test_the_guide_to_page_tables_runs(capsys: pytest.CaptureFixture[str]) -> None:

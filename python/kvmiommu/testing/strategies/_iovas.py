@@ -1,33 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""Hypothesis strategies for I/O address spaces.
-
-They shrink to programs that a person can read: an iova is a page index and not a random 64-bit
-number, places where something changes (a larger page begins, a reserved region, the end) come up
-often, and a program shrinks to few calls on small ranges near the start.
-
-    @given(map_programs())
-    def test_my_vmm(program):
-        for call in program:
-            ...
-"""
+"""Iovas, ranges of them, and programs of map and unmap calls on one address space."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hypothesis import strategies as st
 
-__all__ = ["MapCall", "UnmapCall", "iova_ranges", "iovas", "map_programs"]
+from ._shown import Shown
+
+__all__ = ["IovaRange", "MapCall", "UnmapCall", "iova_ranges", "iovas", "map_programs"]
 
 PAGE_SIZE = 4096
 #: x86's interrupt window begins here.
 MSI_WINDOW = 0xFEE00000
 
 
-@dataclass(frozen=True, slots=True)
-class MapCall:
+class _IovaRange(NamedTuple):
+    iova: int
+    size: int
+
+
+class IovaRange(Shown, _IovaRange):
+    """`size` bytes from `iova` on, as the calls take them; a tuple of the two."""
+
+    __slots__ = ()
+
+    @property
+    def last(self) -> int:
+        """The last byte."""
+        return self.iova + self.size - 1
+
+    def __repr__(self) -> str:
+        return f"IovaRange(iova={self.iova:#x}, size={self.size:#x})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MapCall(Shown):
     """Map `size` bytes at `iova`, backed from `offset` in a buffer; `access` as the device has."""
 
     iova: int
@@ -36,18 +47,21 @@ class MapCall:
     access: Literal["r", "w", "rw"] = "rw"
 
     def __repr__(self) -> str:
-        return f"map({self.iova:#x}, {self.size:#x}, +{self.offset:#x}, {self.access})"
+        return (
+            f"MapCall(iova={self.iova:#x}, size={self.size:#x}, offset={self.offset:#x}, "
+            f"access={self.access!r})"
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class UnmapCall:
+@dataclass(frozen=True, slots=True, repr=False)
+class UnmapCall(Shown):
     """Unmap `size` bytes at `iova`."""
 
     iova: int
     size: int
 
     def __repr__(self) -> str:
-        return f"unmap({self.iova:#x}, {self.size:#x})"
+        return f"UnmapCall(iova={self.iova:#x}, size={self.size:#x})"
 
 
 def iovas(
@@ -72,15 +86,15 @@ def iovas(
 
 def iova_ranges(
     *, address_width: int = 48, page_size: int = PAGE_SIZE, most_pages: int = 1024
-) -> st.SearchStrategy[tuple[int, int]]:
-    """Ranges (iova, size) that end within the space, of 1 to `most_pages` pages; sizes are often
+) -> st.SearchStrategy[IovaRange]:
+    """Ranges that end within the space, of 1 to `most_pages` pages; sizes are often
     powers of two. Shrinks to one page at a small iova."""
     end = 1 << address_width
     orders = st.integers(0, most_pages.bit_length() - 1).map(lambda order: 1 << order)
     pages = st.one_of(orders, st.integers(1, most_pages))
 
-    def fit(iova: int, count: int) -> tuple[int, int]:
-        return iova, min(count * page_size, end - iova)
+    def fit(iova: int, count: int) -> IovaRange:
+        return IovaRange(iova, min(count * page_size, end - iova))
 
     return st.builds(fit, iovas(address_width=address_width, page_size=page_size), pages)
 
@@ -98,7 +112,7 @@ def map_programs(
     bytes. Half of the unmaps name a range that was mapped before, so that programs do something;
     the others meet holes and parts of mappings. Nothing says that a call succeeds."""
     program: list[MapCall | UnmapCall] = []
-    mapped: list[tuple[int, int]] = []
+    mapped: list[IovaRange] = []
     ranges = iova_ranges(
         address_width=address_width, page_size=page_size, most_pages=buffer_size // page_size
     )
@@ -112,5 +126,5 @@ def map_programs(
             room = (buffer_size - size) // page_size
             offset = draw(st.integers(0, room)) * page_size
             program.append(MapCall(iova, size, offset, draw(st.sampled_from(("rw", "r", "w")))))
-            mapped.append((iova, size))
+            mapped.append(IovaRange(iova, size))
     return program
