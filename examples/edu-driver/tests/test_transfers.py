@@ -46,5 +46,5 @@ class Transfers(RuleBasedStateMachine):
         assert pinned == 0
 
 
-Transfers.TestCase.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
 TestTransfers = Transfers.TestCase
+TestTransfers.settings = settings(TestTransfers.settings, stateful_step_count=20)
