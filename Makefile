@@ -152,7 +152,7 @@ wheels: $(VENV)/.stamp-group-build $(VENV)/.stamp-group-wheels
 	python -m build --no-isolation --sdist --outdir dist .
 	tar --extract --strip-components=1 --directory $(sdist) --file dist/*.tar.gz
 	CCACHE_BASEDIR=$(abspath $(sdist))/csrc python -m pip wheel $(pip_options) \
-	    -C cmake.define.KVMIOMMU_STATIC_RUNTIME=ON --wheel-dir $(BUILD)/wheels/linux $(sdist)
+	    --wheel-dir $(BUILD)/wheels/linux $(sdist)
 	auditwheel repair --wheel-dir dist $(BUILD)/wheels/linux/*.whl
 	PYTHON="$(PYTHON)" .ci/try-wheel dist/*.whl
 	PYTHON="$(PYTHON)" .ci/example-project dist/*.whl
