@@ -105,10 +105,16 @@ void HostCall::raise_instead_of(py::error_already_set& refused) {
     }
 }
 
-void HostCall::set_timeout(double seconds) {
+void HostCall::check_timeout(double seconds) {
     if (std::isnan(seconds) || seconds < 0) {
-        throw py::value_error("a timeout is a number of seconds from 0 up, or None");
+        throw py::value_error(
+            py::str("timeout is {}: must be None or a number of seconds from 0 up")
+                .format(seconds));
     }
+}
+
+void HostCall::set_timeout(double seconds) {
+    check_timeout(seconds);
     constexpr double kLongest = 1e9;  // about thirty years
     const std::chrono::duration<double> time(std::min(seconds, kLongest));
     deadline_ = std::chrono::steady_clock::now() +
@@ -132,7 +138,7 @@ void add_model_error(Machine* machine, py::error_already_set& error) {
 namespace {
 
 class PythonSleep final : public fs::SleepPolicy {
-    bool sleep(fs::Sleeper& sleeper) override {
+    fs::Wakeup sleep(fs::Sleeper& sleeper) override {
         HostCall* const call = HostCall::current();
         for (;;) {
             auto slice = std::chrono::steady_clock::duration(kSlice);
@@ -143,20 +149,21 @@ class PythonSleep final : public fs::SleepPolicy {
                 slice = std::clamp(left, std::chrono::steady_clock::duration::zero(), slice);
             }
             if (sleeper.sleep_for(slice)) {
-                return true;
+                return fs::Wakeup::woken;
             }
             if (interpreter_ends()) {
                 if (!is_main_thread()) {
                     stop_here();
                 }
-                return false;  // in a finalizer: no thread is left that could wake it
+                return fs::Wakeup::interrupted;  // in a finalizer: no thread is left that could
+                                                 // wake it
             }
             if (last && *call->deadline() <= std::chrono::steady_clock::now()) {
                 call->time_out();
-                return false;
+                return fs::Wakeup::timed_out;
             }
             if (call != nullptr && !signals_let_sleep(*call)) {
-                return false;
+                return fs::Wakeup::interrupted;
             }
         }
     }

@@ -92,6 +92,8 @@ class HostCall {
     /// The call sleeps at most this long and then raises TimeoutError.
     /// ValueError not a duration
     void set_timeout(double seconds);
+    /// ValueError not a duration
+    static void check_timeout(double seconds);
     const auto& deadline() const { return deadline_; }
     void time_out() { timed_out_ = true; }
 

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <poll.h>
 #include <pybind11/pybind11.h>
 
 #include <cstddef>
@@ -69,6 +70,7 @@ class Process {
     mm::OwnedAddressSpace& mm() { return process_->mm(); }
     fs::Kernel& kernel() { return task().kernel(); }
     const std::shared_ptr<Machine>& machine() { return machine_; }
+    const std::shared_ptr<machine::Process>& shared() { return process_; }
     void exit() {
         const WithoutGil released;
         process_->exit();
@@ -85,7 +87,7 @@ class Process {
 
     std::int64_t ioctl(int fd, std::uint32_t request, const py::object& argument) {
         if (argument.is_none()) {
-            return without_gil([&] { return fs::sys_ioctl(task(), fd, request, 0); });
+            return ioctl_number(fd, request, 0);
         }
         if (PyLong_Check(argument.ptr())) {
             // Converts as C does: -1 is the largest number.
@@ -93,7 +95,7 @@ class Process {
             if (PyErr_Occurred() != nullptr) {
                 throw py::error_already_set();
             }
-            return without_gil([&] { return fs::sys_ioctl(task(), fd, request, number); });
+            return ioctl_number(fd, request, number);
         }
         return ioctl_block(fd, request, argument);
     }
@@ -102,6 +104,11 @@ class Process {
                              std::optional<double> timeout) {
         set_timeout(timeout);
         return ioctl(fd, request, argument);
+    }
+
+    bool wait(int fd, std::optional<double> timeout) {
+        set_timeout(timeout);
+        return without_gil([&] { return fs::sys_poll_and_sleep(task(), fd, POLLIN); }) != 0;
     }
 
     py::bytes read(int fd, std::uint64_t bytes, std::optional<double> timeout) {
@@ -156,10 +163,36 @@ class Process {
         }
     }
 
+    // Calls the core without the GIL. A refusal has the name of the request.
+    template <class Call>
+    std::int64_t ioctl_call(int fd, std::uint32_t request, Call&& call) {
+        RefusedCall refused{.request = request, .abi = task().abi()};
+        return without_gil(
+            [&] {
+                auto answer = call();
+                if (!answer) [[unlikely]] {
+                    refused.file_kind = kind_of(fd);
+                }
+                return answer;
+            },
+            refused);
+    }
+    const char* kind_of(int fd) {
+        // The file may be released here.
+        const fs::DeferredWork::Call outermost(kernel().deferred_work());
+        const auto file = task().files().get(fd);
+        return file ? (*file)->kind() : nullptr;
+    }
+
+    std::int64_t ioctl_number(int fd, std::uint32_t request, std::uint64_t argument) {
+        return ioctl_call(fd, request,
+                          [&] { return fs::sys_ioctl(task(), fd, request, argument); });
+    }
+
     std::int64_t ioctl_block(int fd, std::uint32_t request, const py::object& argument) {
         static constexpr std::byte kZero[ArgumentMemory::kZeros]{};
         const PyBuffer buffer(argument, PyBUF_SIMPLE);
-        return without_gil([&]() -> Result<std::int64_t> {
+        return ioctl_call(fd, request, [&]() -> Result<std::int64_t> {
             const auto block = TRY(arguments_.take(buffer.bytes()));
             TRY(mm().copy_to_user(block.address(), buffer.data(), buffer.bytes()));
             TRY(mm().copy_to_user(block.address() + buffer.bytes(), kZero, sizeof kZero));

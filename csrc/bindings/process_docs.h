@@ -163,6 +163,57 @@ descriptor. Files without readiness of their own, such as containers and groups,
 
 Source: fs/select.c, do_pollfd.)";
 
+inline constexpr char kWait[] = R"(wait(self, fd, timeout=None)
+--
+
+Waits until a descriptor is readable: an eventfd whose counter is not 0. Returns True.
+
+Returns False once it has waited `timeout` seconds, a number from 0 up; None is no limit, and 0 does
+not wait at all. The calling thread sleeps, other threads run on; signals and `interrupt` end it as
+in `read`. Nothing is read: of several that wait for a descriptor all return, and one finds the
+counter. When another thread closes the descriptor the wait goes on, as poll() does in the kernel:
+the open file may still become ready, through another descriptor or a device that has it.
+
+Files without readiness of their own, such as containers and groups, are always ready.
+
+Raises OSError: EBADF not open; EINTR interrupted, or the process exits.
+
+Source: fs/select.c, do_poll.)";
+
+inline constexpr char kSeconds[] = R"(seconds(timeout)
+--
+
+The timeout itself, which is None or a number of seconds from 0 up. ValueError for any other.)";
+
+inline constexpr char kBellFileno[] = R"(fileno(self)
+--
+
+A descriptor of the host that is readable while `take` has something to return.)";
+
+inline constexpr char kBellWatch[] = R"(watch(self, fd)
+--
+
+Watches a file from now on. Returns the number of the watch, which rings once at once.
+
+Raises OSError EBADF.)";
+
+inline constexpr char kBellUnwatch[] = R"(unwatch(self, number)
+--
+
+Ends a watch.)";
+
+inline constexpr char kBellTake[] = R"(take(self)
+--
+
+The numbers of the watches that rang since this was asked last.)";
+
+inline constexpr char kBellReadable[] = R"(readable(self, number)
+--
+
+Is the file of a watch readable?
+
+Raises OSError EINTR: the process has exited.)";
+
 inline constexpr char kMmap[] =
     R"(mmap(self, length, prot, flags, fd=-1, offset=0, *, address=0, align=0)
 --

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/bell.h"
 #include "bindings/class.h"
 #include "bindings/guest_calls.h"
 #include "bindings/process.h"
@@ -31,7 +32,7 @@ std::unique_ptr<Process> make_process(const py::object& system) {
 // --- calls without a conversion of arguments ---
 
 std::int64_t open(Process& process, const std::string& path, int flags) {
-    return without_gil([&] { return fs::sys_open(process.task(), path, flags); });
+    return without_gil([&] { return fs::sys_open(process.task(), path, flags); }, {.path = &path});
 }
 
 void close(Process& process, int fd) {
@@ -91,6 +92,13 @@ void set_user(Process& process, std::uint32_t uid) {
     value_or_raise(process.task().set_user(uid));
 }
 
+std::optional<double> seconds(std::optional<double> timeout) {
+    if (timeout) {
+        HostCall::check_timeout(*timeout);
+    }
+    return timeout;
+}
+
 }  // namespace
 
 void register_process(py::module_& core) {
@@ -99,9 +107,18 @@ void register_process(py::module_& core) {
                        py::buffer_protocol(), collected<PyView>())
         .def_buffer(&PyView::buffer);
 
+    Class<Bell> bell(core, "Bell", "Which files of a process may have become ready.");
     Class<Process> process(core, "Process", "An emulated process; its methods are system calls.",
                            collected<Process>());
     process.def(py::init(&make_process), arg("system")).def("exit", &Process::exit, docs::kExit);
+
+    core.def("seconds", &seconds, arg("timeout"), docs::kSeconds);
+    bell.def(py::init<Process&>(), arg("process"))
+        .def("fileno", &Bell::fileno, docs::kBellFileno)
+        .def("watch", &Bell::watch, arg("fd"), docs::kBellWatch)
+        .def("unwatch", &Bell::unwatch, arg("number"), docs::kBellUnwatch)
+        .def("take", &Bell::take, docs::kBellTake)
+        .def("readable", &Bell::readable, arg("number"), docs::kBellReadable);
 
     // descriptors
     process.def("open", &open, arg("path"), arg("flags"), docs::kOpen)
@@ -124,7 +141,8 @@ void register_process(py::module_& core) {
              arg("timeout") = py::none(), docs::kWrite)
         .def("pread", &Process::pread, arg("fd"), arg("length"), arg("offset"), docs::kPread)
         .def("pwrite", &Process::pwrite, arg("fd"), arg("data"), arg("offset"), docs::kPwrite)
-        .def("poll", &poll, arg("fd"), arg("events"), docs::kPoll);
+        .def("poll", &poll, arg("fd"), arg("events"), docs::kPoll)
+        .def("wait", &Process::wait, arg("fd"), arg("timeout") = py::none(), docs::kWait);
 
     // memory
     process

@@ -27,16 +27,15 @@ EventFd::EventFd(Kernel& kernel, std::uint64_t count, int flags)
       count_(count) {}
 
 void EventFd::wake() {
-    for (Sleeper* const sleeper : sleepers_) {
-        sleeper->wake();
+    for (Waiter* const waiter : waiters_) {
+        waiter->wake();
     }
 }
 
 // The sleeper is in the list already.
 Result<> EventFd::wait(Task& task, Sleeper& sleeper) {
     const bool interrupted = task.sleep(sleeper);
-    const Lock lock(mutex_);
-    std::erase(sleepers_, &sleeper);
+    unwatch(sleeper);
     if (interrupted) {
         return refuse(EINTR, "interrupted while it waited for the counter", kRead);
     }
@@ -61,7 +60,7 @@ Result<std::int64_t> EventFd::read(Task& task, UserBuffer to) {
             if (nonblocking()) {
                 return refuse(EAGAIN, "the counter is 0", kRead);
             }
-            sleepers_.push_back(&sleeper);
+            waiters_.push_back(&sleeper);
         }
         TRY(wait(task, sleeper));
     }
@@ -92,7 +91,7 @@ Result<std::int64_t> EventFd::write(Task& task, UserBuffer from) {
             } else if (nonblocking()) {
                 return refuse(EAGAIN, "{:x} and {} more are too many", kWrite, count_, added);
             } else {
-                sleepers_.push_back(&sleeper);
+                waiters_.push_back(&sleeper);
             }
         }
         if (counted) {
@@ -116,6 +115,16 @@ std::uint32_t EventFd::poll() {
         events |= POLLOUT;
     }
     return events;
+}
+
+void EventFd::watch(Waiter& waiter) {
+    const Lock lock(mutex_);
+    waiters_.push_back(&waiter);
+}
+
+void EventFd::unwatch(Waiter& waiter) {
+    const Lock lock(mutex_);
+    std::erase(waiters_, &waiter);
 }
 
 void EventFd::signal() {

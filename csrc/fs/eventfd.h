@@ -34,6 +34,8 @@ class EventFd final : public File {
     /// EINTR interrupted while the sum would pass
     Result<std::int64_t> write(Task& task, UserBuffer from) override EXCLUDES(mutex_);
     std::uint32_t poll() override EXCLUDES(mutex_);
+    void watch(Waiter& waiter) override EXCLUDES(mutex_);
+    void unwatch(Waiter& waiter) override EXCLUDES(mutex_);
 
     /// eventfd_signal(): adds 1, up to 2^64 - 1. It only queues work, so the caller may hold a lock
     /// (DeferredWork::queue).
@@ -59,7 +61,7 @@ class EventFd final : public File {
     const bool semaphore_;
     mutable Mutex mutex_{lock_order::kEventFd};
     std::uint64_t count_ GUARDED_BY(mutex_);
-    std::vector<Sleeper*> sleepers_ GUARDED_BY(mutex_);
+    std::vector<Waiter*> waiters_ GUARDED_BY(mutex_);
     Listeners listeners_ GUARDED_BY(mutex_);
 };
 

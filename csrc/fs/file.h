@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "base/base.h"
+#include "fs/sleeper.h"
 #include "mm/mm.h"
 
 namespace kvmiommu::fs {
@@ -68,6 +69,10 @@ class File : public RefCounted {
     virtual Result<FileMapping> mmap(Task& task, const FileMapRequest& request);
     /// The events that would not block; by default reads and writes.
     virtual std::uint32_t poll();
+    /// Wakes `waiter` whenever what poll() says may have changed, until unwatch(). For files that
+    /// are always ready there is nothing to do.
+    virtual void watch(Waiter&) {}
+    virtual void unwatch(Waiter&) {}
 
   protected:
     File(Kernel& kernel, const char* kind, int flags, bool positioned);

@@ -48,9 +48,9 @@ class Kernel {
 
   private:
     class UntilWoken final : public SleepPolicy {
-        bool sleep(Sleeper& sleeper) override {
+        Wakeup sleep(Sleeper& sleeper) override {
             sleeper.sleep();
-            return true;
+            return Wakeup::woken;
         }
     };
 

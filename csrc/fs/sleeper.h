@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// A sleeping call (kernel/sched/wait.c: wait_queue_entry). A Sleeper is on the thread's stack and
-// in two lists: that of what it waits for, and that of its task. Each wakes it with its own mutex
-// held, and it is removed from the list under that mutex, so it exists then.
+// What waits for a file or a lock (kernel/sched/wait.c: wait_queue_entry). A Sleeper, a sleeping
+// call, is on the thread's stack and in two lists: that of what it waits for, and that of its task.
+// Each wakes it with its own mutex held, and it is removed from the list under that mutex, so it
+// exists then.
 
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <utility>
 
 #include "base/mutex.h"
@@ -14,7 +16,24 @@
 
 namespace kvmiommu::fs {
 
-class Sleeper {
+class Waiter {
+  public:
+    Waiter() = default;
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    virtual ~Waiter() = default;
+    /// What it waits for may have happened. The lock of an object of this folder may be held.
+    virtual void wake() = 0;
+};
+
+/// How a sleep ended.
+enum class Wakeup : std::uint8_t {
+    woken,
+    interrupted,  // by a signal, or because the task exits
+    timed_out,
+};
+
+class Sleeper final : public Waiter {
   public:
     /// Returns after wake(), also if that was called before.
     void sleep() EXCLUDES(mutex_) {
@@ -32,7 +51,7 @@ class Sleeper {
         }
         return std::exchange(woken_, false);
     }
-    void wake() EXCLUDES(mutex_) {
+    void wake() override EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         woken_ = true;
         changed_.notify_all();
@@ -49,9 +68,8 @@ class Sleeper {
 class SleepPolicy {
   public:
     virtual ~SleepPolicy() = default;
-    /// True: `sleeper` was woken. False: the sleep ends otherwise, and the call is refused as if by
-    /// a signal. Called without a lock held.
-    virtual bool sleep(Sleeper& sleeper) = 0;
+    /// Sleeps until `sleeper` is woken or the face ends the sleep. Called without a lock held.
+    virtual Wakeup sleep(Sleeper& sleeper) = 0;
 };
 
 }  // namespace kvmiommu::fs

@@ -9,6 +9,7 @@
 
 #include <initializer_list>
 
+#include "base/undo.h"
 #include "fs/eventfd.h"
 #include "fs/memfd.h"
 
@@ -20,6 +21,7 @@ constexpr Source kEventfd{"fs/eventfd.c: do_eventfd"};
 constexpr Source kMemfd{"mm/memfd.c: memfd_create"};
 constexpr Source kTruncate{"fs/open.c: do_sys_ftruncate"};
 constexpr Source kReadWrite{"fs/read_write.c: vfs_read, vfs_write"};
+constexpr Source kPoll{"fs/select.c: do_poll"};
 constexpr Source kMmap{"mm/mmap.c: ksys_mmap_pgoff"};
 
 // The most bytes that a call moves (MAX_RW_COUNT).
@@ -235,6 +237,26 @@ Result<std::int64_t> do_poll(Task& task, int fd, std::uint32_t events) {
     return (*file)->poll() & (events | POLLERR | POLLHUP);
 }
 
+Result<std::int64_t> do_poll_and_sleep(Task& task, int fd, std::uint32_t events) {
+    const Ref<File> file = TRY(task.files().get(fd));
+    for (;;) {
+        Sleeper sleeper;
+        file->watch(sleeper);
+        const Undo unwatch([&] { file->unwatch(sleeper); });
+        if (const std::uint32_t found = file->poll() & (events | POLLERR | POLLHUP)) {
+            return found;
+        }
+        switch (task.sleep_until(sleeper)) {
+            case Wakeup::woken:
+                break;
+            case Wakeup::timed_out:
+                return 0;
+            case Wakeup::interrupted:
+                return refuse(EINTR, "interrupted while it waited for descriptor {}", kPoll, fd);
+        }
+    }
+}
+
 Result<FileMapping> map_file(Task& task, File& file, const FileMapRequest& request) {
     if (request.shared && (request.protection & PROT_WRITE) != 0 && !file.writable()) {
         return refuse(EACCES, "the file is not open for writing", kMmap);
@@ -367,6 +389,11 @@ Result<std::int64_t> sys_pwrite64(Task& task, int fd, UserBuffer from, std::int6
 
 Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events) {
     return call(task, "poll", {number(fd), events}, [&] { return do_poll(task, fd, events); });
+}
+
+Result<std::int64_t> sys_poll_and_sleep(Task& task, int fd, std::uint32_t events) {
+    return call(task, "poll", {number(fd), events},
+                [&] { return do_poll_and_sleep(task, fd, events); });
 }
 
 Result<std::int64_t> sys_mmap(Task& task, mm::OwnedAddressSpace& mm, std::uint64_t address,

@@ -75,6 +75,12 @@ Result<std::int64_t> sys_pwrite64(Task& task, int fd, UserBuffer from, std::int6
 /// 0 for a negative one. Does not fail.
 Result<std::int64_t> sys_poll(Task& task, int fd, std::uint32_t events);
 
+/// poll() of one descriptor that sleeps until one of `events` is there, or POLLERR or POLLHUP, and
+/// returns them; 0: the time that the face gives the call is over.
+/// EBADF the descriptor is not open, which poll() reports as an event
+/// EINTR interrupted while there was none
+Result<std::int64_t> sys_poll_and_sleep(Task& task, int fd, std::uint32_t events);
+
 /// Returns the address. `mm` is the task's own address space; `alignment` as in mm::MapRequest.
 /// EINVAL the offset is not a multiple of the page
 /// EBADF the descriptor is not open

@@ -9,6 +9,7 @@ namespace kvmiommu::fs {
 namespace {
 constexpr Source kSetUser{"kernel/sys.c: __sys_setresuid"};
 constexpr Source kSetLimit{"kernel/sys.c: do_prlimit"};
+constexpr Source kPoll{"fs/select.c: do_poll"};
 }  // namespace
 
 Task::Task(Kernel& kernel, Ref<mm::AddressSpace> mm) : kernel_(kernel), id_(kernel.next_task_id()) {
@@ -21,6 +22,7 @@ Task::~Task() {
 
 void Task::exit() {
     const DeferredWork::Call call(kernel_.deferred_work());
+    Watches watches;
     {
         // Sleeping calls must end, because they hold references to files.
         const Lock lock(mutex_);
@@ -28,7 +30,9 @@ void Task::exit() {
         for (Sleeper* const sleeper : sleepers_) {
             sleeper->wake();
         }
+        watches = std::exchange(watches_, {});
     }
+    end(std::move(watches));
     mm_->exit();
     files_.close_all();
 }
@@ -85,7 +89,55 @@ void Task::interrupt() {
     }
 }
 
-bool Task::sleep_as(Sleeper& sleeper, bool killable) {
+void Task::watch(Ref<File> file, std::shared_ptr<Waiter> waiter) {
+    Waiter& woken = *waiter;
+    file->watch(woken);
+    {
+        const Lock lock(mutex_);
+        if (!exited_) {
+            watches_.emplace(&woken, Watched{std::move(file), std::move(waiter)});
+            return;
+        }
+    }
+    file->unwatch(woken);
+    woken.wake();
+}
+
+void Task::unwatch(const Waiter& waiter) {
+    Watches ended;
+    {
+        const Lock lock(mutex_);
+        if (auto found = watches_.extract(&waiter)) {
+            ended.insert(std::move(found));
+        }
+    }
+    for (const auto& [_, watched] : ended) {
+        watched.file->unwatch(*watched.waiter);
+    }
+}
+
+Result<std::uint32_t> Task::poll_watched(const Waiter& waiter) {
+    Ref<File> file;
+    {
+        const Lock lock(mutex_);
+        if (const auto found = watches_.find(&waiter); found != watches_.end()) {
+            file = found->second.file;
+        }
+    }
+    if (!file) {
+        return refuse(EINTR, "the process exited while it waited", kPoll);
+    }
+    return file->poll();
+}
+
+void Task::end(Watches watches) {
+    for (const auto& [_, watched] : watches) {
+        watched.file->unwatch(*watched.waiter);
+        watched.waiter->wake();
+    }
+}
+
+Wakeup Task::sleep_as(Sleeper& sleeper, bool killable) {
     must_hold_no_lock("a call sleeps");
     kernel_.deferred_work().flush();
     const auto signal_pending = [&] {
@@ -95,14 +147,14 @@ bool Task::sleep_as(Sleeper& sleeper, bool killable) {
     {
         const Lock lock(mutex_);
         if (signal_pending()) {
-            return true;
+            return Wakeup::interrupted;
         }
         sleepers_.push_back(&sleeper);
     }
-    const bool woken = kernel_.sleep_policy().sleep(sleeper);
+    const Wakeup wakeup = kernel_.sleep_policy().sleep(sleeper);
     const Lock lock(mutex_);
     std::erase(sleepers_, &sleeper);
-    return signal_pending() || !woken;
+    return signal_pending() ? Wakeup::interrupted : wakeup;
 }
 
 }  // namespace kvmiommu::fs

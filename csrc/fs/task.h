@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "base/base.h"
@@ -58,14 +60,37 @@ class Task {
     void interrupt() EXCLUDES(mutex_);
     /// Sleeps. False: `sleeper` was woken. True: the task was interrupted or exits, or its face
     /// ends the sleep.
-    bool sleep(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, false); }
+    bool sleep(Sleeper& sleeper) EXCLUDES(mutex_) {
+        return sleep_as(sleeper, false) != Wakeup::woken;
+    }
     /// The same, but interrupt() does not end it (TASK_KILLABLE).
-    bool sleep_killable(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, true); }
+    bool sleep_killable(Sleeper& sleeper) EXCLUDES(mutex_) {
+        return sleep_as(sleeper, true) != Wakeup::woken;
+    }
+    /// The same for calls that return something else when their time is over.
+    Wakeup sleep_until(Sleeper& sleeper) EXCLUDES(mutex_) { return sleep_as(sleeper, false); }
+
+    // --- files that a face watches for its own event loop (fs/eventpoll.c: epitem) ---
+
+    /// Wakes `waiter` whenever the events of the file may have changed, and when the task exits,
+    /// which ends the watch.
+    void watch(Ref<File> file, std::shared_ptr<Waiter> waiter) EXCLUDES(mutex_);
+    void unwatch(const Waiter& waiter) EXCLUDES(mutex_);
+    /// What File::poll() says of the file that `waiter` watches.
+    /// EINTR the task has exited
+    Result<std::uint32_t> poll_watched(const Waiter& waiter) EXCLUDES(mutex_);
 
     void exit() EXCLUDES(mutex_);
 
   private:
-    bool sleep_as(Sleeper& sleeper, bool killable) EXCLUDES(mutex_);
+    struct Watched {
+        Ref<File> file;
+        std::shared_ptr<Waiter> waiter;
+    };
+    using Watches = std::map<const Waiter*, Watched>;
+
+    Wakeup sleep_as(Sleeper& sleeper, bool killable) EXCLUDES(mutex_);
+    static void end(Watches watches);
 
     Kernel& kernel_;
     const std::uint32_t id_;
@@ -78,6 +103,7 @@ class Task {
     bool interrupted_ GUARDED_BY(mutex_) = false;
     bool exited_ GUARDED_BY(mutex_) = false;
     std::vector<Sleeper*> sleepers_ GUARDED_BY(mutex_);
+    Watches watches_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kvmiommu::fs

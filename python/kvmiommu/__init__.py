@@ -20,7 +20,7 @@ from __future__ import annotations
 from importlib.metadata import version as _version
 
 from . import iommu, kvm, machine, pamu, pci, semantics, spapr, uapi, vfio, vmm
-from .errors import LeakError, MemoryFault
+from .errors import LeakError, MemoryFault, Refusal
 from .process import Process
 from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
 
@@ -30,6 +30,7 @@ __all__ = [
     "LeakError",
     "MemoryFault",
     "Process",
+    "Refusal",
     "StaleUse",
     "System",
     "TraceRecord",

@@ -1,9 +1,113 @@
 # SPDX-License-Identifier: MIT
-"""What can go wrong besides a refused call, which is an `OSError`."""
+"""What can go wrong: a call that is refused, a bad access to memory, a leak of the emulator."""
 
 from __future__ import annotations
 
-__all__ = ["LeakError", "MemoryFault"]
+import errno as _errno
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeAlias
+
+__all__ = ["LeakError", "MemoryFault", "Refusal"]
+
+# A request as the core knows it: its number, how the machine encodes numbers, the kind of the file.
+_Request: TypeAlias = tuple[int, str, str]
+
+
+class Refusal(OSError):  # noqa: N818 - it is no error of the emulator
+    """A call that the kernel refuses.
+
+    `errno` is the kernel's. What Python has a class for is one of that class, too: a refusal with
+    ENOENT is a `FileNotFoundError`, one with EPERM a `PermissionError`, and so on.
+    """
+
+    #: Which check refused, with its numbers.
+    reason: str
+    #: Where the rule is written down: a file and a function of Linux, or of this package.
+    source: str
+    #: Of a call for many at once: which one of them was refused.
+    index: int | None = None
+    _request: _Request | str | None = None
+
+    def __new__(
+        cls,
+        errno: int,
+        reason: str,
+        source: str,
+        request: _Request | str | None = None,
+        filename: str | None = None,
+    ) -> Refusal:
+        kind = _CLASSES.get(errno, cls)
+        text = f"{reason} [{source}]"
+        named = () if filename is None else (filename,)
+        self: Refusal = OSError.__new__(kind, errno, text, *named)
+        self.reason = reason
+        self.source = source
+        if request is not None:
+            self._request = request
+        return self
+
+    @property
+    def request(self) -> str | None:
+        """The name of an ioctl's request ("VFIO_IOMMU_MAP_DMA"), or its number in hexadecimal.
+
+        None for other calls.
+        """
+        if self._request is None or isinstance(self._request, str):
+            return self._request
+        return _request_name(*self._request)
+
+    def __str__(self) -> str:
+        subject = ""
+        if self.filename is not None:
+            subject = f"{self.filename!r}: "
+        elif self.request is not None:
+            subject = f"{self.request}: "
+        assert self.errno is not None
+        return f"[Errno {self.errno}] {os.strerror(self.errno)}: {subject}{self.strerror}"
+
+    def __reduce__(self) -> tuple[Callable[..., Refusal], tuple[Any, ...], dict[str, Any]]:
+        named = (self.errno, self.reason, self.source, self._request, self.filename)
+        return Refusal, named, self.__dict__
+
+
+# Python's own classes for errnos, each of them a Refusal, too.
+_CLASSES: dict[int, Any] = {
+    number: type("Refusal", (Refusal, kind), {"__doc__": Refusal.__doc__, "__module__": __name__})
+    for number in _errno.errorcode
+    if (kind := type(OSError(number, ""))) is not OSError
+}
+
+
+@cache
+def _names(abi: str) -> dict[int, list[str]]:
+    """The requests of each number. Files of several kinds share the numbers of VFIO."""
+    from . import uapi  # noqa: PLC0415 - most programs never ask
+
+    names: dict[int, list[str]] = {}
+    for module in (uapi.vfio, uapi.kvm, uapi.kvm_2013, uapi.iommufd, uapi.iommufd_test):
+        for name in module.__all__:
+            request = getattr(module, name)
+            if isinstance(request, uapi.Request):
+                number = request.number("power" if abi == "power" else "generic")
+                names.setdefault(number, []).append(name)
+    return names
+
+
+def _request_name(number: int, abi: str, kind: str) -> str:
+    names = _names(abi).get(number, [f"{number:#x}"])
+    if len(names) > 1 and kind:
+        device = kind == "vfio-device"
+        names = [name for name in names if _is_for_devices(name) == device] or names
+        # The IOMMU of a POWER machine is never type 1's, and the other way round.
+        power = abi == "power"
+        names = [name for name in names if ("SPAPR" in name) == power] or names
+    return " or ".join(names)
+
+
+def _is_for_devices(name: str) -> bool:
+    return name.startswith(("VFIO_DEVICE_", "VFIO_MIG_"))
 
 
 class MemoryFault(Exception):  # noqa: N818 - a fault is what the hardware calls it

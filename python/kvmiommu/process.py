@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: MIT
 """An emulated process. Its methods are system calls, under the names of Python's `os` and `mmap`.
 
-A call that the kernel would refuse raises `OSError` with the kernel's errno; the text says which
-check refused, with its numbers, and where the rule is written down (also as the attributes `reason`
-and `source`).
+A call that the kernel would refuse raises `Refusal`, an `OSError` with the kernel's errno; the text
+says which check refused, with its numbers, and where the rule is written down.
 """
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from . import _core, uapi
-from .errors import MemoryFault
+from .errors import MemoryFault, Refusal
 from .kvm import Guest
+from .uapi import posix
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ._core import ReadableBuffer
+    from ._waiting import Waits
     from .system import System
     from .uapi import Abi
 
 __all__ = ["Process"]
+
+_READABLE = posix.POLLIN | posix.POLLERR | posix.POLLHUP
 
 
 class Process(_core.Process):
@@ -38,6 +45,8 @@ class Process(_core.Process):
         super().__init__(system)
         #: How the machine's processes encode requests: "generic" or "power".
         self.abi: Abi = system.machine.abi
+        # The event loops have them: what a loop drops, because it is closed, goes with it.
+        self._waits: WeakValueDictionary[asyncio.AbstractEventLoop, Waits] = WeakValueDictionary()
 
     def peek(self, address: int, length: int) -> bytes:
         """What the process reads at `address`. Raises MemoryFault where it would get a signal."""
@@ -63,13 +72,41 @@ class Process(_core.Process):
         """
         return memoryview(self._view(address, length))
 
+    async def wait_async(self, fd: int, timeout: float | None = None) -> bool:
+        """Waits as `wait`, in a task of asyncio: other tasks run meanwhile, and no thread waits.
+
+        Returns True once the descriptor is readable, False after `timeout` seconds, and at once
+        where nothing is to be waited for. It may be cancelled at any time. `interrupt` does not end
+        it, for it is the event loop that sleeps.
+
+        Raises OSError: EBADF not open; EINTR the process exits.
+        """
+        seconds = _core.seconds(timeout)
+        if self.poll(fd, posix.POLLIN) & _READABLE:
+            return True
+        # Not at the top, for asyncio takes its time to be imported.
+        from asyncio import get_running_loop  # noqa: PLC0415
+
+        from ._waiting import Waits  # noqa: PLC0415
+
+        loop = get_running_loop()
+        waits = self._waits.get(loop)
+        if waits is None:
+            waits = self._waits[loop] = Waits(self, loop)
+        try:
+            return await waits.wait(fd, seconds)
+        finally:
+            if waits.end():
+                self._waits.pop(loop, None)
+
     def setresuid(self, ruid: int, euid: int, suid: int) -> None:
         """Becomes another user; capabilities go with user 0.
 
         The three ids must be one: OSError EINVAL. EPERM without CAP_SETUID, unless it is the same.
         """
         if not ruid == euid == suid:
-            raise OSError(22, f"the user ids {ruid}, {euid} and {suid} are not the same")
+            reason = f"the user ids {ruid}, {euid} and {suid} are not the same"
+            raise Refusal(errno.EINVAL, reason, "kvmiommu: process.py")
         self._set_user(ruid)
 
     def status(self, key: str) -> int:

@@ -16,18 +16,19 @@ namespace {
 /// A face that ends each sleep when it is told to.
 class Ending final : public fs::SleepPolicy {
   public:
-    bool sleep(fs::Sleeper& sleeper) override {
+    fs::Wakeup sleep(fs::Sleeper& sleeper) override {
         slept.fetch_add(1);
         slept.notify_all();
         if (end) {
-            return false;
+            return how;
         }
         sleeper.sleep();
-        return true;
+        return fs::Wakeup::woken;
     }
 
     std::atomic<unsigned> slept{0};
     std::atomic<bool> end = false;
+    fs::Wakeup how = fs::Wakeup::interrupted;
 };
 
 }  // namespace
@@ -118,4 +119,73 @@ TEST_CASE("a sleep that the face ends is EINTR") {
     CHECK(outcome(fs::sys_read(process.task, fd, {buffer, 8})) == "ok");
     CHECK(process.load(buffer) == 3);
     process.task.exit();
+}
+
+TEST_CASE(
+    "poll() sleeps until a descriptor is ready, the task is interrupted or the time is over") {
+    Machine machine;
+    Ending policy;
+    machine.kernel.set_sleep_policy(policy);
+    Process process(machine);
+    const std::uint64_t buffer = process.map(4096);
+    const auto fd = static_cast<int>(value(fs::sys_eventfd2(process.task, 0, 0)));
+    const auto poll = [&] { return fs::sys_poll_and_sleep(process.task, fd, POLLIN); };
+
+    std::int64_t events = 0;
+    std::thread waiting([&] { events = value(poll()); });
+    policy.slept.wait(0);
+    process.store<std::uint64_t>(buffer, 3);
+    CHECK(outcome(fs::sys_write(process.task, fd, {buffer, 8})) == "ok");
+    waiting.join();
+    CHECK(events == POLLIN);
+    CHECK(value(poll()) == POLLIN);                                           // nothing was read
+    CHECK(value(fs::sys_poll_and_sleep(process.task, 0, POLLIN)) == POLLIN);  // /dev/null
+
+    CHECK(outcome(fs::sys_read(process.task, fd, {buffer, 8})) == "ok");
+    process.task.interrupt();
+    CHECK(outcome(poll()) == "EINTR");
+    policy.end = true;
+    CHECK(outcome(poll()) == "EINTR");
+    policy.how = fs::Wakeup::timed_out;
+    CHECK(value(poll()) == 0);
+    CHECK(outcome(fs::sys_poll_and_sleep(process.task, 99, POLLIN)) == "EBADF");
+    CHECK(outcome(fs::sys_poll_and_sleep(process.task, -1, POLLIN)) == "EBADF");
+    process.task.exit();
+}
+
+namespace {
+
+class Counting final : public fs::Waiter {
+  public:
+    void wake() override { woken.fetch_add(1); }
+    std::atomic<unsigned> woken{0};
+};
+
+}  // namespace
+
+TEST_CASE("a watch wakes its waiter until it is ended, and ends with the task") {
+    Machine machine;
+    Process process(machine);
+    const std::uint64_t buffer = process.map(4096);
+    const auto fd = static_cast<int>(value(fs::sys_eventfd2(process.task, 0, 0)));
+    const auto waiter = std::make_shared<Counting>();
+    process.task.watch(value(process.task.files().get(fd)), waiter);
+    CHECK(value(process.task.poll_watched(*waiter)) == POLLOUT);
+    process.store<std::uint64_t>(buffer, 3);
+    CHECK(outcome(fs::sys_write(process.task, fd, {buffer, 8})) == "ok");
+    CHECK(waiter->woken == 1);
+    CHECK(value(process.task.poll_watched(*waiter)) == (POLLIN | POLLOUT));
+
+    process.task.unwatch(*waiter);
+    process.task.unwatch(*waiter);
+    CHECK(outcome(fs::sys_write(process.task, fd, {buffer, 8})) == "ok");
+    CHECK(waiter->woken == 1);
+
+    process.task.watch(value(process.task.files().get(fd)), waiter);
+    process.task.exit();
+    CHECK(waiter->woken == 2);
+    CHECK(outcome(process.task.poll_watched(*waiter)) == "EINTR");
+    process.task.watch(make<fs::EventFd>(machine.kernel, 0, 0), waiter);  // too late
+    CHECK(waiter->woken == 3);
+    CHECK(waiter.use_count() == 1);
 }

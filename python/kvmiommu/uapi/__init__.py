@@ -21,6 +21,11 @@ Structures are `ctypes.Structure` classes, so they work with the real ``fcntl.io
 request is an `int`, its number on x86 and most other machines; POWER's number is
 ``request.number("power")``.
 
+A number that does not fit its field is an `OverflowError` that names the field, and a name that is
+no field an `AttributeError`: nothing is cut. Where a field must have the bits of a negative number,
+say so as C does, by a conversion or by a mask: ``map.iova = ctypes.c_uint64(-4096)`` or
+``map.iova = -4096 & 0xFFFF_FFFF_FFFF_FFFF``.
+
 Where a name comes as text, from a transcript or a command line, `constant` finds its number::
 
     >>> constant("VFIO_TYPE1v2_IOMMU")

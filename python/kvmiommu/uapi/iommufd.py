@@ -10,6 +10,7 @@ The names of ``<linux/iommufd.h>``. Structures begin with ``size``, which the ca
 
 import ctypes
 
+from ._struct import Struct, array
 from .ioctl import io
 
 # ---- Commands
@@ -37,7 +38,7 @@ IOMMUFD_CMD_HWPT_INVALIDATE = 0x8D
 IOMMUFD_CMD_FAULT_QUEUE_ALLOC = 0x8E
 
 
-class iommu_destroy(ctypes.Structure):
+class iommu_destroy(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("id", ctypes.c_uint32),
@@ -49,7 +50,7 @@ IOMMU_DESTROY = io(IOMMUFD_TYPE, IOMMUFD_CMD_DESTROY)
 # ---- Address spaces (IOAS)
 
 
-class iommu_ioas_alloc(ctypes.Structure):
+class iommu_ioas_alloc(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -60,7 +61,7 @@ class iommu_ioas_alloc(ctypes.Structure):
 IOMMU_IOAS_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOC)
 
 
-class iommu_iova_range(ctypes.Structure):
+class iommu_iova_range(Struct):
     """Both ends are included."""
 
     _fields_ = (
@@ -69,7 +70,7 @@ class iommu_iova_range(ctypes.Structure):
     )
 
 
-class iommu_ioas_iova_ranges(ctypes.Structure):
+class iommu_ioas_iova_ranges(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("ioas_id", ctypes.c_uint32),
@@ -83,7 +84,7 @@ class iommu_ioas_iova_ranges(ctypes.Structure):
 IOMMU_IOAS_IOVA_RANGES = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES)
 
 
-class iommu_ioas_allow_iovas(ctypes.Structure):
+class iommu_ioas_allow_iovas(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("ioas_id", ctypes.c_uint32),
@@ -100,7 +101,7 @@ IOMMU_IOAS_MAP_WRITEABLE = 1 << 1
 IOMMU_IOAS_MAP_READABLE = 1 << 2
 
 
-class iommu_ioas_map(ctypes.Structure):
+class iommu_ioas_map(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # IOMMU_IOAS_MAP_*
@@ -115,7 +116,7 @@ class iommu_ioas_map(ctypes.Structure):
 IOMMU_IOAS_MAP = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP)
 
 
-class iommu_ioas_copy(ctypes.Structure):
+class iommu_ioas_copy(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # IOMMU_IOAS_MAP_*
@@ -130,7 +131,7 @@ class iommu_ioas_copy(ctypes.Structure):
 IOMMU_IOAS_COPY = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY)
 
 
-class iommu_ioas_unmap(ctypes.Structure):
+class iommu_ioas_unmap(Struct):
     """iova 0 with length 2^64 - 1 means everything."""
 
     _fields_ = (
@@ -152,7 +153,7 @@ IOMMU_OPTION_OP_SET = 0
 IOMMU_OPTION_OP_GET = 1
 
 
-class iommu_option(ctypes.Structure):
+class iommu_option(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("option_id", ctypes.c_uint32),
@@ -172,7 +173,7 @@ IOMMU_VFIO_IOAS_SET = 1
 IOMMU_VFIO_IOAS_CLEAR = 2
 
 
-class iommu_vfio_ioas(ctypes.Structure):
+class iommu_vfio_ioas(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("ioas_id", ctypes.c_uint32),
@@ -194,7 +195,7 @@ IOMMU_VTD_S1_EAFE = 1 << 1
 IOMMU_VTD_S1_WPE = 1 << 2
 
 
-class iommu_hwpt_vtd_s1(ctypes.Structure):
+class iommu_hwpt_vtd_s1(Struct):
     """A guest's first-level table, for IOMMU_HWPT_DATA_VTD_S1."""
 
     _fields_ = (
@@ -209,7 +210,7 @@ IOMMU_HWPT_DATA_NONE = 0
 IOMMU_HWPT_DATA_VTD_S1 = 1
 
 
-class iommu_hwpt_alloc(ctypes.Structure):
+class iommu_hwpt_alloc(Struct):
     """24 bytes are the least, through __reserved."""
 
     _fields_ = (
@@ -232,7 +233,7 @@ IOMMU_HWPT_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
 IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0
 
 
-class iommu_hw_info_vtd(ctypes.Structure):
+class iommu_hw_info_vtd(Struct):
     """What IOMMU_GET_HW_INFO tells of VT-d: the two capability registers."""
 
     _fields_ = (
@@ -251,7 +252,7 @@ IOMMU_HW_CAP_PCI_PASID_EXEC = 1 << 1
 IOMMU_HW_CAP_PCI_PASID_PRIV = 1 << 2
 
 
-class iommu_hw_info(ctypes.Structure):
+class iommu_hw_info(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -260,7 +261,7 @@ class iommu_hw_info(ctypes.Structure):
         ("data_uptr", ctypes.c_uint64),
         ("out_data_type", ctypes.c_uint32),  # IOMMU_HW_INFO_TYPE_*
         ("out_max_pasid_log2", ctypes.c_uint8),
-        ("__reserved", ctypes.c_uint8 * 3),
+        ("__reserved", array(ctypes.c_uint8, 3)),
         ("out_capabilities", ctypes.c_uint64),  # IOMMU_HW_CAP_*
     )
 
@@ -272,7 +273,7 @@ IOMMU_GET_HW_INFO = io(IOMMUFD_TYPE, IOMMUFD_CMD_GET_HW_INFO)
 IOMMU_HWPT_DIRTY_TRACKING_ENABLE = 1
 
 
-class iommu_hwpt_set_dirty_tracking(ctypes.Structure):
+class iommu_hwpt_set_dirty_tracking(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -286,7 +287,7 @@ IOMMU_HWPT_SET_DIRTY_TRACKING = io(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_SET_DIRTY_TRAC
 IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1  # leave the marks in the hardware's table
 
 
-class iommu_hwpt_get_dirty_bitmap(ctypes.Structure):
+class iommu_hwpt_get_dirty_bitmap(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("hwpt_id", ctypes.c_uint32),
@@ -307,7 +308,7 @@ IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 = 0
 IOMMU_VTD_INV_FLAGS_LEAF = 1 << 0
 
 
-class iommu_hwpt_vtd_s1_invalidate(ctypes.Structure):
+class iommu_hwpt_vtd_s1_invalidate(Struct):
     _fields_ = (
         ("addr", ctypes.c_uint64),
         ("npages", ctypes.c_uint64),
@@ -316,7 +317,7 @@ class iommu_hwpt_vtd_s1_invalidate(ctypes.Structure):
     )
 
 
-class iommu_hwpt_invalidate(ctypes.Structure):
+class iommu_hwpt_invalidate(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("hwpt_id", ctypes.c_uint32),
@@ -341,7 +342,7 @@ IOMMU_PGFAULT_PERM_EXEC = 1 << 2
 IOMMU_PGFAULT_PERM_PRIV = 1 << 3
 
 
-class iommu_hwpt_pgfault(ctypes.Structure):
+class iommu_hwpt_pgfault(Struct):
     """One record of read() on a fault queue."""
 
     _fields_ = (
@@ -361,7 +362,7 @@ IOMMUFD_PAGE_RESP_SUCCESS = 0
 IOMMUFD_PAGE_RESP_INVALID = 1
 
 
-class iommu_hwpt_page_response(ctypes.Structure):
+class iommu_hwpt_page_response(Struct):
     """One record of write() on a fault queue."""
 
     _fields_ = (
@@ -370,7 +371,7 @@ class iommu_hwpt_page_response(ctypes.Structure):
     )
 
 
-class iommu_fault_alloc(ctypes.Structure):
+class iommu_fault_alloc(Struct):
     _fields_ = (
         ("size", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),

@@ -12,6 +12,7 @@ One structure serves every operation; ``op`` says which member counts::
 
 import ctypes
 
+from ._struct import Struct, Union
 from .ioctl import io
 from .iommufd import IOMMUFD_CMD_BASE, IOMMUFD_TYPE
 
@@ -39,14 +40,14 @@ IOMMU_TEST_OP_MD_CHECK_IOTLB = 14
 IOMMU_TEST_OP_TRIGGER_IOPF = 15
 
 
-class _IommuTestCmdAddReserved(ctypes.Structure):
+class _IommuTestCmdAddReserved(Struct):
     _fields_ = (
         ("start", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
     )
 
 
-class _IommuTestCmdMockDomain(ctypes.Structure):
+class _IommuTestCmdMockDomain(Struct):
     _fields_ = (
         ("out_stdev_id", ctypes.c_uint32),
         ("out_hwpt_id", ctypes.c_uint32),
@@ -54,7 +55,7 @@ class _IommuTestCmdMockDomain(ctypes.Structure):
     )
 
 
-class _IommuTestCmdMockDomainFlags(ctypes.Structure):
+class _IommuTestCmdMockDomainFlags(Struct):
     _fields_ = (
         ("out_stdev_id", ctypes.c_uint32),
         ("out_hwpt_id", ctypes.c_uint32),
@@ -63,11 +64,11 @@ class _IommuTestCmdMockDomainFlags(ctypes.Structure):
     )
 
 
-class _IommuTestCmdMockDomainReplace(ctypes.Structure):
+class _IommuTestCmdMockDomainReplace(Struct):
     _fields_ = (("pt_id", ctypes.c_uint32),)
 
 
-class _IommuTestCmdCheckMap(ctypes.Structure):
+class _IommuTestCmdCheckMap(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
@@ -75,7 +76,7 @@ class _IommuTestCmdCheckMap(ctypes.Structure):
     )
 
 
-class _IommuTestCmdCheckRefs(ctypes.Structure):
+class _IommuTestCmdCheckRefs(Struct):
     _fields_ = (
         ("length", ctypes.c_uint64),
         ("uptr", ctypes.c_uint64),
@@ -83,18 +84,18 @@ class _IommuTestCmdCheckRefs(ctypes.Structure):
     )
 
 
-class _IommuTestCmdCreateAccess(ctypes.Structure):
+class _IommuTestCmdCreateAccess(Struct):
     _fields_ = (
         ("out_access_fd", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES
     )
 
 
-class _IommuTestCmdDestroyAccessPages(ctypes.Structure):
+class _IommuTestCmdDestroyAccessPages(Struct):
     _fields_ = (("access_pages_id", ctypes.c_uint32),)
 
 
-class _IommuTestCmdAccessPages(ctypes.Structure):
+class _IommuTestCmdAccessPages(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # MOCK_FLAGS_ACCESS_WRITE, MOCK_FLAGS_ACCESS_SYZ
         ("out_access_pages_id", ctypes.c_uint32),
@@ -104,7 +105,7 @@ class _IommuTestCmdAccessPages(ctypes.Structure):
     )
 
 
-class _IommuTestCmdAccessRw(ctypes.Structure):
+class _IommuTestCmdAccessRw(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
@@ -113,15 +114,15 @@ class _IommuTestCmdAccessRw(ctypes.Structure):
     )
 
 
-class _IommuTestCmdMemoryLimit(ctypes.Structure):
+class _IommuTestCmdMemoryLimit(Struct):
     _fields_ = (("limit", ctypes.c_uint32),)
 
 
-class _IommuTestCmdAccessReplaceIoas(ctypes.Structure):
+class _IommuTestCmdAccessReplaceIoas(Struct):
     _fields_ = (("ioas_id", ctypes.c_uint32),)
 
 
-class _IommuTestCmdDirty(ctypes.Structure):
+class _IommuTestCmdDirty(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),
         ("iova", ctypes.c_uint64),
@@ -132,14 +133,14 @@ class _IommuTestCmdDirty(ctypes.Structure):
     )
 
 
-class _IommuTestCmdCheckIotlb(ctypes.Structure):
+class _IommuTestCmdCheckIotlb(Struct):
     _fields_ = (
         ("id", ctypes.c_uint32),
         ("iotlb", ctypes.c_uint32),
     )
 
 
-class _IommuTestCmdTriggerIopf(ctypes.Structure):
+class _IommuTestCmdTriggerIopf(Struct):
     _fields_ = (
         ("dev_id", ctypes.c_uint32),
         ("pasid", ctypes.c_uint32),
@@ -149,7 +150,7 @@ class _IommuTestCmdTriggerIopf(ctypes.Structure):
     )
 
 
-class _IommuTestCmdUnion(ctypes.Union):
+class _IommuTestCmdUnion(Union):
     _fields_ = (
         ("add_reserved", _IommuTestCmdAddReserved),
         ("mock_domain", _IommuTestCmdMockDomain),
@@ -169,7 +170,7 @@ class _IommuTestCmdUnion(ctypes.Union):
     )
 
 
-class iommu_test_cmd(ctypes.Structure):
+class iommu_test_cmd(Struct):
     """Argument of IOMMU_TEST_CMD.
 
     `id` is an IOAS, a page table, a mock device or the descriptor of an access, as op has it.
@@ -207,7 +208,7 @@ IOMMU_HW_INFO_TYPE_SELFTEST = 0xFEEDBEEF
 IOMMU_HW_INFO_SELFTEST_REGVAL = 0xDEADBEEF
 
 
-class iommu_test_hw_info(ctypes.Structure):
+class iommu_test_hw_info(Struct):
     """What IOMMU_GET_HW_INFO tells of a mock device."""
 
     _fields_ = (
@@ -222,7 +223,7 @@ MOCK_NESTED_DOMAIN_IOTLB_ID_MAX = 3
 MOCK_NESTED_DOMAIN_IOTLB_NUM = 4
 
 
-class iommu_hwpt_selftest(ctypes.Structure):
+class iommu_hwpt_selftest(Struct):
     """A nested mock table; iotlb is what each of its entries holds at first."""
 
     _fields_ = (("iotlb", ctypes.c_uint32),)
@@ -234,7 +235,7 @@ IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID = 0xDADBEEF
 IOMMU_TEST_INVALIDATE_FLAG_ALL = 1 << 0
 
 
-class iommu_hwpt_invalidate_selftest(ctypes.Structure):
+class iommu_hwpt_invalidate_selftest(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # IOMMU_TEST_INVALIDATE_FLAG_ALL
         ("iotlb_id", ctypes.c_uint32),

@@ -12,6 +12,7 @@ Registers of the architectures have no structure here, only the sizes that their
 
 import ctypes
 
+from ._struct import Struct, Union, array
 from .ioctl import io, ior, iow, iowr
 
 # ---- System: /dev/kvm
@@ -30,7 +31,7 @@ KVM_VM_PPC_PR = 2
 # ---- Memory slots
 
 
-class kvm_memory_region(ctypes.Structure):
+class kvm_memory_region(Struct):
     """Argument of KVM_SET_MEMORY_REGION, long refused and gone from 6.12's header."""
 
     _fields_ = (
@@ -41,7 +42,7 @@ class kvm_memory_region(ctypes.Structure):
     )
 
 
-class kvm_userspace_memory_region(ctypes.Structure):
+class kvm_userspace_memory_region(Struct):
     """Argument of KVM_SET_USER_MEMORY_REGION; memory_size 0 deletes the slot."""
 
     _fields_ = (
@@ -53,7 +54,7 @@ class kvm_userspace_memory_region(ctypes.Structure):
     )
 
 
-class kvm_userspace_memory_region2(ctypes.Structure):
+class kvm_userspace_memory_region2(Struct):
     """Argument of KVM_SET_USER_MEMORY_REGION2."""
 
     _fields_ = (
@@ -65,7 +66,7 @@ class kvm_userspace_memory_region2(ctypes.Structure):
         ("guest_memfd_offset", ctypes.c_uint64),
         ("guest_memfd", ctypes.c_uint32),
         ("pad1", ctypes.c_uint32),
-        ("pad2", ctypes.c_uint64 * 14),
+        ("pad2", array(ctypes.c_uint64, 14)),
     )
 
 
@@ -82,7 +83,7 @@ KVM_SET_IDENTITY_MAP_ADDR = iow(KVMIO, 0x48, ctypes.c_uint64)
 KVM_SET_USER_MEMORY_REGION2 = iow(KVMIO, 0x49, kvm_userspace_memory_region2)
 
 
-class kvm_memory_attributes(ctypes.Structure):
+class kvm_memory_attributes(Struct):
     """Argument of KVM_SET_MEMORY_ATTRIBUTES."""
 
     _fields_ = (
@@ -98,23 +99,23 @@ KVM_MEMORY_ATTRIBUTE_PRIVATE = 1 << 3
 KVM_SET_MEMORY_ATTRIBUTES = iow(KVMIO, 0xD2, kvm_memory_attributes)
 
 
-class kvm_create_guest_memfd(ctypes.Structure):
+class kvm_create_guest_memfd(Struct):
     _fields_ = (
         ("size", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64 * 6),
+        ("reserved", array(ctypes.c_uint64, 6)),
     )
 
 
 KVM_CREATE_GUEST_MEMFD = iowr(KVMIO, 0xD4, kvm_create_guest_memfd)
 
 
-class kvm_pre_fault_memory(ctypes.Structure):
+class kvm_pre_fault_memory(Struct):
     _fields_ = (
         ("gpa", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
-        ("padding", ctypes.c_uint64 * 5),
+        ("padding", array(ctypes.c_uint64, 5)),
     )
 
 
@@ -123,14 +124,14 @@ KVM_PRE_FAULT_MEMORY = iowr(KVMIO, 0xD5, kvm_pre_fault_memory)
 # ---- Dirty pages
 
 
-class _KvmDirtyLogUnion(ctypes.Union):
+class _KvmDirtyLogUnion(Union):
     _fields_ = (
         ("dirty_bitmap", ctypes.c_uint64),  # address
         ("padding2", ctypes.c_uint64),
     )
 
 
-class kvm_dirty_log(ctypes.Structure):
+class kvm_dirty_log(Struct):
     """Argument of KVM_GET_DIRTY_LOG."""
 
     _anonymous_ = ("_union",)
@@ -144,14 +145,14 @@ class kvm_dirty_log(ctypes.Structure):
 KVM_GET_DIRTY_LOG = iow(KVMIO, 0x42, kvm_dirty_log)
 
 
-class _KvmClearDirtyLogUnion(ctypes.Union):
+class _KvmClearDirtyLogUnion(Union):
     _fields_ = (
         ("dirty_bitmap", ctypes.c_uint64),  # address
         ("padding2", ctypes.c_uint64),
     )
 
 
-class kvm_clear_dirty_log(ctypes.Structure):
+class kvm_clear_dirty_log(Struct):
     _anonymous_ = ("_union",)
     _fields_ = (
         ("slot", ctypes.c_uint32),
@@ -167,7 +168,7 @@ KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE = 1 << 0
 KVM_DIRTY_LOG_INITIALLY_SET = 1 << 1
 
 
-class kvm_dirty_gfn(ctypes.Structure):
+class kvm_dirty_gfn(Struct):
     """An entry of a vcpu's dirty ring."""
 
     _fields_ = (
@@ -186,14 +187,14 @@ KVM_RESET_DIRTY_RINGS = io(KVMIO, 0xC7)
 # ---- Capabilities
 
 
-class kvm_enable_cap(ctypes.Structure):
+class kvm_enable_cap(Struct):
     """Argument of KVM_ENABLE_CAP."""
 
     _fields_ = (
         ("cap", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
-        ("args", ctypes.c_uint64 * 4),
-        ("pad", ctypes.c_uint8 * 64),
+        ("args", array(ctypes.c_uint64, 4)),
+        ("pad", array(ctypes.c_uint8, 64)),
     )
 
 
@@ -440,7 +441,7 @@ KVM_CAP_X86_GUEST_MODE = 238
 # ---- Devices inside a VM
 
 
-class kvm_create_device(ctypes.Structure):
+class kvm_create_device(Struct):
     """Argument of KVM_CREATE_DEVICE."""
 
     _fields_ = (
@@ -453,7 +454,7 @@ class kvm_create_device(ctypes.Structure):
 KVM_CREATE_DEVICE_TEST = 1  # ask only whether the type exists
 
 
-class kvm_device_attr(ctypes.Structure):
+class kvm_device_attr(Struct):
     """Argument of KVM_SET_DEVICE_ATTR and its two companions."""
 
     _fields_ = (
@@ -493,7 +494,7 @@ KVM_DEV_VFIO_GROUP_DEL = KVM_DEV_VFIO_FILE_DEL
 KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3
 
 
-class kvm_vfio_spapr_tce(ctypes.Structure):
+class kvm_vfio_spapr_tce(Struct):
     """Argument of KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE."""
 
     _fields_ = (
@@ -505,7 +506,7 @@ class kvm_vfio_spapr_tce(ctypes.Structure):
 # ---- POWER: TCE tables and the guest's MMU
 
 
-class kvm_create_spapr_tce(ctypes.Structure):
+class kvm_create_spapr_tce(Struct):
     """Argument of KVM_CREATE_SPAPR_TCE; told from the other by its size alone."""
 
     _fields_ = (
@@ -514,7 +515,7 @@ class kvm_create_spapr_tce(ctypes.Structure):
     )
 
 
-class kvm_create_spapr_tce_64(ctypes.Structure):
+class kvm_create_spapr_tce_64(Struct):
     """Argument of KVM_CREATE_SPAPR_TCE_64."""
 
     _fields_ = (
@@ -530,7 +531,7 @@ KVM_CREATE_SPAPR_TCE = iow(KVMIO, 0xA8, kvm_create_spapr_tce)
 KVM_CREATE_SPAPR_TCE_64 = iow(KVMIO, 0xA8, kvm_create_spapr_tce_64)
 
 
-class kvm_ppc_mmuv3_cfg(ctypes.Structure):
+class kvm_ppc_mmuv3_cfg(Struct):
     """Argument of KVM_PPC_CONFIGURE_V3_MMU."""
 
     _fields_ = (
@@ -558,14 +559,14 @@ KVM_PPC_SVM_OFF = io(KVMIO, 0xB3)
 # ---- Interrupts
 
 
-class _KvmIrqLevelUnion(ctypes.Union):
+class _KvmIrqLevelUnion(Union):
     _fields_ = (
         ("irq", ctypes.c_uint32),
         ("status", ctypes.c_int32),  # answered by KVM_IRQ_LINE_STATUS
     )
 
 
-class kvm_irq_level(ctypes.Structure):
+class kvm_irq_level(Struct):
     """Argument of KVM_IRQ_LINE."""
 
     _anonymous_ = ("_union",)
@@ -575,20 +576,20 @@ class kvm_irq_level(ctypes.Structure):
     )
 
 
-class kvm_irqchip(ctypes.Structure):
+class kvm_irqchip(Struct):
     """chip: the state of one chip, up to 512 bytes."""
 
     _fields_ = (
         ("chip_id", ctypes.c_uint32),
         ("pad", ctypes.c_uint32),
-        ("chip", ctypes.c_uint8 * 512),
+        ("chip", array(ctypes.c_uint8, 512)),
     )
 
 
-class kvm_pit_config(ctypes.Structure):
+class kvm_pit_config(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # KVM_PIT_SPEAKER_DUMMY
-        ("pad", ctypes.c_uint32 * 15),
+        ("pad", array(ctypes.c_uint32, 15)),
     )
 
 
@@ -608,21 +609,21 @@ KVM_GET_PIT2 = ior(KVMIO, 0x9F, 112)
 KVM_SET_PIT2 = iow(KVMIO, 0xA0, 112)
 
 
-class kvm_irq_routing_irqchip(ctypes.Structure):
+class kvm_irq_routing_irqchip(Struct):
     _fields_ = (
         ("irqchip", ctypes.c_uint32),
         ("pin", ctypes.c_uint32),
     )
 
 
-class _KvmIrqRoutingMsiUnion(ctypes.Union):
+class _KvmIrqRoutingMsiUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("devid", ctypes.c_uint32),
     )
 
 
-class kvm_irq_routing_msi(ctypes.Structure):
+class kvm_irq_routing_msi(Struct):
     _anonymous_ = ("_union",)
     _fields_ = (
         ("address_lo", ctypes.c_uint32),
@@ -632,7 +633,7 @@ class kvm_irq_routing_msi(ctypes.Structure):
     )
 
 
-class kvm_irq_routing_s390_adapter(ctypes.Structure):
+class kvm_irq_routing_s390_adapter(Struct):
     _fields_ = (
         ("ind_addr", ctypes.c_uint64),
         ("summary_addr", ctypes.c_uint64),
@@ -642,14 +643,14 @@ class kvm_irq_routing_s390_adapter(ctypes.Structure):
     )
 
 
-class kvm_irq_routing_hv_sint(ctypes.Structure):
+class kvm_irq_routing_hv_sint(Struct):
     _fields_ = (
         ("vcpu", ctypes.c_uint32),
         ("sint", ctypes.c_uint32),
     )
 
 
-class kvm_irq_routing_xen_evtchn(ctypes.Structure):
+class kvm_irq_routing_xen_evtchn(Struct):
     _fields_ = (
         ("port", ctypes.c_uint32),
         ("vcpu", ctypes.c_uint32),
@@ -665,18 +666,18 @@ KVM_IRQ_ROUTING_XEN_EVTCHN = 5
 KVM_IRQ_ROUTING_XEN_EVTCHN_PRIO_2LEVEL = 0xFFFFFFFF
 
 
-class _KvmIrqRoutingEntryU(ctypes.Union):
+class _KvmIrqRoutingEntryU(Union):
     _fields_ = (
         ("irqchip", kvm_irq_routing_irqchip),
         ("msi", kvm_irq_routing_msi),
         ("adapter", kvm_irq_routing_s390_adapter),
         ("hv_sint", kvm_irq_routing_hv_sint),
         ("xen_evtchn", kvm_irq_routing_xen_evtchn),
-        ("pad", ctypes.c_uint32 * 8),
+        ("pad", array(ctypes.c_uint32, 8)),
     )
 
 
-class kvm_irq_routing_entry(ctypes.Structure):
+class kvm_irq_routing_entry(Struct):
     """type says which member of u counts."""
 
     _fields_ = (
@@ -688,7 +689,7 @@ class kvm_irq_routing_entry(ctypes.Structure):
     )
 
 
-class kvm_irq_routing(ctypes.Structure):
+class kvm_irq_routing(Struct):
     """Argument of KVM_SET_GSI_ROUTING. Tail: nr times kvm_irq_routing_entry, from byte 8."""
 
     _fields_ = (
@@ -700,7 +701,7 @@ class kvm_irq_routing(ctypes.Structure):
 KVM_SET_GSI_ROUTING = iow(KVMIO, 0x6A, kvm_irq_routing)
 
 
-class kvm_irqfd(ctypes.Structure):
+class kvm_irqfd(Struct):
     """Argument of KVM_IRQFD."""
 
     _fields_ = (
@@ -708,7 +709,7 @@ class kvm_irqfd(ctypes.Structure):
         ("gsi", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_IRQFD_FLAG_*
         ("resamplefd", ctypes.c_uint32),
-        ("pad", ctypes.c_uint8 * 16),
+        ("pad", array(ctypes.c_uint8, 16)),
     )
 
 
@@ -718,7 +719,7 @@ KVM_IRQFD_FLAG_RESAMPLE = 1 << 1
 KVM_IRQFD = iow(KVMIO, 0x76, kvm_irqfd)
 
 
-class kvm_msi(ctypes.Structure):
+class kvm_msi(Struct):
     """Argument of KVM_SIGNAL_MSI."""
 
     _fields_ = (
@@ -727,7 +728,7 @@ class kvm_msi(ctypes.Structure):
         ("data", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_MSI_VALID_DEVID
         ("devid", ctypes.c_uint32),
-        ("pad", ctypes.c_uint8 * 12),
+        ("pad", array(ctypes.c_uint8, 12)),
     )
 
 
@@ -738,7 +739,7 @@ KVM_SIGNAL_MSI = iow(KVMIO, 0xA5, kvm_msi)
 # ---- Writes of the guest
 
 
-class kvm_ioeventfd(ctypes.Structure):
+class kvm_ioeventfd(Struct):
     """Argument of KVM_IOEVENTFD."""
 
     _fields_ = (
@@ -747,7 +748,7 @@ class kvm_ioeventfd(ctypes.Structure):
         ("len", ctypes.c_uint32),
         ("fd", ctypes.c_int32),
         ("flags", ctypes.c_uint32),  # KVM_IOEVENTFD_FLAG_*
-        ("pad", ctypes.c_uint8 * 36),
+        ("pad", array(ctypes.c_uint8, 36)),
     )
 
 
@@ -760,14 +761,14 @@ KVM_IOEVENTFD_VALID_FLAG_MASK = (1 << 5) - 1  # bit 4 is valid, without a name o
 KVM_IOEVENTFD = iow(KVMIO, 0x79, kvm_ioeventfd)
 
 
-class _KvmCoalescedMmioZoneUnion(ctypes.Union):
+class _KvmCoalescedMmioZoneUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("pio", ctypes.c_uint32),
     )
 
 
-class kvm_coalesced_mmio_zone(ctypes.Structure):
+class kvm_coalesced_mmio_zone(Struct):
     _anonymous_ = ("_union",)
     _fields_ = (
         ("addr", ctypes.c_uint64),
@@ -776,14 +777,14 @@ class kvm_coalesced_mmio_zone(ctypes.Structure):
     )
 
 
-class _KvmCoalescedMmioUnion(ctypes.Union):
+class _KvmCoalescedMmioUnion(Union):
     _fields_ = (
         ("pad", ctypes.c_uint32),
         ("pio", ctypes.c_uint32),
     )
 
 
-class kvm_coalesced_mmio(ctypes.Structure):
+class kvm_coalesced_mmio(Struct):
     """An entry of the ring."""
 
     _anonymous_ = ("_union",)
@@ -791,11 +792,11 @@ class kvm_coalesced_mmio(ctypes.Structure):
         ("phys_addr", ctypes.c_uint64),
         ("len", ctypes.c_uint32),
         ("_union", _KvmCoalescedMmioUnion),
-        ("data", ctypes.c_uint8 * 8),
+        ("data", array(ctypes.c_uint8, 8)),
     )
 
 
-class kvm_coalesced_mmio_ring(ctypes.Structure):
+class kvm_coalesced_mmio_ring(Struct):
     """Tail: kvm_coalesced_mmio to the end of the page, from byte 8."""
 
     _fields_ = (
@@ -810,14 +811,14 @@ KVM_UNREGISTER_COALESCED_MMIO = iow(KVMIO, 0x68, kvm_coalesced_mmio_zone)
 # ---- Clock of a VM
 
 
-class kvm_clock_data(ctypes.Structure):
+class kvm_clock_data(Struct):
     _fields_ = (
         ("clock", ctypes.c_uint64),
         ("flags", ctypes.c_uint32),  # KVM_CLOCK_*
         ("pad0", ctypes.c_uint32),
         ("realtime", ctypes.c_uint64),
         ("host_tsc", ctypes.c_uint64),
-        ("pad", ctypes.c_uint32 * 4),
+        ("pad", array(ctypes.c_uint32, 4)),
     )
 
 
@@ -835,25 +836,25 @@ KVM_SET_BOOT_CPU_ID = io(KVMIO, 0x78)
 KVM_RUN = io(KVMIO, 0x80)
 
 
-class _KvmRunHw(ctypes.Structure):
+class _KvmRunHw(Struct):
     _fields_ = (("hardware_exit_reason", ctypes.c_uint64),)
 
 
-class _KvmRunFailEntry(ctypes.Structure):
+class _KvmRunFailEntry(Struct):
     _fields_ = (
         ("hardware_entry_failure_reason", ctypes.c_uint64),
         ("cpu", ctypes.c_uint32),
     )
 
 
-class _KvmRunEx(ctypes.Structure):
+class _KvmRunEx(Struct):
     _fields_ = (
         ("exception", ctypes.c_uint32),
         ("error_code", ctypes.c_uint32),
     )
 
 
-class _KvmRunIo(ctypes.Structure):
+class _KvmRunIo(Struct):
     _fields_ = (
         ("direction", ctypes.c_uint8),  # KVM_EXIT_IO_IN, KVM_EXIT_IO_OUT
         ("size", ctypes.c_uint8),
@@ -863,25 +864,25 @@ class _KvmRunIo(ctypes.Structure):
     )
 
 
-class _KvmRunMmio(ctypes.Structure):
+class _KvmRunMmio(Struct):
     _fields_ = (
         ("phys_addr", ctypes.c_uint64),
-        ("data", ctypes.c_uint8 * 8),
+        ("data", array(ctypes.c_uint8, 8)),
         ("len", ctypes.c_uint32),
         ("is_write", ctypes.c_uint8),
     )
 
 
-class _KvmRunHypercall(ctypes.Structure):
+class _KvmRunHypercall(Struct):
     _fields_ = (
         ("nr", ctypes.c_uint64),
-        ("args", ctypes.c_uint64 * 6),
+        ("args", array(ctypes.c_uint64, 6)),
         ("ret", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
     )
 
 
-class _KvmRunTprAccess(ctypes.Structure):
+class _KvmRunTprAccess(Struct):
     _fields_ = (
         ("rip", ctypes.c_uint64),
         ("is_write", ctypes.c_uint32),
@@ -889,7 +890,7 @@ class _KvmRunTprAccess(ctypes.Structure):
     )
 
 
-class _KvmRunDcr(ctypes.Structure):
+class _KvmRunDcr(Struct):
     _fields_ = (
         ("dcrn", ctypes.c_uint32),
         ("data", ctypes.c_uint32),
@@ -897,59 +898,59 @@ class _KvmRunDcr(ctypes.Structure):
     )
 
 
-class _KvmRunInternal(ctypes.Structure):
+class _KvmRunInternal(Struct):
     _fields_ = (
         ("suberror", ctypes.c_uint32),  # KVM_INTERNAL_ERROR_*
         ("ndata", ctypes.c_uint32),
-        ("data", ctypes.c_uint64 * 16),
+        ("data", array(ctypes.c_uint64, 16)),
     )
 
 
-class _KvmRunOsi(ctypes.Structure):
-    _fields_ = (("gprs", ctypes.c_uint64 * 32),)
+class _KvmRunOsi(Struct):
+    _fields_ = (("gprs", array(ctypes.c_uint64, 32)),)
 
 
-class _KvmRunPaprHcall(ctypes.Structure):
+class _KvmRunPaprHcall(Struct):
     _fields_ = (
         ("nr", ctypes.c_uint64),
         ("ret", ctypes.c_uint64),
-        ("args", ctypes.c_uint64 * 9),
+        ("args", array(ctypes.c_uint64, 9)),
     )
 
 
-class _KvmRunEpr(ctypes.Structure):
+class _KvmRunEpr(Struct):
     _fields_ = (("epr", ctypes.c_uint32),)
 
 
-class _KvmRunSystemEvent(ctypes.Structure):
+class _KvmRunSystemEvent(Struct):
     _fields_ = (
         ("type", ctypes.c_uint32),  # KVM_SYSTEM_EVENT_*
         ("ndata", ctypes.c_uint32),
-        ("data", ctypes.c_uint64 * 16),
+        ("data", array(ctypes.c_uint64, 16)),
     )
 
 
-class _KvmRunEoi(ctypes.Structure):
+class _KvmRunEoi(Struct):
     _fields_ = (("vector", ctypes.c_uint8),)
 
 
-class _KvmRunMsr(ctypes.Structure):
+class _KvmRunMsr(Struct):
     _fields_ = (
         ("error", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 7),
+        ("pad", array(ctypes.c_uint8, 7)),
         ("reason", ctypes.c_uint32),  # KVM_MSR_EXIT_REASON_*
         ("index", ctypes.c_uint32),
         ("data", ctypes.c_uint64),
     )
 
 
-class _KvmRunNotify(ctypes.Structure):
+class _KvmRunNotify(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint32),  # KVM_NOTIFY_CONTEXT_INVALID
     )
 
 
-class _KvmRunMemoryFault(ctypes.Structure):
+class _KvmRunMemoryFault(Struct):
     _fields_ = (
         ("flags", ctypes.c_uint64),  # KVM_MEMORY_EXIT_FLAG_PRIVATE
         ("gpa", ctypes.c_uint64),
@@ -957,7 +958,7 @@ class _KvmRunMemoryFault(ctypes.Structure):
     )
 
 
-class _KvmRunUnion(ctypes.Union):
+class _KvmRunUnion(Union):
     _fields_ = (
         ("hw", _KvmRunHw),
         ("fail_entry", _KvmRunFailEntry),
@@ -976,11 +977,11 @@ class _KvmRunUnion(ctypes.Union):
         ("msr", _KvmRunMsr),
         ("notify", _KvmRunNotify),
         ("memory_fault", _KvmRunMemoryFault),
-        ("padding", ctypes.c_uint8 * 256),
+        ("padding", array(ctypes.c_uint8, 256)),
     )
 
 
-class kvm_run(ctypes.Structure):
+class kvm_run(Struct):
     """Mapped from a vcpu.
 
     Exits that only other architectures or Hyper-V and Xen guests have are left out.
@@ -990,7 +991,7 @@ class kvm_run(ctypes.Structure):
     _fields_ = (
         ("request_interrupt_window", ctypes.c_uint8),
         ("immediate_exit", ctypes.c_uint8),
-        ("padding1", ctypes.c_uint8 * 6),
+        ("padding1", array(ctypes.c_uint8, 6)),
         ("exit_reason", ctypes.c_uint32),  # KVM_EXIT_*
         ("ready_for_interrupt_injection", ctypes.c_uint8),
         ("if_flag", ctypes.c_uint8),
@@ -1000,7 +1001,7 @@ class kvm_run(ctypes.Structure):
         ("_union", _KvmRunUnion),
         ("kvm_valid_regs", ctypes.c_uint64),
         ("kvm_dirty_regs", ctypes.c_uint64),
-        ("s", ctypes.c_uint8 * 2048),  # registers of the architecture
+        ("s", array(ctypes.c_uint8, 2048)),  # registers of the architecture
     )
 
 
@@ -1120,28 +1121,28 @@ KVM_GET_XSAVE2 = ior(KVMIO, 0xCF, 4096)
 # ---- State of a vcpu, the same everywhere
 
 
-class kvm_translation(ctypes.Structure):
+class kvm_translation(Struct):
     _fields_ = (
         ("linear_address", ctypes.c_uint64),
         ("physical_address", ctypes.c_uint64),
         ("valid", ctypes.c_uint8),
         ("writeable", ctypes.c_uint8),
         ("usermode", ctypes.c_uint8),
-        ("pad", ctypes.c_uint8 * 5),
+        ("pad", array(ctypes.c_uint8, 5)),
     )
 
 
 KVM_TRANSLATE = iowr(KVMIO, 0x85, kvm_translation)
 
 
-class kvm_interrupt(ctypes.Structure):
+class kvm_interrupt(Struct):
     _fields_ = (("irq", ctypes.c_uint32),)
 
 
 KVM_INTERRUPT = iow(KVMIO, 0x86, kvm_interrupt)
 
 
-class kvm_signal_mask(ctypes.Structure):
+class kvm_signal_mask(Struct):
     """Tail: len bytes of signal set, from byte 4."""
 
     _fields_ = (("len", ctypes.c_uint32),)
@@ -1150,25 +1151,25 @@ class kvm_signal_mask(ctypes.Structure):
 KVM_SET_SIGNAL_MASK = iow(KVMIO, 0x8B, kvm_signal_mask)
 
 
-class kvm_tpr_access_ctl(ctypes.Structure):
+class kvm_tpr_access_ctl(Struct):
     _fields_ = (
         ("enabled", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32 * 8),
+        ("reserved", array(ctypes.c_uint32, 8)),
     )
 
 
 KVM_TPR_ACCESS_REPORTING = iowr(KVMIO, 0x92, kvm_tpr_access_ctl)
 
 
-class kvm_vapic_addr(ctypes.Structure):
+class kvm_vapic_addr(Struct):
     _fields_ = (("vapic_addr", ctypes.c_uint64),)
 
 
 KVM_SET_VAPIC_ADDR = iow(KVMIO, 0x93, kvm_vapic_addr)
 
 
-class kvm_mp_state(ctypes.Structure):
+class kvm_mp_state(Struct):
     _fields_ = (
         ("mp_state", ctypes.c_uint32),  # KVM_MP_STATE_*
     )
@@ -1191,7 +1192,7 @@ KVM_SET_MP_STATE = iow(KVMIO, 0x99, kvm_mp_state)
 KVM_NMI = io(KVMIO, 0x9A)
 
 
-class kvm_one_reg(ctypes.Structure):
+class kvm_one_reg(Struct):
     _fields_ = (
         ("id", ctypes.c_uint64),  # KVM_REG_*
         ("addr", ctypes.c_uint64),
@@ -1202,7 +1203,7 @@ KVM_GET_ONE_REG = iow(KVMIO, 0xAB, kvm_one_reg)
 KVM_SET_ONE_REG = iow(KVMIO, 0xAC, kvm_one_reg)
 
 
-class kvm_reg_list(ctypes.Structure):
+class kvm_reg_list(Struct):
     """Tail: n times u64, from byte 8."""
 
     _fields_ = (("n", ctypes.c_uint64),)
@@ -1212,7 +1213,7 @@ KVM_GET_REG_LIST = iowr(KVMIO, 0xB0, kvm_reg_list)
 KVM_GET_STATS_FD = io(KVMIO, 0xCE)
 
 
-class kvm_enc_region(ctypes.Structure):
+class kvm_enc_region(Struct):
     _fields_ = (
         ("addr", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
@@ -1250,14 +1251,14 @@ KVM_REG_SIZE_U2048 = 0x0080000000000000
 # ---- Legacy device assignment (x86, until 4.12)
 
 
-class kvm_assigned_pci_dev(ctypes.Structure):
+class kvm_assigned_pci_dev(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("busnr", ctypes.c_uint32),
         ("devfn", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_DEV_ASSIGN_*
         ("segnr", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32 * 11),
+        ("reserved", array(ctypes.c_uint32, 11)),
     )
 
 
@@ -1266,13 +1267,13 @@ KVM_DEV_ASSIGN_PCI_2_3 = 1 << 1
 KVM_DEV_ASSIGN_MASK_INTX = 1 << 2
 
 
-class kvm_assigned_irq(ctypes.Structure):
+class kvm_assigned_irq(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("host_irq", ctypes.c_uint32),
         ("guest_irq", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),  # KVM_DEV_IRQ_*
-        ("reserved", ctypes.c_uint32 * 12),
+        ("reserved", array(ctypes.c_uint32, 12)),
     )
 
 
@@ -1286,7 +1287,7 @@ KVM_DEV_IRQ_HOST_MASK = 0x00FF
 KVM_DEV_IRQ_GUEST_MASK = 0xFF00
 
 
-class kvm_assigned_msix_nr(ctypes.Structure):
+class kvm_assigned_msix_nr(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("entry_nr", ctypes.c_uint16),
@@ -1297,12 +1298,12 @@ class kvm_assigned_msix_nr(ctypes.Structure):
 KVM_MAX_MSIX_PER_DEV = 256
 
 
-class kvm_assigned_msix_entry(ctypes.Structure):
+class kvm_assigned_msix_entry(Struct):
     _fields_ = (
         ("assigned_dev_id", ctypes.c_uint32),
         ("gsi", ctypes.c_uint32),
         ("entry", ctypes.c_uint16),
-        ("padding", ctypes.c_uint16 * 3),
+        ("padding", array(ctypes.c_uint16, 3)),
     )
 
 

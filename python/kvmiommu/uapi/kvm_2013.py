@@ -7,6 +7,7 @@ names the proposal.
 
 import ctypes
 
+from ._struct import Struct
 from .ioctl import iow
 from .kvm import KVMIO
 
@@ -15,7 +16,7 @@ from .kvm import KVMIO
 KVM_CAP_SPAPR_TCE_IOMMU = 95  # KVM_CAP_EXT_EMUL_CPUID today
 
 
-class kvm_create_spapr_tce_iommu(ctypes.Structure):
+class kvm_create_spapr_tce_iommu(Struct):
     """Argument of KVM_CREATE_SPAPR_TCE_IOMMU, which answers a descriptor."""
 
     _fields_ = (
@@ -37,7 +38,7 @@ KVM_DEV_TYPE_SPAPR_TCE_IOMMU = 4  # KVM_DEV_TYPE_VFIO today
 KVM_DEV_SPAPR_TCE_IOMMU_ATTR_LINKAGE = 0
 
 
-class kvm_create_spapr_tce_iommu_linkage(ctypes.Structure):
+class kvm_create_spapr_tce_iommu_linkage(Struct):
     """What the linkage attribute of the device for one link holds."""
 
     _fields_ = (

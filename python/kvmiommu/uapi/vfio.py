@@ -12,6 +12,7 @@ A structure that ends in an array of open length stops before it: append the arr
 
 import ctypes
 
+from ._struct import Struct, Union
 from .ioctl import io
 
 # ---- Requests and answers
@@ -25,7 +26,7 @@ VFIO_TYPE = 0x3B  # ';', which iommufd shares
 VFIO_BASE = 100
 
 
-class vfio_info_cap_header(ctypes.Structure):
+class vfio_info_cap_header(Struct):
     """Begins each entry of a chain of capabilities.
 
     `next` counts from the start of the answer, 0 ends.
@@ -60,7 +61,7 @@ VFIO_SET_IOMMU = io(VFIO_TYPE, VFIO_BASE + 2)
 # ---- Group: /dev/vfio/N
 
 
-class vfio_group_status(ctypes.Structure):
+class vfio_group_status(Struct):
     """Argument of VFIO_GROUP_GET_STATUS."""
 
     _fields_ = (
@@ -81,7 +82,7 @@ VFIO_GROUP_GET_DEVICE_FD = io(VFIO_TYPE, VFIO_BASE + 6)
 # ---- Device
 
 
-class vfio_device_info(ctypes.Structure):
+class vfio_device_info(Struct):
     """Argument of VFIO_DEVICE_GET_INFO; 16 bytes are the least, through num_irqs."""
 
     _fields_ = (
@@ -121,7 +122,7 @@ VFIO_DEVICE_INFO_CAP_ZPCI_PFIP = 4
 VFIO_DEVICE_INFO_CAP_PCI_ATOMIC_COMP = 5
 
 
-class vfio_device_info_cap_pci_atomic_comp(ctypes.Structure):
+class vfio_device_info_cap_pci_atomic_comp(Struct):
     """Which PCIe atomic operations the root port completes."""
 
     _fields_ = (
@@ -138,7 +139,7 @@ VFIO_PCI_ATOMIC_COMP128 = 1 << 2
 # ---- Regions
 
 
-class vfio_region_info(ctypes.Structure):
+class vfio_region_info(Struct):
     """Argument of VFIO_DEVICE_GET_REGION_INFO.
 
     Offset is where the region lies in the device's file.
@@ -169,7 +170,7 @@ VFIO_REGION_INFO_CAP_NVLINK2_SSATGT = 4
 VFIO_REGION_INFO_CAP_NVLINK2_LNKSPD = 5
 
 
-class vfio_region_sparse_mmap_area(ctypes.Structure):
+class vfio_region_sparse_mmap_area(Struct):
     """A part of a region that may be mapped."""
 
     _fields_ = (
@@ -178,7 +179,7 @@ class vfio_region_sparse_mmap_area(ctypes.Structure):
     )
 
 
-class vfio_region_info_cap_sparse_mmap(ctypes.Structure):
+class vfio_region_info_cap_sparse_mmap(Struct):
     """Tail: nr_areas times vfio_region_sparse_mmap_area."""
 
     _fields_ = (
@@ -188,7 +189,7 @@ class vfio_region_info_cap_sparse_mmap(ctypes.Structure):
     )
 
 
-class vfio_region_info_cap_type(ctypes.Structure):
+class vfio_region_info_cap_type(Struct):
     """Says what a region beyond the fixed indexes holds."""
 
     _fields_ = (
@@ -222,7 +223,7 @@ VFIO_REGION_SUBTYPE_CCW_CRW = 3
 VFIO_REGION_SUBTYPE_MIGRATION_DEPRECATED = 1
 
 
-class vfio_region_gfx_edid(ctypes.Structure):
+class vfio_region_gfx_edid(Struct):
     """The control words at the start of an EDID region."""
 
     _fields_ = (
@@ -239,7 +240,7 @@ VFIO_DEVICE_GFX_LINK_STATE_UP = 1
 VFIO_DEVICE_GFX_LINK_STATE_DOWN = 2
 
 
-class vfio_device_migration_info(ctypes.Structure):
+class vfio_device_migration_info(Struct):
     """The migration region of the first protocol, which the feature replaced."""
 
     _fields_ = (
@@ -260,7 +261,7 @@ VFIO_DEVICE_STATE_MASK = (
 )
 
 
-class vfio_region_info_cap_nvlink2_ssatgt(ctypes.Structure):
+class vfio_region_info_cap_nvlink2_ssatgt(Struct):
     """Address at which the GPU's memory appears on its link."""
 
     _fields_ = (
@@ -269,7 +270,7 @@ class vfio_region_info_cap_nvlink2_ssatgt(ctypes.Structure):
     )
 
 
-class vfio_region_info_cap_nvlink2_lnkspd(ctypes.Structure):
+class vfio_region_info_cap_nvlink2_lnkspd(Struct):
     _fields_ = (
         ("header", vfio_info_cap_header),
         ("link_speed", ctypes.c_uint32),
@@ -280,7 +281,7 @@ class vfio_region_info_cap_nvlink2_lnkspd(ctypes.Structure):
 # ---- Interrupts
 
 
-class vfio_irq_info(ctypes.Structure):
+class vfio_irq_info(Struct):
     """Argument of VFIO_DEVICE_GET_IRQ_INFO."""
 
     _fields_ = (
@@ -299,7 +300,7 @@ VFIO_IRQ_INFO_NORESIZE = 1 << 3
 VFIO_DEVICE_GET_IRQ_INFO = io(VFIO_TYPE, VFIO_BASE + 9)
 
 
-class vfio_irq_set(ctypes.Structure):
+class vfio_irq_set(Struct):
     """Argument of VFIO_DEVICE_SET_IRQS.
 
     Tail: count times u8 (BOOL) or s32 (EVENTFD), from byte 20.
@@ -364,14 +365,14 @@ VFIO_AP_NUM_IRQS = 1
 # ---- PCI hot reset
 
 
-class _VfioPciDependentDeviceUnion(ctypes.Union):
+class _VfioPciDependentDeviceUnion(Union):
     _fields_ = (
         ("group_id", ctypes.c_uint32),
         ("devid", ctypes.c_uint32),  # with VFIO_PCI_HOT_RESET_FLAG_DEV_ID
     )
 
 
-class vfio_pci_dependent_device(ctypes.Structure):
+class vfio_pci_dependent_device(Struct):
     """A function that a bus reset would hit as well."""
 
     _anonymous_ = ("_union",)
@@ -387,7 +388,7 @@ VFIO_PCI_DEVID_OWNED = 0
 VFIO_PCI_DEVID_NOT_OWNED = -1
 
 
-class vfio_pci_hot_reset_info(ctypes.Structure):
+class vfio_pci_hot_reset_info(Struct):
     """Tail: count times vfio_pci_dependent_device, from byte 12."""
 
     _fields_ = (
@@ -403,7 +404,7 @@ VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 1 << 1
 VFIO_DEVICE_GET_PCI_HOT_RESET_INFO = io(VFIO_TYPE, VFIO_BASE + 12)
 
 
-class vfio_pci_hot_reset(ctypes.Structure):
+class vfio_pci_hot_reset(Struct):
     """Tail: count group descriptors (s32), from byte 12; none in the iommufd manner."""
 
     _fields_ = (
@@ -418,14 +419,14 @@ VFIO_DEVICE_PCI_HOT_RESET = io(VFIO_TYPE, VFIO_BASE + 13)
 # ---- Graphics plane
 
 
-class _VfioDeviceGfxPlaneInfoUnion(ctypes.Union):
+class _VfioDeviceGfxPlaneInfoUnion(Union):
     _fields_ = (
         ("region_index", ctypes.c_uint32),
         ("dmabuf_id", ctypes.c_uint32),
     )
 
 
-class vfio_device_gfx_plane_info(ctypes.Structure):
+class vfio_device_gfx_plane_info(Struct):
     """Argument of VFIO_DEVICE_QUERY_GFX_PLANE."""
 
     _anonymous_ = ("_union",)
@@ -459,7 +460,7 @@ VFIO_DEVICE_GET_GFX_DMABUF = io(VFIO_TYPE, VFIO_BASE + 15)
 # ---- Writes by eventfd
 
 
-class vfio_device_ioeventfd(ctypes.Structure):
+class vfio_device_ioeventfd(Struct):
     """Argument of VFIO_DEVICE_IOEVENTFD.
 
     A signal of fd writes data to the region; fd -1 ends it.
@@ -486,7 +487,7 @@ VFIO_DEVICE_IOEVENTFD = io(VFIO_TYPE, VFIO_BASE + 16)
 # ---- Features
 
 
-class vfio_device_feature(ctypes.Structure):
+class vfio_device_feature(Struct):
     """Argument of VFIO_DEVICE_FEATURE. Tail: the feature's own struct, from byte 8."""
 
     _fields_ = (
@@ -515,7 +516,7 @@ VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9
 VFIO_DEVICE_FEATURE_BUS_MASTER = 10
 
 
-class vfio_device_feature_migration(ctypes.Structure):
+class vfio_device_feature_migration(Struct):
     """Data of VFIO_DEVICE_FEATURE_MIGRATION: which protocol states exist."""
 
     _fields_ = (
@@ -528,7 +529,7 @@ VFIO_MIGRATION_P2P = 1 << 1
 VFIO_MIGRATION_PRE_COPY = 1 << 2
 
 
-class vfio_device_feature_mig_state(ctypes.Structure):
+class vfio_device_feature_mig_state(Struct):
     """Data of VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE."""
 
     _fields_ = (
@@ -548,7 +549,7 @@ VFIO_DEVICE_STATE_PRE_COPY_P2P = 7
 VFIO_DEVICE_STATE_NR = 8
 
 
-class vfio_precopy_info(ctypes.Structure):
+class vfio_precopy_info(Struct):
     """Argument of VFIO_MIG_GET_PRECOPY_INFO, on the descriptor that carries the migration data."""
 
     _fields_ = (
@@ -562,14 +563,14 @@ class vfio_precopy_info(ctypes.Structure):
 VFIO_MIG_GET_PRECOPY_INFO = io(VFIO_TYPE, VFIO_BASE + 21)
 
 
-class vfio_device_low_power_entry_with_wakeup(ctypes.Structure):
+class vfio_device_low_power_entry_with_wakeup(Struct):
     _fields_ = (
         ("wakeup_eventfd", ctypes.c_int32),
         ("reserved", ctypes.c_uint32),
     )
 
 
-class vfio_device_feature_dma_logging_control(ctypes.Structure):
+class vfio_device_feature_dma_logging_control(Struct):
     """Data of VFIO_DEVICE_FEATURE_DMA_LOGGING_START."""
 
     _fields_ = (
@@ -580,14 +581,14 @@ class vfio_device_feature_dma_logging_control(ctypes.Structure):
     )
 
 
-class vfio_device_feature_dma_logging_range(ctypes.Structure):
+class vfio_device_feature_dma_logging_range(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
     )
 
 
-class vfio_device_feature_dma_logging_report(ctypes.Structure):
+class vfio_device_feature_dma_logging_report(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("length", ctypes.c_uint64),
@@ -596,11 +597,11 @@ class vfio_device_feature_dma_logging_report(ctypes.Structure):
     )
 
 
-class vfio_device_feature_mig_data_size(ctypes.Structure):
+class vfio_device_feature_mig_data_size(Struct):
     _fields_ = (("stop_copy_length", ctypes.c_uint64),)
 
 
-class vfio_device_feature_bus_master(ctypes.Structure):
+class vfio_device_feature_bus_master(Struct):
     _fields_ = (
         ("op", ctypes.c_uint32),  # VFIO_DEVICE_FEATURE_*_MASTER
     )
@@ -612,7 +613,7 @@ VFIO_DEVICE_FEATURE_SET_MASTER = 1
 # ---- Device opened by itself: /dev/vfio/devices/vfioN
 
 
-class vfio_device_bind_iommufd(ctypes.Structure):
+class vfio_device_bind_iommufd(Struct):
     """Argument of VFIO_DEVICE_BIND_IOMMUFD."""
 
     _fields_ = (
@@ -626,7 +627,7 @@ class vfio_device_bind_iommufd(ctypes.Structure):
 VFIO_DEVICE_BIND_IOMMUFD = io(VFIO_TYPE, VFIO_BASE + 18)
 
 
-class vfio_device_attach_iommufd_pt(ctypes.Structure):
+class vfio_device_attach_iommufd_pt(Struct):
     """Argument of VFIO_DEVICE_ATTACH_IOMMUFD_PT.
 
     `pt_id` is an IOAS or a page table, and is answered.
@@ -642,7 +643,7 @@ class vfio_device_attach_iommufd_pt(ctypes.Structure):
 VFIO_DEVICE_ATTACH_IOMMUFD_PT = io(VFIO_TYPE, VFIO_BASE + 19)
 
 
-class vfio_device_detach_iommufd_pt(ctypes.Structure):
+class vfio_device_detach_iommufd_pt(Struct):
     _fields_ = (
         ("argsz", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -654,7 +655,7 @@ VFIO_DEVICE_DETACH_IOMMUFD_PT = io(VFIO_TYPE, VFIO_BASE + 20)
 # ---- Type 1
 
 
-class vfio_iommu_type1_info(ctypes.Structure):
+class vfio_iommu_type1_info(Struct):
     """Argument of VFIO_IOMMU_GET_INFO; 16 bytes are the least, through iova_pgsizes."""
 
     _fields_ = (
@@ -677,7 +678,7 @@ VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION = 2
 VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL = 3
 
 
-class vfio_iova_range(ctypes.Structure):
+class vfio_iova_range(Struct):
     """Both ends are included."""
 
     _fields_ = (
@@ -686,7 +687,7 @@ class vfio_iova_range(ctypes.Structure):
     )
 
 
-class vfio_iommu_type1_info_cap_iova_range(ctypes.Structure):
+class vfio_iommu_type1_info_cap_iova_range(Struct):
     """Tail: nr_iovas times vfio_iova_range, from byte 16."""
 
     _fields_ = (
@@ -696,7 +697,7 @@ class vfio_iommu_type1_info_cap_iova_range(ctypes.Structure):
     )
 
 
-class vfio_iommu_type1_info_cap_migration(ctypes.Structure):
+class vfio_iommu_type1_info_cap_migration(Struct):
     """Dirty pages can be tracked."""
 
     _fields_ = (
@@ -707,7 +708,7 @@ class vfio_iommu_type1_info_cap_migration(ctypes.Structure):
     )
 
 
-class vfio_iommu_type1_info_dma_avail(ctypes.Structure):
+class vfio_iommu_type1_info_dma_avail(Struct):
     """How many more mappings the container takes."""
 
     _fields_ = (
@@ -716,7 +717,7 @@ class vfio_iommu_type1_info_dma_avail(ctypes.Structure):
     )
 
 
-class vfio_iommu_type1_dma_map(ctypes.Structure):
+class vfio_iommu_type1_dma_map(Struct):
     """Argument of VFIO_IOMMU_MAP_DMA."""
 
     _fields_ = (
@@ -735,7 +736,7 @@ VFIO_DMA_MAP_FLAG_VADDR = 1 << 2  # give a mapping its new user address
 VFIO_IOMMU_MAP_DMA = io(VFIO_TYPE, VFIO_BASE + 13)
 
 
-class vfio_bitmap(ctypes.Structure):
+class vfio_bitmap(Struct):
     _fields_ = (
         ("pgsize", ctypes.c_uint64),
         ("size", ctypes.c_uint64),  # in bytes
@@ -743,7 +744,7 @@ class vfio_bitmap(ctypes.Structure):
     )
 
 
-class vfio_iommu_type1_dma_unmap(ctypes.Structure):
+class vfio_iommu_type1_dma_unmap(Struct):
     """Argument of VFIO_IOMMU_UNMAP_DMA. Tail: a vfio_bitmap with GET_DIRTY_BITMAP, from byte 24."""
 
     _fields_ = (
@@ -763,7 +764,7 @@ VFIO_IOMMU_ENABLE = io(VFIO_TYPE, VFIO_BASE + 15)  # sPAPR version 1
 VFIO_IOMMU_DISABLE = io(VFIO_TYPE, VFIO_BASE + 16)
 
 
-class vfio_iommu_type1_dirty_bitmap(ctypes.Structure):
+class vfio_iommu_type1_dirty_bitmap(Struct):
     """Argument of VFIO_IOMMU_DIRTY_PAGES.
 
     Tail: a vfio_iommu_type1_dirty_bitmap_get, from byte 8.
@@ -780,7 +781,7 @@ VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 1 << 1
 VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 1 << 2
 
 
-class vfio_iommu_type1_dirty_bitmap_get(ctypes.Structure):
+class vfio_iommu_type1_dirty_bitmap_get(Struct):
     _fields_ = (
         ("iova", ctypes.c_uint64),
         ("size", ctypes.c_uint64),
@@ -793,7 +794,7 @@ VFIO_IOMMU_DIRTY_PAGES = io(VFIO_TYPE, VFIO_BASE + 17)
 # ---- sPAPR: TCE windows
 
 
-class vfio_iommu_spapr_tce_ddw_info(ctypes.Structure):
+class vfio_iommu_spapr_tce_ddw_info(Struct):
     """What dynamic windows the platform offers."""
 
     _fields_ = (
@@ -803,7 +804,7 @@ class vfio_iommu_spapr_tce_ddw_info(ctypes.Structure):
     )
 
 
-class vfio_iommu_spapr_tce_info(ctypes.Structure):
+class vfio_iommu_spapr_tce_info(Struct):
     """Argument of VFIO_IOMMU_SPAPR_TCE_GET_INFO; 16 bytes are the least."""
 
     _fields_ = (
@@ -820,7 +821,7 @@ VFIO_IOMMU_SPAPR_INFO_DDW = 1 << 0
 VFIO_IOMMU_SPAPR_TCE_GET_INFO = io(VFIO_TYPE, VFIO_BASE + 12)
 
 
-class vfio_iommu_spapr_register_memory(ctypes.Structure):
+class vfio_iommu_spapr_register_memory(Struct):
     """Argument of VFIO_IOMMU_SPAPR_REGISTER_MEMORY and its counterpart."""
 
     _fields_ = (
@@ -835,7 +836,7 @@ VFIO_IOMMU_SPAPR_REGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 17)
 VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY = io(VFIO_TYPE, VFIO_BASE + 18)
 
 
-class vfio_iommu_spapr_tce_create(ctypes.Structure):
+class vfio_iommu_spapr_tce_create(Struct):
     """Argument of VFIO_IOMMU_SPAPR_TCE_CREATE; start_addr is answered."""
 
     _fields_ = (
@@ -853,7 +854,7 @@ class vfio_iommu_spapr_tce_create(ctypes.Structure):
 VFIO_IOMMU_SPAPR_TCE_CREATE = io(VFIO_TYPE, VFIO_BASE + 19)
 
 
-class vfio_iommu_spapr_tce_remove(ctypes.Structure):
+class vfio_iommu_spapr_tce_remove(Struct):
     _fields_ = (
         ("argsz", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
@@ -866,7 +867,7 @@ VFIO_IOMMU_SPAPR_TCE_REMOVE = io(VFIO_TYPE, VFIO_BASE + 20)
 # ---- EEH: errors of a partitionable endpoint
 
 
-class vfio_eeh_pe_err(ctypes.Structure):
+class vfio_eeh_pe_err(Struct):
     """The error that VFIO_EEH_PE_INJECT_ERR injects."""
 
     _fields_ = (
@@ -877,11 +878,11 @@ class vfio_eeh_pe_err(ctypes.Structure):
     )
 
 
-class _VfioEehPeOpUnion(ctypes.Union):
+class _VfioEehPeOpUnion(Union):
     _fields_ = (("err", vfio_eeh_pe_err),)
 
 
-class vfio_eeh_pe_op(ctypes.Structure):
+class vfio_eeh_pe_op(Struct):
     """Argument of VFIO_EEH_PE_OP."""
 
     _anonymous_ = ("_union",)
