@@ -17,12 +17,15 @@ plugin and Hypothesis strategies.
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
-from . import iommu, kvm, machine, pamu, pci, semantics, spapr, uapi, vfio, vmm
-from .errors import LeakError, MemoryFault, Refusal
-from .process import Process
-from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
+if TYPE_CHECKING:
+    from . import iommu, kvm, machine, pamu, pci, semantics, spapr, uapi, vfio, vmm
+    from .errors import LeakError, MemoryFault, Refusal
+    from .process import Process
+    from .system import DmaFault, IotlbFigures, StaleUse, System, TraceRecord
+
+    __version__: str
 
 __all__ = [
     "DmaFault",
@@ -47,4 +50,38 @@ __all__ = [
     "vmm",
 ]
 
-__version__ = _version("kvmiommu")
+#: Where the names that are no modules stand. All are imported when they are first used: the pytest
+#: plugin is loaded by every run of pytest, most of which need no machine.
+_HOMES = {
+    "DmaFault": "system",
+    "IotlbFigures": "system",
+    "LeakError": "errors",
+    "MemoryFault": "errors",
+    "Refusal": "errors",
+    "Process": "process",
+    "StaleUse": "system",
+    "System": "system",
+    "TraceRecord": "system",
+}
+
+if not TYPE_CHECKING:  # a type checker would take it for a promise of any name
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 - see above
+
+        value: object
+        if name == "__version__":
+            from importlib.metadata import version  # noqa: PLC0415 - see above
+
+            value = version("kvmiommu")
+        elif name in _HOMES:
+            value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        elif name in __all__:
+            value = import_module(f".{name}", __name__)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

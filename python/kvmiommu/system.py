@@ -11,6 +11,7 @@ from weakref import WeakSet
 
 from . import _core
 from . import machine as machines
+from ._observers import observers
 from .errors import LeakError
 from .machine import Machine
 from .pci import DeviceModel, check
@@ -131,6 +132,8 @@ class System(_core.System):
         self.models = {address: check(make()) for address, make in (models or {}).items()}
         super().__init__(_description(self.machine, self.models))
         _running.add(self)
+        for observer in observers:
+            observer.made(self)
 
     def process(self) -> Process:
         """A new process: user 0 with all capabilities, no limit but RLIMIT_NOFILE (1024)."""
@@ -142,8 +145,13 @@ class System(_core.System):
         Raises what a device model raised where no call was there to raise it, or else LeakError
         when something is still referenced: in a right emulator nothing is.
         """
-        if alive := super().close():
+        if alive := self._close():
             raise LeakError(repr(self), alive)
+
+    def _close(self) -> list[str]:
+        for observer in observers:
+            observer.closing(self)
+        return super().close()
 
     def trace(self) -> list[TraceRecord]:  # type: ignore[override]
         """The last calls, the oldest first, as many as `keep_trace(records)` asked to keep."""
@@ -178,7 +186,7 @@ class System(_core.System):
             self.close()
         else:
             try:
-                super().close()  # what went wrong is more telling than what it left behind
+                self._close()  # what went wrong is more telling than what it left behind
             except Exception as later:
                 error.add_note(f"Closing {self!r} raised {later!r}")
 

@@ -52,8 +52,8 @@ class Edu:
 
 
 @pytest.fixture
-def buffer(process: Process) -> int:
-    return process.mmap(SIZE, 3, PRIVATE_ANONYMOUS)
+def buffer(kvmiommu_process: Process) -> int:
+    return kvmiommu_process.mmap(SIZE, 3, PRIVATE_ANONYMOUS)
 
 
 @pytest.fixture
@@ -71,198 +71,216 @@ def test_registers(edu: Edu) -> None:
 
 
 def test_dma_moves_what_is_mapped(
-    edu: Edu, vfio_container: Container, process: Process, buffer: int
+    edu: Edu, vfio_container: Container, kvmiommu_process: Process, buffer: int
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
     message = bytes(range(256)) * 8
-    process.poke(buffer + 0x800, message)  # over the border of a page
+    kvmiommu_process.poke(buffer + 0x800, message)  # over the border of a page
     edu.dma(IOVA + 0x800, BUFFER, len(message), TO_DEVICE)
     edu.dma(BUFFER, IOVA + 0x2100, len(message), TO_MEMORY)
-    assert process.peek(buffer + 0x2100, len(message)) == message
-    assert process.peek(buffer + 0x20FF, 1) == b"\0"
+    assert kvmiommu_process.peek(buffer + 0x2100, len(message)) == message
+    assert kvmiommu_process.peek(buffer + 0x20FF, 1) == b"\0"
 
 
 def test_dma_reaches_memory_that_the_process_has_unmapped(
-    system: System, edu: Edu, vfio_container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    edu: Edu,
+    vfio_container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
-    process.poke(buffer, b"pinned")
-    process.munmap(buffer, SIZE)
+    kvmiommu_process.poke(buffer, b"pinned")
+    kvmiommu_process.munmap(buffer, SIZE)
     # As long as it is mapped for the device, nothing that it does is a fault.
     edu.dma(IOVA, BUFFER, 6, TO_DEVICE)
     edu.dma(BUFFER, IOVA + 0x1000, 6, TO_MEMORY)
-    assert system.dma_faults() == []
-    other = process.mmap(0x1000, 3, PRIVATE_ANONYMOUS)
+    assert kvmiommu_system.dma_faults() == []
+    other = kvmiommu_process.mmap(0x1000, 3, PRIVATE_ANONYMOUS)
     vfio_container.map_dma(0x200000, other, 0x1000)
     edu.dma(BUFFER, 0x200000, 6, TO_MEMORY)
-    assert process.peek(other, 6) == b"pinned"
+    assert kvmiommu_process.peek(other, 6) == b"pinned"
 
 
 def test_an_unmapped_address_is_a_fault(
-    system: System, edu: Edu, vfio_container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    edu: Edu,
+    vfio_container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, 0x1000)
-    process.poke(buffer, b"x" * 0x1000)
+    kvmiommu_process.poke(buffer, b"x" * 0x1000)
     edu.dma(IOVA + 0xF00, BUFFER, 0x200, TO_DEVICE)
-    assert system.dma_faults() == [DmaFault(0, EDU, IOVA + 0x1000, "read", "not mapped")]
+    assert kvmiommu_system.dma_faults() == [DmaFault(0, EDU, IOVA + 0x1000, "read", "not mapped")]
     # What lay before it was moved.
     vfio_container.unmap_all()
     vfio_container.map_dma(0x200000, buffer, 0x1000)
-    process.poke(buffer, bytes(0x200))
+    kvmiommu_process.poke(buffer, bytes(0x200))
     edu.dma(BUFFER, 0x200000, 0x200, TO_MEMORY)
-    assert process.peek(buffer, 0x200) == b"x" * 0x100 + bytes(0x100)
+    assert kvmiommu_process.peek(buffer, 0x200) == b"x" * 0x100 + bytes(0x100)
     # After an unmap the same address leads nowhere.
     vfio_container.unmap_all()
     edu.dma(BUFFER, 0x200000, 4, TO_MEMORY)
-    assert system.dma_faults()[1:] == [DmaFault(1, EDU, 0x200000, "write", "not mapped")]
+    assert kvmiommu_system.dma_faults()[1:] == [DmaFault(1, EDU, 0x200000, "write", "not mapped")]
 
 
 def test_a_mapping_permits_what_it_says(
-    system: System, edu: Edu, vfio_container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    edu: Edu,
+    vfio_container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, 0x1000, write=False)
     vfio_container.map_dma(IOVA + 0x1000, buffer + 0x1000, 0x1000, read=False)
     edu.dma(BUFFER, IOVA, 4, TO_MEMORY)
     edu.dma(IOVA + 0x1000, BUFFER, 4, TO_DEVICE)
-    assert [(fault.access, fault.iova, fault.cause) for fault in system.dma_faults()] == [
+    assert [(fault.access, fault.iova, fault.cause) for fault in kvmiommu_system.dma_faults()] == [
         ("write", IOVA, "not permitted"),
         ("read", IOVA + 0x1000, "not permitted"),
     ]
-    assert process.peek(buffer, 4) == bytes(4)
+    assert kvmiommu_process.peek(buffer, 4) == bytes(4)
 
 
 def test_without_bus_master_nothing_is_moved(
-    system: System, edu: Edu, vfio_container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    edu: Edu,
+    vfio_container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
     edu.command(MEMORY)
     edu.dma(BUFFER, IOVA, 4, TO_MEMORY)
-    assert [fault.cause for fault in system.dma_faults()] == ["bus master off"]
+    assert [fault.cause for fault in kvmiommu_system.dma_faults()] == ["bus master off"]
 
 
 def test_its_addresses_have_28_bits(
-    edu: Edu, vfio_container: Container, process: Process, buffer: int
+    edu: Edu, vfio_container: Container, kvmiommu_process: Process, buffer: int
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
-    process.poke(buffer, b"seen")
+    kvmiommu_process.poke(buffer, b"seen")
     edu.dma(IOVA | 1 << 28, BUFFER, 4, TO_DEVICE)
     edu.dma(BUFFER, IOVA + 0x1000, 4, TO_MEMORY)
-    assert process.peek(buffer + 0x1000, 4) == b"seen"
+    assert kvmiommu_process.peek(buffer + 0x1000, 4) == b"seen"
 
 
-def test_msi_signals_an_eventfd(edu: Edu, process: Process) -> None:
-    irq = process.eventfd(0, os.O_NONBLOCK)
+def test_msi_signals_an_eventfd(edu: Edu, kvmiommu_process: Process) -> None:
+    irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     edu.device.set_irqs(MSI, 0, [irq])
     edu.store(0x60, 0x10)
     edu.store(0x20, 0x80)
     edu.store(0x08, 3)
-    assert process.read(irq, 8) == struct.pack("<Q", 2)
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 2)
     assert edu.load(0x24) == 0x11
     edu.device.set_irqs(MSI, 0, [])
     edu.store(0x60, 0x20)
     with pytest.raises(BlockingIOError):
-        process.read(irq, 8)
+        kvmiommu_process.read(irq, 8)
 
 
 def test_dma_interrupts_when_it_is_done(
-    edu: Edu, vfio_container: Container, process: Process, buffer: int
+    edu: Edu, vfio_container: Container, kvmiommu_process: Process, buffer: int
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
-    irq = process.eventfd(0, os.O_NONBLOCK)
+    irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     edu.device.set_irqs(MSI, 0, [irq])
     edu.dma(BUFFER, IOVA, 64, TO_MEMORY | INTERRUPT)
-    assert process.read(irq, 8) == struct.pack("<Q", 1)
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
     assert edu.load(0x24) == 0x100
 
 
-def test_intx_is_masked_until_it_is_served(edu: Edu, process: Process) -> None:
-    irq = process.eventfd(0, os.O_NONBLOCK)
+def test_intx_is_masked_until_it_is_served(edu: Edu, kvmiommu_process: Process) -> None:
+    irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     edu.device.set_irqs(INTX, 0, [irq])
     edu.store(0x60, 1)
     edu.store(0x60, 2)
-    assert process.read(irq, 8) == struct.pack("<Q", 1)
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
     unmask(edu.device)  # still asserted: told once more
-    assert process.read(irq, 8) == struct.pack("<Q", 1)
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
     edu.store(0x64, 3)
     unmask(edu.device)
     with pytest.raises(BlockingIOError):
-        process.read(irq, 8)
+        kvmiommu_process.read(irq, 8)
     edu.store(0x60, 1)
-    assert process.read(irq, 8) == struct.pack("<Q", 1)
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
 
 
-def test_intx_unmasked_by_an_eventfd(edu: Edu, process: Process) -> None:
-    irq = process.eventfd(0, os.O_NONBLOCK)
-    served = process.eventfd(0, os.O_NONBLOCK)
+def test_intx_unmasked_by_an_eventfd(edu: Edu, kvmiommu_process: Process) -> None:
+    irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
+    served = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     edu.device.set_irqs(INTX, 0, [irq])
     set_irqs(edu.device, uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK, served)
     with pytest.raises(OSError, match="has an eventfd") as refused:
         set_irqs(edu.device, uapi.vfio.VFIO_IRQ_SET_ACTION_UNMASK, served)
     assert refused.value.errno == errno.EBUSY
     edu.store(0x60, 1)
-    process.read(irq, 8)
-    process.write(served, struct.pack("<Q", 1))
-    assert process.read(irq, 8) == struct.pack("<Q", 1)
+    kvmiommu_process.read(irq, 8)
+    kvmiommu_process.write(served, struct.pack("<Q", 1))
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
     with pytest.raises(BlockingIOError):
-        process.read(served, 8)  # the kernel took it
+        kvmiommu_process.read(served, 8)  # the kernel took it
 
 
-def test_the_command_register_disables_intx(edu: Edu, process: Process) -> None:
-    irq = process.eventfd(0, os.O_NONBLOCK)
+def test_the_command_register_disables_intx(edu: Edu, kvmiommu_process: Process) -> None:
+    irq = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     edu.device.set_irqs(INTX, 0, [irq])
     edu.command(MEMORY | INTX_DISABLE)
     edu.store(0x60, 1)
     with pytest.raises(BlockingIOError):
-        process.read(irq, 8)
+        kvmiommu_process.read(irq, 8)
     assert struct.unpack("<H", edu.device.read(CONFIG, 6, 2))[0] & 0x8  # pending, all the same
     edu.command(MEMORY)
-    assert process.read(irq, 8) == struct.pack("<Q", 1)
+    assert kvmiommu_process.read(irq, 8) == struct.pack("<Q", 1)
 
 
-def test_a_mapped_bar_has_registers(edu: Edu, process: Process) -> None:
-    bar = process.mmap(0x100000, 3, MAP_SHARED, edu.device.fd, 0)
-    assert process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
-    process.poke(bar + 8, struct.pack("<I", 5))
-    assert process.peek(bar + 8, 4) == struct.pack("<I", 120)
+def test_a_mapped_bar_has_registers(edu: Edu, kvmiommu_process: Process) -> None:
+    bar = kvmiommu_process.mmap(0x100000, 3, MAP_SHARED, edu.device.fd, 0)
+    assert kvmiommu_process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
+    kvmiommu_process.poke(bar + 8, struct.pack("<I", 5))
+    assert kvmiommu_process.peek(bar + 8, 4) == struct.pack("<I", 120)
     edu.command(0)
     with pytest.raises(MemoryFault, match="SIGBUS"):
-        process.peek(bar, 4)
+        kvmiommu_process.peek(bar, 4)
     with pytest.raises(OSError, match="switched off") as refused:
         edu.load(0)
     assert refused.value.errno == errno.EIO
     edu.command(MEMORY)
-    process.munmap(bar, 0x100000)
+    kvmiommu_process.munmap(bar, 0x100000)
     for length, flags in ((0x101000, MAP_SHARED), (0x1000, MAP_PRIVATE)):
         with pytest.raises(OSError, match=r"MAP_SHARED|region 0") as refused:
-            process.mmap(length, 3, flags, edu.device.fd, 0)
+            kvmiommu_process.mmap(length, 3, flags, edu.device.fd, 0)
         assert refused.value.errno == errno.EINVAL
 
 
-def test_a_mapped_bar_keeps_the_device_open(edu: Edu, vfio_group: Group, process: Process) -> None:
-    bar = process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
+def test_a_mapped_bar_keeps_the_device_open(
+    edu: Edu, vfio_group: Group, kvmiommu_process: Process
+) -> None:
+    bar = kvmiommu_process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
     edu.device.close()
-    assert process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
+    assert kvmiommu_process.peek(bar, 4) == struct.pack("<I", 0x010000ED)
     with pytest.raises(OSError, match="more users") as refused:
         vfio_group.unset_container()
     assert refused.value.errno == errno.EBUSY
-    process.munmap(bar, 0x1000)
+    kvmiommu_process.munmap(bar, 0x1000)
     vfio_group.unset_container()
 
 
 def test_registers_are_no_memory_for_dma(
-    edu: Edu, vfio_container: Container, process: Process
+    edu: Edu, vfio_container: Container, kvmiommu_process: Process
 ) -> None:
-    bar = process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
+    bar = kvmiommu_process.mmap(0x1000, 3, MAP_SHARED, edu.device.fd, 0)
     with pytest.raises(OSError, match="cannot be pinned") as refused:
         vfio_container.map_dma(IOVA, bar, 0x1000)
     assert refused.value.errno == errno.EFAULT
 
 
-def test_an_eventfd_that_stores(edu: Edu, process: Process) -> None:
-    kick = process.eventfd(0, os.O_NONBLOCK)
+def test_an_eventfd_that_stores(edu: Edu, kvmiommu_process: Process) -> None:
+    kick = kvmiommu_process.eventfd(0, os.O_NONBLOCK)
     request = bytearray(struct.pack("<IIQQii", 32, 4, 0x08, 6, kick, 0))
     edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, request)
-    process.write(kick, struct.pack("<Q", 1))
+    kvmiommu_process.write(kick, struct.pack("<Q", 1))
     assert edu.load(0x08) == 720
     with pytest.raises(FileExistsError):
         edu.device.ioctl(uapi.vfio.VFIO_DEVICE_IOEVENTFD, request)
@@ -274,7 +292,7 @@ def test_an_eventfd_that_stores(edu: Edu, process: Process) -> None:
 
 
 def test_closing_stops_the_device(
-    edu: Edu, vfio_container: Container, vfio_group: Group, process: Process, buffer: int
+    edu: Edu, vfio_container: Container, vfio_group: Group, kvmiommu_process: Process, buffer: int
 ) -> None:
     vfio_container.map_dma(IOVA, buffer, SIZE)
     edu.device.close()
@@ -282,7 +300,7 @@ def test_closing_stops_the_device(
     command = struct.unpack("<H", device.read(CONFIG, 4, 2))[0]
     assert not command & MASTER
     device.write(0, 0x98, struct.pack("<Q", TO_DEVICE))
-    assert process.peek(buffer, 4) == bytes(4)
+    assert kvmiommu_process.peek(buffer, 4) == bytes(4)
 
 
 def unmask(device: Device) -> None:

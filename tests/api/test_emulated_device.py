@@ -65,19 +65,19 @@ class Probe:
 
 
 @pytest.fixture
-def system() -> Iterator[System]:
+def kvmiommu_system() -> Iterator[System]:
     with System(MACHINE) as running:
         yield running
 
 
 @pytest.fixture
-def group(process: Process) -> Group:
-    return Group(process, 40)
+def group(kvmiommu_process: Process) -> Group:
+    return Group(kvmiommu_process, 40)
 
 
 @pytest.fixture
-def container(process: Process, group: Group) -> Container:
-    opened = Container(process)
+def container(kvmiommu_process: Process, group: Group) -> Container:
+    opened = Container(kvmiommu_process)
     group.set_container(opened)
     opened.set_iommu()
     return opened
@@ -89,8 +89,8 @@ def probe(container: Container, group: Group) -> Probe:
 
 
 @pytest.fixture
-def buffer(process: Process) -> int:
-    return process.mmap(8 * PAGE, 3, 0x22)
+def buffer(kvmiommu_process: Process) -> int:
+    return kvmiommu_process.mmap(8 * PAGE, 3, 0x22)
 
 
 def test_what_it_is(probe: Probe) -> None:
@@ -107,57 +107,65 @@ def test_what_it_is(probe: Probe) -> None:
     assert refused.value.errno == errno.EINVAL
 
 
-def test_mapping_is_lazy(container: Container, process: Process, buffer: int) -> None:
+def test_mapping_is_lazy(container: Container, kvmiommu_process: Process, buffer: int) -> None:
     # Nothing is pinned or charged before a driver asks, and nothing says that there is memory.
     assert container.get_info().iova_ranges == ()
     container.map_dma(IOVA, buffer, 8 * PAGE)
     container.map_dma(0xFFFF_FFFF_0000_0000, 0x1000, PAGE)
-    assert process.status("VmLck") == 0
+    assert kvmiommu_process.status("VmLck") == 0
     assert container.unmap_all() == 9 * PAGE
 
 
 def test_pin_and_unpin(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     container.map_dma(IOVA, buffer, 8 * PAGE)
     assert probe.run(PIN, IOVA + PAGE, 2 * PAGE, BOTH) == 0
-    assert (probe.pinned, system.total_pins, process.status("VmLck")) == (2, 2, 8)
+    assert (probe.pinned, kvmiommu_system.total_pins, kvmiommu_process.status("VmLck")) == (2, 2, 8)
     # The device goes by physical addresses: what the process unmaps is still there for it.
-    process.poke(buffer + PAGE, b"0123456789abcdef")
-    process.munmap(buffer, 8 * PAGE)
+    kvmiommu_process.poke(buffer + PAGE, b"0123456789abcdef")
+    kvmiommu_process.munmap(buffer, 8 * PAGE)
     assert probe.run(LOAD, IOVA + PAGE, 16) == 0
     assert probe.buffer == b"0123456789abcdef"
     assert probe.run(UNPIN, IOVA, 8 * PAGE) == 0
-    assert (probe.pinned, system.total_pins, process.status("VmLck")) == (0, 0, 0)
+    assert (probe.pinned, kvmiommu_system.total_pins, kvmiommu_process.status("VmLck")) == (0, 0, 0)
     assert probe.run(LOAD, IOVA + PAGE, 16) == errno.EFAULT
 
 
 def test_pinned_pages_are_loaded_and_stored_over_their_borders(
-    probe: Probe, container: Container, process: Process, buffer: int
+    probe: Probe, container: Container, kvmiommu_process: Process, buffer: int
 ) -> None:
     # The two pages lie apart in the process, so that running on in the first would be seen.
     container.map_dma(IOVA, buffer, PAGE)
     container.map_dma(IOVA + PAGE, buffer + 4 * PAGE, PAGE)
     assert probe.run(PIN, IOVA, 2 * PAGE, BOTH) == 0
-    process.poke(buffer + PAGE - 6, b"before")
-    process.poke(buffer + 4 * PAGE, b"behind the")
+    kvmiommu_process.poke(buffer + PAGE - 6, b"before")
+    kvmiommu_process.poke(buffer + 4 * PAGE, b"behind the")
     assert probe.run(LOAD, IOVA + PAGE - 6, 16) == 0
     assert probe.buffer == b"beforebehind the"
     probe.buffer = b"0123456789abcdef"
     assert probe.run(STORE, IOVA + PAGE - 6, 16) == 0
-    assert process.peek(buffer + PAGE - 6, 6) == b"012345"
-    assert process.peek(buffer + 4 * PAGE, 10) == b"6789abcdef"
-    assert process.peek(buffer + PAGE, 10) == bytes(10)
+    assert kvmiommu_process.peek(buffer + PAGE - 6, 6) == b"012345"
+    assert kvmiommu_process.peek(buffer + 4 * PAGE, 10) == b"6789abcdef"
+    assert kvmiommu_process.peek(buffer + PAGE, 10) == bytes(10)
     # One page alone is pinned: what lies before its end has been moved.
     assert probe.run(UNPIN, IOVA + PAGE, PAGE) == 0
     probe.buffer = b"ABCDEFGHIJKLMNOP"
     assert probe.run(STORE, IOVA + PAGE - 6, 16) == errno.EFAULT
-    assert process.peek(buffer + PAGE - 6, 6) == b"ABCDEF"
-    assert process.peek(buffer + 4 * PAGE, 10) == b"6789abcdef"
+    assert kvmiommu_process.peek(buffer + PAGE - 6, 6) == b"ABCDEF"
+    assert kvmiommu_process.peek(buffer + 4 * PAGE, 10) == b"6789abcdef"
 
 
 def test_pins_that_are_refused(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     assert probe.run(PIN, IOVA, PAGE) == errno.EINVAL  # not mapped
     container.map_dma(IOVA, buffer, 2 * PAGE, write=False)
@@ -165,47 +173,51 @@ def test_pins_that_are_refused(
     assert probe.run(PIN, IOVA, 3 * PAGE, READ) == errno.EINVAL  # the third is not mapped
     container.map_dma(IOVA + 2 * PAGE, 0x1000, PAGE)
     assert probe.run(PIN, IOVA, 3 * PAGE, READ) == errno.EFAULT
-    assert (probe.pinned, system.total_pins, process.status("VmLck")) == (0, 0, 0)
+    assert (probe.pinned, kvmiommu_system.total_pins, kvmiommu_process.status("VmLck")) == (0, 0, 0)
 
 
 def test_the_limit_counts_what_drivers_pin(
-    probe: Probe, container: Container, process: Process, buffer: int
+    probe: Probe, container: Container, kvmiommu_process: Process, buffer: int
 ) -> None:
-    process.setrlimit(8, PAGE, PAGE)
-    process.setresuid(1000, 1000, 1000)
+    kvmiommu_process.setrlimit(8, PAGE, PAGE)
+    kvmiommu_process.setresuid(1000, 1000, 1000)
     container.map_dma(IOVA, buffer, 8 * PAGE)
     assert probe.run(PIN, IOVA, 2 * PAGE) == errno.ENOMEM
     assert probe.run(PIN, IOVA, PAGE) == 0
-    assert process.status("VmLck") == 4
+    assert kvmiommu_process.status("VmLck") == 4
 
 
 def test_an_unmap_is_told(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     container.map_dma(IOVA, buffer, 4 * PAGE)
     container.map_dma(IOVA + 4 * PAGE, buffer + 4 * PAGE, 4 * PAGE)
     assert probe.run(PIN, IOVA + 3 * PAGE, 2 * PAGE) == 0
     assert container.unmap_dma(IOVA, 4 * PAGE) == 4 * PAGE
-    assert (probe.unmaps, probe.pinned, system.total_pins) == (1, 1, 1)
+    assert (probe.unmaps, probe.pinned, kvmiommu_system.total_pins) == (1, 1, 1)
     assert container.unmap_all() == 4 * PAGE
-    assert (probe.unmaps, probe.pinned, system.total_pins) == (2, 0, 0)
-    assert process.status("VmLck") == 0
+    assert (probe.unmaps, probe.pinned, kvmiommu_system.total_pins) == (2, 0, 0)
+    assert kvmiommu_process.status("VmLck") == 0
 
 
 def test_reads_and_writes_through_the_mapping(
-    probe: Probe, container: Container, process: Process, buffer: int
+    probe: Probe, container: Container, kvmiommu_process: Process, buffer: int
 ) -> None:
     container.map_dma(IOVA, buffer, PAGE)
     container.map_dma(IOVA + PAGE, buffer + 4 * PAGE, PAGE)
     probe.buffer = b"over the border!"
     assert probe.run(WRITE_MEMORY, IOVA + PAGE - 8, 16) == 0
-    assert process.peek(buffer + PAGE - 8, 8) == b"over the"
-    assert process.peek(buffer + 4 * PAGE, 8) == b" border!"
+    assert kvmiommu_process.peek(buffer + PAGE - 8, 8) == b"over the"
+    assert kvmiommu_process.peek(buffer + 4 * PAGE, 8) == b" border!"
     probe.buffer = bytes(16)
     assert probe.run(READ_MEMORY, IOVA + PAGE - 8, 16) == 0
     assert probe.buffer == b"over the border!"
     assert probe.run(READ_MEMORY, IOVA + 2 * PAGE - 8, 16) == errno.EINVAL  # runs off the end
-    process.munmap(buffer + 4 * PAGE, PAGE)
+    kvmiommu_process.munmap(buffer + 4 * PAGE, PAGE)
     assert probe.run(READ_MEMORY, IOVA + PAGE, 8) == errno.EFAULT
 
 
@@ -240,8 +252,8 @@ def test_dirty_pages_are_those_that_drivers_touched(
     assert container.dirty_bitmap(IOVA, 8 * PAGE) == dirty[1:2]
 
 
-def test_version_1_lets_no_driver_pin(process: Process, group: Group, buffer: int) -> None:
-    container = Container(process)
+def test_version_1_lets_no_driver_pin(kvmiommu_process: Process, group: Group, buffer: int) -> None:
+    container = Container(kvmiommu_process)
     group.set_container(container)
     container.set_iommu(uapi.vfio.VFIO_TYPE1_IOMMU)
     container.map_dma(IOVA, buffer, PAGE)
@@ -262,35 +274,46 @@ def test_user_addresses_stay_while_drivers_use_them(container: Container, buffer
 
 
 def test_an_iommu_joins_and_leaves(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     container.map_dma(IOVA, buffer, 8 * PAGE)
     probe.run(PIN, IOVA, 2 * PAGE)
-    assert process.status("VmLck") == 8
-    with Group(process, 1) as hardware:
+    assert kvmiommu_process.status("VmLck") == 8
+    with Group(kvmiommu_process, 1) as hardware:
         hardware.set_container(container)
         # Everything is pinned for the IOMMU; what the driver has pinned is not charged twice.
-        assert process.status("VmLck") == 32
-        assert system.total_pins == 10
+        assert kvmiommu_process.status("VmLck") == 32
+        assert kvmiommu_system.total_pins == 10
         hardware.unset_container()
-    assert process.status("VmLck") == 8
-    assert system.total_pins == 2
+    assert kvmiommu_process.status("VmLck") == 8
+    assert kvmiommu_system.total_pins == 2
     probe.run(UNPIN, IOVA, PAGE)
-    assert process.status("VmLck") == 4
+    assert kvmiommu_process.status("VmLck") == 4
 
 
 def test_a_group_that_is_refused_changes_no_charge(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     container.map_dma(IOVA, buffer, 8 * PAGE)
     container.map_dma(IOVA + 8 * PAGE, 0x1000, PAGE)  # not looked at while no IOMMU is there
     probe.run(PIN, IOVA, 2 * PAGE)
-    with Group(process, 1) as hardware, pytest.raises(OSError, match="cannot be pinned") as refused:
+    with (
+        Group(kvmiommu_process, 1) as hardware,
+        pytest.raises(OSError, match="cannot be pinned") as refused,
+    ):
         hardware.set_container(container)
     assert refused.value.errno == errno.EFAULT
-    assert (system.total_pins, process.status("VmLck")) == (2, 8)
+    assert (kvmiommu_system.total_pins, kvmiommu_process.status("VmLck")) == (2, 8)
     probe.run(UNPIN, IOVA, PAGE)
-    assert (system.total_pins, process.status("VmLck")) == (1, 4)
+    assert (kvmiommu_system.total_pins, kvmiommu_process.status("VmLck")) == (1, 4)
 
 
 def test_dirty_pages_when_the_page_size_changes() -> None:
@@ -320,7 +343,11 @@ def test_dirty_pages_when_the_page_size_changes() -> None:
 
 
 def test_threads_that_pin_and_unmap_leave_no_pin(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     probe.run(UNPIN, IOVA, 8 * PAGE)  # so that the registers say where
     command = struct.pack("<I", PIN)
@@ -340,17 +367,21 @@ def test_threads_that_pin_and_unmap_leave_no_pin(
         assert container.unmap_all() == 8 * PAGE
     for thread in threads:
         thread.join()
-    assert (probe.pinned, system.total_pins, process.status("VmLck")) == (0, 0, 0)
+    assert (probe.pinned, kvmiommu_system.total_pins, kvmiommu_process.status("VmLck")) == (0, 0, 0)
 
 
 def test_closing_gives_everything_back(
-    system: System, probe: Probe, container: Container, process: Process, buffer: int
+    kvmiommu_system: System,
+    probe: Probe,
+    container: Container,
+    kvmiommu_process: Process,
+    buffer: int,
 ) -> None:
     container.map_dma(IOVA, buffer, 8 * PAGE)
     probe.run(PIN, IOVA, 8 * PAGE)
     probe.device.close()
-    assert system.total_pins == 0
-    assert process.status("VmLck") == 0
+    assert kvmiommu_system.total_pins == 0
+    assert kvmiommu_process.status("VmLck") == 0
 
 
 def test_reset_lets_pages_go(probe: Probe, container: Container, buffer: int) -> None:

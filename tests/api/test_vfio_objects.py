@@ -19,16 +19,16 @@ from kvmiommu.vfio import Container, Group
 BUFFER = 0x100000
 
 
-def test_map_and_unmap(vfio_container: Container, process: Process) -> None:
-    buffer = process.mmap(BUFFER, 3, 0x22)
+def test_map_and_unmap(vfio_container: Container, kvmiommu_process: Process) -> None:
+    buffer = kvmiommu_process.mmap(BUFFER, 3, 0x22)
     vfio_container.map_dma(0x100000, buffer, 0x10000)
-    assert process.status("VmLck") == 64
+    assert kvmiommu_process.status("VmLck") == 64
     with pytest.raises(FileExistsError) as refused:
         vfio_container.map_dma(0x10F000, buffer, 0x1000)
     assert "meet the mapping at 0x100000" in str(refused.value)
     assert vfio_container.unmap_dma(0, 0x200000) == 0x10000
     assert vfio_container.unmap_all() == 0
-    assert process.status("VmLck") == 0
+    assert kvmiommu_process.status("VmLck") == 0
 
 
 def test_info_takes_the_chain_apart(vfio_container: Container) -> None:
@@ -39,8 +39,8 @@ def test_info_takes_the_chain_apart(vfio_container: Container) -> None:
     assert info.max_dirty_bitmap_size == 1 << 28
 
 
-def test_dirty_pages(vfio_container: Container, process: Process) -> None:
-    buffer = process.mmap(BUFFER, 3, 0x22)
+def test_dirty_pages(vfio_container: Container, kvmiommu_process: Process) -> None:
+    buffer = kvmiommu_process.mmap(BUFFER, 3, 0x22)
     vfio_container.map_dma(0x2000, buffer, 0x2000)
     with pytest.raises(OSError, match="not tracked") as refused:
         vfio_container.dirty_bitmap(0, 0x8000)
@@ -81,33 +81,18 @@ def test_kvm_knows_a_group_by_its_file(kvm_vm: VM, vfio_group: Group) -> None:
         assert not device.has_attr(0, 0)
 
 
-def test_closing_twice_is_one_close(process: Process) -> None:
-    with Container(process) as container:
+def test_closing_twice_is_one_close(kvmiommu_process: Process) -> None:
+    with Container(kvmiommu_process) as container:
         container.close()
     assert repr(container) == f"<Container, descriptor {container.fd}, closed>"
     with pytest.raises(OSError, match="not open") as closed:
-        process.close(container.fd)
+        kvmiommu_process.close(container.fd)
     assert closed.value.errno == errno.EBADF
 
 
 @pytest.mark.kvmiommu_machine("q35-intel")
-def test_the_marker_chooses_the_machine(system: System) -> None:
-    assert system.machine.name == "q35-intel"
-
-
-def test_the_plugin_says_what_its_marker_takes(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.kvmiommu_machine
-        def test_marked(system):
-            pass
-        """
-    )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-    result.stdout.fnmatch_lines(["*takes one argument, the machine*"])
-    assert result.ret != 0
+def test_the_marker_chooses_the_machine(kvmiommu_system: System) -> None:
+    assert kvmiommu_system.machine.name == "q35-intel"
 
 
 @given(iovas(address_width=39))
@@ -131,6 +116,6 @@ def test_programs_map_within_the_buffer(data: st.DataObject) -> None:
             assert 0 <= call.offset <= BUFFER - call.size
 
 
-def test_os_flags_are_the_machines(process: Process) -> None:
+def test_os_flags_are_the_machines(kvmiommu_process: Process) -> None:
     with pytest.raises(OSError, match="there is no such name"):
-        process.open("/dev/vfio/77", os.O_RDWR)
+        kvmiommu_process.open("/dev/vfio/77", os.O_RDWR)

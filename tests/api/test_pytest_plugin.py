@@ -1,0 +1,590 @@
+# SPDX-License-Identifier: MIT
+"""The pytest plugin as those see it who have it installed: each test is a run of pytest."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+
+import hypothesis.stateful
+import pytest
+
+import kvmiommu
+
+# All that a run within this process loads: what it is the first to load goes with it.
+from kvmiommu import System, kvm, machine, pci, vfio
+
+Run = Callable[..., pytest.RunResult]
+LOADED = (System, hypothesis.stateful, kvm, machine, pci, vfio)
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    """Runs pytest on a module with this text, within this process."""
+
+    def run(text: str, *arguments: str) -> pytest.RunResult:
+        pytester.makepyfile(text)
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def run_anew(pytester: pytest.Pytester) -> Run:
+    """Runs pytest on a module with this text, in a process of its own."""
+
+    def run(text: str, *arguments: str) -> pytest.RunResult:
+        pytester.makepyfile(text)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+    return run
+
+
+MACHINE = """
+    def test_machine(kvmiommu_system):
+        print("on", kvmiommu_system.machine.name)
+"""
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def test_help_has_a_section(run_anew: Run) -> None:
+    shown = run_anew("", "--help").stdout.str()
+    section = shown[shown.index("\nkvmiommu: emulated machines") :]
+    assert "--kvmiommu-machine=MACHINE" in section
+    assert "--kvmiommu-trace=N" in section
+    assert re.search(r"^  kvmiommu_machine \(linelist\):", shown, re.MULTILINE)
+    assert re.search(r"^  kvmiommu_trace \(string\):", shown, re.MULTILINE)
+
+
+def test_the_markers_are_registered(run: Run) -> None:
+    run("", "--markers").stdout.fnmatch_lines(["@pytest.mark.kvmiommu_machine(?machines): *"])
+
+
+def test_the_header_says_which_machine(run: Run) -> None:
+    run("", "--kvmiommu-trace=5").stdout.fnmatch_lines(
+        ["kvmiommu: *, machine q35-intel, a failed test shows 5 calls"]
+    )
+
+
+def test_nothing_is_loaded_until_a_test_asks(run_anew: Run) -> None:
+    loaded = """
+        import sys
+
+        def names():
+            return {name for name in sys.modules if name.partition(".")[0] == "kvmiommu"}
+
+        def test_before():
+            plugin = {"kvmiommu", "kvmiommu._observers", "kvmiommu.testing"}
+            assert names() == plugin | {"kvmiommu.testing.plugin"}
+
+        def test_with(kvmiommu_machine):
+            assert "kvmiommu.machine" in names()
+    """
+    run_anew(loaded, "--kvmiommu-machine=q35-amd").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("where", ["option", "ini"])
+def test_an_unknown_machine_is_a_usage_error_that_lists_the_names(
+    pytester: pytest.Pytester, where: str
+) -> None:
+    if where == "ini":
+        pytester.makeini("[pytest]\nkvmiommu_machine = q35-intl")
+    result = pytester.runpytest_inprocess(
+        *(["--kvmiommu-machine=q35-intl"] if where == "option" else [])
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    for name in (*machine.names(), "there is no machine 'q35-intl'"):
+        result.stderr.fnmatch_lines([f"ERROR: *kvmiommu?machine: *{name}*"])
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--kvmiommu-machine=./mine.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --kvmiommu-machine: there is no file *mine.toml*"])
+
+
+@pytest.mark.parametrize("given", ["-1", "many"])
+def test_a_trace_that_is_no_number_is_a_usage_error(pytester: pytest.Pytester, given: str) -> None:
+    pytester.makeini(f"[pytest]\nkvmiommu_trace = {given}")
+    result = pytester.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: kvmiommu_trace: '{given}' is no number of calls*"])
+
+
+def test_the_option_goes_before_the_ini_key(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nkvmiommu_machine = q35-amd")
+    pytester.makepyfile(MACHINE)
+    pytester.runpytest_inprocess("-s").stdout.fnmatch_lines(["*on q35-amd*"])
+    option = pytester.runpytest_inprocess("-s", "--kvmiommu-machine=q35-virtio")
+    option.stdout.fnmatch_lines(["*on q35-virtio*"])
+
+
+def test_a_file_in_the_ini_file_is_beside_it(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nkvmiommu_machine = board.toml")
+    text = machine.load("q35-amd").text().replace('"q35-amd"', '"board"')
+    (pytester.path / "board.toml").write_text(text, encoding="utf-8")
+    tests = pytester.mkdir("tests")
+    (tests / "test_it.py").write_text(
+        "def test_machine(kvmiommu_system):\n    assert kvmiommu_system.machine.name == 'board'\n"
+    )
+    pytester.runpytest_inprocess(tests).assert_outcomes(passed=1)
+
+
+def test_the_plugin_can_be_left_out(run_anew: Run) -> None:
+    result = run_anew("def test_none(kvmiommu_system): pass", "-p", "no:kvmiommu")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*fixture 'kvmiommu_system' not found*"])
+    result.stdout.no_fnmatch_line("kvmiommu: *")
+
+
+# --- machines -------------------------------------------------------------------------------------
+
+
+def test_several_machines_run_a_test_on_each(run: Run) -> None:
+    result = run(MACHINE, "-v", "--kvmiommu-machine=q35-amd", "--kvmiommu-machine=q35-intel")
+    result.stdout.fnmatch_lines(
+        ["*::test_machine?q35-amd? PASSED*", "*::test_machine?q35-intel? PASSED*"]
+    )
+
+
+def test_a_marker_runs_a_test_on_several_machines_and_goes_before_the_option(run: Run) -> None:
+    marked = """
+        from pathlib import Path
+
+        import pytest
+        from kvmiommu import machine
+
+        BOARD = Path(__file__).with_name("board.toml")
+        BOARD.write_text(machine.load("q35-amd").text())
+        ran = []
+
+        @pytest.mark.kvmiommu_machine("q35-intel", BOARD, machine.load("q35-virtio"))
+        def test_machine(kvmiommu_system):
+            ran.append(kvmiommu_system.machine.name)
+
+        @pytest.mark.kvmiommu_machine("powernv9")
+        class TestOne:
+            def test_class(self, kvmiommu_system):
+                ran.append(kvmiommu_system.machine.name)
+
+            @pytest.mark.kvmiommu_machine("pseries")
+            def test_closest(self, kvmiommu_system):
+                ran.append(kvmiommu_system.machine.name)
+
+        def test_all():
+            assert ran == ["q35-intel", "q35-amd", "q35-virtio", "powernv9", "pseries"]
+    """
+    result = run(marked, "-v", "--kvmiommu-machine=q35-amd")
+    result.assert_outcomes(passed=6)
+    for name in ("q35-intel", "board", "q35-virtio"):
+        result.stdout.fnmatch_lines([f"*::test_machine?{name}? PASSED*"])
+    result.stdout.fnmatch_lines(["*::test_class PASSED*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("", "takes one machine or several: found ()"),
+        ("()", "takes one machine or several: found ()"),
+        ("(machine='q35-intel')", "takes one machine or several: found () {'machine': *"),
+        ("('q35-intl')", "there is no machine 'q35-intl': one of powernv9, *"),
+        ("('none.toml')", "there is no file 'none.toml'"),
+        ("(3)", "3 is not a machine: a name, a path or a kvmiommu.machine.Machine"),
+    ],
+)
+def test_a_wrong_marker_is_an_error_that_says_what_it_takes(
+    run: Run, marker: str, message: str
+) -> None:
+    result = run(
+        f"""
+        import pytest
+
+        @pytest.mark.kvmiommu_machine{marker}
+        def test_marked(kvmiommu_system):
+            pass
+        """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*::test_marked: @pytest.mark.kvmiommu_machine*{message}*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_wrong_description_fails_the_test_with_its_mistake(run: Run) -> None:
+    result = run(
+        """
+        from pathlib import Path
+
+        import pytest
+
+        BOARD = Path(__file__).with_name("board.toml")
+        BOARD.write_text("[machine]\\nname = 3\\n")
+
+        @pytest.mark.kvmiommu_machine(BOARD)
+        def test_marked(kvmiommu_system):
+            pass
+        """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*board.toml: *"])
+
+
+def test_who_overrides_the_machine_chooses_it(run: Run) -> None:
+    overridden = """
+        from dataclasses import replace
+
+        import pytest
+        from kvmiommu import machine
+
+        @pytest.fixture(params=["q35-intel", "q35-amd"])
+        def kvmiommu_machine(request):
+            return replace(machine.load(request.param), name="mine-" + request.param)
+
+        def test_machine(kvmiommu_system):
+            assert kvmiommu_system.machine.name.startswith("mine-")
+    """
+    several = ("--kvmiommu-machine=q35-amd", "--kvmiommu-machine=q35-virtio")
+    run(overridden, *several).assert_outcomes(passed=2)
+
+
+def test_a_test_may_be_parametrized_with_machines(run: Run) -> None:
+    parametrized = """
+        import pytest
+
+        @pytest.mark.parametrize("kvmiommu_machine", ["q35-amd", "q35-virtio"], indirect=True)
+        def test_machine(kvmiommu_system, request):
+            assert kvmiommu_system.machine.name == request.node.callspec.id
+    """
+    run(parametrized).assert_outcomes(passed=2)
+
+
+def test_a_model_of_ones_own_is_in_the_machine_and_its_assertion_fails_the_test(run: Run) -> None:
+    result = run(
+        """
+        import struct
+
+        import pytest
+        from kvmiommu import pci
+
+        class Model(pci.DeviceModel):
+            bars = {0: pci.Bar(4096)}
+
+            def write(self, bar, offset, size, value):
+                assert value == 1, "the driver wrote something else"
+
+        @pytest.fixture
+        def kvmiommu_models():
+            return {"0000:00:02.0": Model}
+
+        @pytest.mark.parametrize("value", [1, 2])
+        def test_driver(vfio_container, vfio_group, value):
+            device = vfio_group.get_device("0000:00:02.0")
+            device.write(7, 4, struct.pack("<H", 2))
+            device.write(0, 0, struct.pack("<I", value))
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E *the driver wrote something else*"])
+
+
+# --- what a machine cannot do ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "fixture", "reason"),
+    [
+        ("modules=machine.Modules(vfio=False), pci=()", "vfio_group", "q35-intel has no VFIO"),
+        ("modules=machine.Modules(kvm=False)", "kvm_vm", "q35-intel has no KVM"),
+        ("pci=()", "vfio_group", "q35-intel has no group whose devices are all free for VFIO"),
+        (
+            "iommus=tuple(replace(each, isolated_msi=False) for each in BOARD.iommus)",
+            "vfio_container",
+            "q35-intel keeps group 1 out: *",
+        ),
+    ],
+)
+def test_a_machine_that_cannot_do_it_skips_the_test_with_the_reason(
+    run: Run, change: str, fixture: str, reason: str
+) -> None:
+    result = run(
+        f"""
+        from dataclasses import replace
+
+        import pytest
+        from kvmiommu import machine
+
+        BOARD = machine.load("q35-intel")
+
+        @pytest.mark.kvmiommu_machine(replace(BOARD, {change}))
+        def test_it({fixture}):
+            pass
+        """,
+        "-rs",
+    )
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines([f"SKIPPED * {reason}"])
+
+
+@pytest.mark.parametrize("name", machine.names())
+def test_each_machine_has_a_group_and_a_vm_and_type_1_unless_it_is_power(
+    run: Run, name: str
+) -> None:
+    result = run(
+        """
+        def test_group(vfio_group, kvm_vm):
+            assert vfio_group.get_status() & 1
+
+        def test_container(vfio_container, kvmiommu_process):
+            size = kvmiommu_process.page_size
+            vfio_container.map_dma(0, kvmiommu_process.mmap(size, 3, 0x22), size)
+        """,
+        f"--kvmiommu-machine={name}",
+        "-rs",
+    )
+    if machine.load(name).abi == "power":
+        result.assert_outcomes(passed=1, skipped=1)
+        result.stdout.fnmatch_lines([f"SKIPPED * {name} has no IOMMU of type 1"])
+    else:
+        result.assert_outcomes(passed=2)
+
+
+# --- failing allocations --------------------------------------------------------------------------
+
+FAIL_NTH = """
+    import pytest
+    from kvmiommu.kvm import Kvm
+
+    pytestmark = pytest.mark.kvmiommu_fail_nth
+    PAGE = 4096
+"""
+
+
+def test_a_test_is_repeated_until_no_allocation_fails(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    begun = []
+
+    def test_map(vfio_container, kvmiommu_process, kvmiommu_system):
+        begun.append(kvmiommu_system)
+        vfio_container.map_dma(0, kvmiommu_process.mmap(PAGE, 3, 0x22), PAGE)
+
+    @pytest.fixture
+    def fresh():
+        return begun
+
+    @pytest.mark.kvmiommu_machine("q35-amd")
+    def test_nothing_to_fail(kvmiommu_process, kvmiommu_system):
+        assert len(begun) > 3
+        assert len({id(system) for system in begun}) == len(begun)
+        assert kvmiommu_process.uid == 0
+        """,
+        "-rP",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines(
+        [
+            r"-+ kvmiommu_fail_nth: repetition \d+ -+",
+            r"failing allocations that ended the test with a refusal: 1, 2, 3.*",
+            r"-+ kvmiommu_fail_nth: repetition 1 -+",
+            r"no allocation could be made to fail",
+        ]
+    )
+
+
+def test_a_failing_repetition_says_which_allocations_the_test_does_not_survive(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    def test_map(vfio_container, kvmiommu_process):
+        buffer = kvmiommu_process.mmap(PAGE, 3, 0x22)
+        try:
+            vfio_container.map_dma(0, buffer, PAGE)
+        except OSError:
+            if is_the_first():
+                return
+        assert vfio_container.unmap_all() == PAGE
+
+    runs = []
+
+    def is_the_first():
+        runs.append(0)
+        return len(runs) == 1
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"E +assert 0 == 4096",
+            r"-+ kvmiommu_fail_nth: repetition 2 -+",
+            r"failing allocations with which the test fails: 2, 3.*",
+            r"failing allocations that the test survived: 1",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "error", ["OSError(28, 'no space')", "MemoryError()", "AssertionError('wrong')"]
+)
+def test_only_enomem_ends_a_repetition(run: Run, error: str) -> None:
+    text = f"""
+    def test_create(kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError:
+            raise {error} from None
+    """
+    run(FAIL_NTH + text).assert_outcomes(failed=1)
+
+
+def test_the_marker_says_what_else_may_end_a_repetition(run: Run) -> None:
+    run(
+        """
+        import pytest
+        from kvmiommu.kvm import Kvm
+
+        class Failed(Exception):
+            pass
+
+        @pytest.mark.kvmiommu_fail_nth(raises=Failed)
+        def test_create(kvmiommu_process):
+            try:
+                Kvm(kvmiommu_process).create_vm()
+            except OSError as refused:
+                raise Failed from refused
+
+        @pytest.mark.kvmiommu_fail_nth(raises=Failed)
+        def test_without_cause(kvmiommu_process):
+            raise Failed
+        """
+    ).assert_outcomes(passed=1, failed=1)
+
+
+def test_enomem_without_a_failing_allocation_fails_the_test(run: Run) -> None:
+    text = """
+    def test_map(kvmiommu_process):
+        raise OSError(12, "of its own")
+    """
+    result = run(FAIL_NTH + text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["repetition 1 met no failing allocation, and failed"])
+
+
+def test_what_is_left_by_a_repetition_fails_the_test(run: Run) -> None:
+    text = """
+    @pytest.fixture
+    def vmm():
+        refused = []
+        yield refused
+        assert not refused, "it is left half made"
+
+    def test_create(vmm, kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError:
+            vmm.append("half")
+    """
+    result = run(FAIL_NTH + text)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*it is left half made*", "*with which the test fails: 1"])
+
+
+def test_blocks_say_what_is_under_injection(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    def test_create(kvmiommu_process, kvmiommu_fail_nth, kvmiommu_system):
+        other = kvmiommu_system.process()
+        Kvm(kvmiommu_process).create_vm()
+        for process in (kvmiommu_process, other):
+            kvm = Kvm(process)
+            alive = sorted(kvmiommu_system.alive)
+            try:
+                with kvmiommu_fail_nth(process):
+                    kvm.create_vm()
+            except OSError:
+                assert sorted(kvmiommu_system.alive) == alive
+        Kvm(kvmiommu_process).create_vm()
+
+    def test_nothing(kvmiommu_process, kvmiommu_fail_nth):
+        Kvm(kvmiommu_process).create_vm()
+        with kvmiommu_fail_nth():
+            pass
+        """,
+        "-rP",
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.re_match_lines(
+        [
+            r"failing allocations that the test survived: 1, 2(, \d+)*$",
+            r"no allocation could be made to fail",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*ended the test*")
+
+
+def test_a_test_that_always_meets_another_failure_reaches_the_limit(run: Run) -> None:
+    result = run(
+        """
+        import contextlib
+
+        import pytest
+        from kvmiommu.kvm import Kvm
+
+        @pytest.mark.kvmiommu_fail_nth(limit=3)
+        def test_forever(kvmiommu_process):
+            while kvmiommu_process.fail_nth:
+                with contextlib.suppress(OSError):
+                    Kvm(kvmiommu_process).create_vm()
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["none of 3 repetitions was without a failing allocation*"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def test_it(): pass", "*uses neither kvmiommu_process nor kvmiommu_fail_nth"),
+        (
+            "@pytest.mark.kvmiommu_fail_nth(3)\n    def test_it(kvmiommu_process): pass",
+            "*takes raises=?, limit=?: found (3,) {}",
+        ),
+        (
+            "@given(st.booleans())\n    def test_it(kvmiommu_process, value): pass",
+            "*have it draw from kvmiommu.testing.strategies.fail_nth()",
+        ),
+    ],
+)
+def test_a_marker_that_cannot_work_says_why(run: Run, text: str, message: str) -> None:
+    hypothesis = "    from hypothesis import given, strategies as st\n    "
+    result = run(FAIL_NTH + hypothesis + text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_the_fixture_for_injection_needs_the_marker(run: Run) -> None:
+    result = run("def test_it(kvmiommu_fail_nth): pass")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*kvmiommu_fail_nth needs the marker*"])
+
+
+def test_a_skipped_test_is_skipped_once(run: Run) -> None:
+    text = """
+    import pytest
+
+    @pytest.mark.kvmiommu_machine("powernv9")
+    @pytest.mark.kvmiommu_fail_nth
+    def test_it(vfio_container, kvmiommu_process):
+        pass
+    """
+    run(text).assert_outcomes(skipped=1)
+
+
+def test_python_is_the_one_that_runs_these_tests(pytester: pytest.Pytester) -> None:
+    """What is shown above is shown of the package that these tests are run with."""
+    code = "import kvmiommu; print(kvmiommu.__file__)"
+    found = pytester.run(sys.executable, "-c", code).outlines
+    assert found == [kvmiommu.__file__]
