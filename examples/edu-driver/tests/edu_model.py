@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from kvmiommu import pci
 
 COMMAND_START, COMMAND_FROM_DEVICE, COMMAND_INTERRUPT = 0x1, 0x2, 0x4
@@ -17,7 +15,7 @@ class EduModel(pci.DeviceModel):
 
     vendor_id = 0x1234
     device_id = 0x11E8
-    bars: ClassVar = {0: pci.Bar(size=1 << 20)}
+    bars = {0: pci.Bar(size=1 << 20)}
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,9 +11,12 @@ import ctypes
 import fcntl
 import os
 import select
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 __all__ = ["Calls", "Linux"]
+
+#: The third argument of ioctl: a number, or what the kernel reads and writes.
+Argument: TypeAlias = int | bytearray | ctypes.c_int32 | ctypes.Structure
 
 
 class Calls(Protocol):
@@ -21,7 +24,7 @@ class Calls(Protocol):
 
     def open(self, path: str, flags: int, /) -> int: ...
     def close(self, fd: int, /) -> None: ...
-    def ioctl(self, fd: int, request: int, arg: int | bytearray | ctypes.Structure, /) -> int: ...
+    def ioctl(self, fd: int, request: int, arg: Argument, /) -> int: ...
     def read(self, fd: int, length: int, /) -> bytes: ...
     def pread(self, fd: int, length: int, offset: int, /) -> bytes: ...
     def pwrite(self, fd: int, data: bytes, offset: int, /) -> int: ...
@@ -66,7 +69,7 @@ class Linux:
     def close(self, fd: int, /) -> None:
         os.close(fd)
 
-    def ioctl(self, fd: int, request: int, arg: int | bytearray | ctypes.Structure, /) -> int:
+    def ioctl(self, fd: int, request: int, arg: Argument, /) -> int:
         return fcntl.ioctl(fd, request, arg)
 
     def read(self, fd: int, length: int, /) -> bytes:
