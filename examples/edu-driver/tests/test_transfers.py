@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The device's buffer against one of Python's: Hypothesis looks for calls after which they differ."""
+"""Hypothesis looks for calls after which the device's buffer differs from one of Python's."""
 
 from __future__ import annotations
 
