@@ -24,6 +24,8 @@ STRESS_SANITIZERS ?= asan tsan
 # What `make fuzz` gives libFuzzer, and where it keeps what it found worth keeping.
 FUZZ_ARGS ?=
 FUZZ_CORPUS ?= $(BUILD)/fuzz-corpus
+# The wheel that `make example-project` installs; none: the one that this tree was installed from.
+WHEEL ?=
 # What `make mutate` changes, and how much of it: tests/mutate/mutate.py --help
 FILES ?=
 MUTATE_ARGS ?=
@@ -57,12 +59,11 @@ fuzz_options := -G Ninja -DKVMIOMMU_PYTHON=OFF -DKVMIOMMU_FUZZ=ON -DCMAKE_BUILD_
     -DCMAKE_CXX_FLAGS='-O1 -fno-sanitize-coverage=trace-cmp' \
     -DKVMIOMMU_SANITIZE=address,undefined,fuzzer-no-link
 pip_install := python -m pip install --quiet
-pip_build := $(pip_install) --no-build-isolation --no-deps \
-    -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
+pip_options := --quiet --no-build-isolation --no-deps -C cmake.define.KVMIOMMU_WERROR=$(KVMIOMMU_WERROR)
 
 .PHONY: help try test test-unit test-python test-free-threaded lint lint-python lint-cpp sanitize \
     sanitize-unit sanitize-python stress stress-asan stress-tsan stress-smoke fuzz fuzz-smoke fuzz-coverage mutate \
-    cross bench engine-bench docs readme clean
+    cross bench engine-bench example-project wheels docs readme clean
 
 help:
 	@echo "make try       set up $(VENV), play the recorded transcripts, print a table"
@@ -78,6 +79,8 @@ help:
 	@echo "make cross     the C++ tests on 64-bit Arm, built across and run under qemu"
 	@echo "make bench     the benchmarks"
 	@echo "make engine-bench  the program that times page-table engines side by side"
+	@echo "make example-project  the tests of examples/edu-driver, outside of this tree"
+	@echo "make wheels    a wheel from the sdist, repaired and tested without a compiler, into dist/"
 	@echo "make docs      the documentation, into $(BUILD)/docs"
 	@echo "make readme    run the Python examples of README.md"
 	@echo "make clean     remove $(VENV) and everything that was built"
@@ -99,7 +102,9 @@ $(VENV)/.stamp-group-%: pyproject.toml $(VENV)/.stamp-venv
 	touch $@
 
 $(VENV)/.stamp-package: CMakeLists.txt README.md $(csrc) $(package) $(VENV)/.stamp-group-build
-	$(pip_build) .
+	rm -rf $(VENV)/wheel
+	python -m pip wheel $(pip_options) --wheel-dir $(VENV)/wheel .
+	$(pip_install) --no-deps --force-reinstall $(VENV)/wheel/*.whl
 	touch $@
 
 # --- what people ask for ---
@@ -110,10 +115,12 @@ try: $(VENV)/.stamp-package
 # One after the other, so that the summary of pytest comes last.
 test:
 	$(MAKE) test-unit
+	$(MAKE) example-project
 	$(MAKE) test-python
 
 test-unit: $(BUILD)/unit/.stamp-built
 	$(BUILD)/unit/tests/unit/unit_tests
+	$(BUILD)/unit/tests/unit/one_kind_tests
 
 test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
 	python -m pytest $(PYTEST_ARGS)
@@ -128,6 +135,27 @@ test-free-threaded:
 	PIP_ONLY_BINARY=hypothesis,numpy $(MAKE) --no-print-directory test-python \
 	    PYTHON="$$interpreter" VENV=$(BUILD)/venv-free-threaded \
 	    PYTEST_ARGS="$(or $(PYTEST_ARGS),tests/api tests/conformance $(HOSTILE))"
+
+# As a project of its own: a copy outside of this tree, in an environment of its own.
+example-project: $(if $(WHEEL),,$(VENV)/.stamp-package)
+	PYTHON="$(PYTHON)" .ci/example-project $(or $(WHEEL),$(VENV)/wheel/*.whl)
+
+# Of the wheels that [tool.cibuildwheel] describes the one for this machine and its Python: built
+# from the sdist alone, repaired, and tested where there is no compiler. The sdist is unpacked so
+# deep that the paths between its build and its sources are as here, and ccache finds what was
+# compiled before.
+sdist := $(BUILD)/wheels/sdist
+wheels: $(VENV)/.stamp-group-build $(VENV)/.stamp-group-wheels
+	cibuildwheel --platform linux --archs x86_64,aarch64 --print-build-identifiers
+	rm -rf dist $(BUILD)/wheels
+	mkdir -p $(sdist)
+	python -m build --no-isolation --sdist --outdir dist .
+	tar --extract --strip-components=1 --directory $(sdist) --file dist/*.tar.gz
+	CCACHE_BASEDIR=$(abspath $(sdist))/csrc python -m pip wheel $(pip_options) \
+	    --wheel-dir $(BUILD)/wheels/linux $(sdist)
+	auditwheel repair --wheel-dir dist $(BUILD)/wheels/linux/*.whl
+	PYTHON="$(PYTHON)" .ci/try-wheel dist/*.whl
+	PYTHON="$(PYTHON)" .ci/example-project dist/*.whl
 
 # Those in C++ want google-benchmark (libbenchmark-dev), and are left out where it is not installed.
 bench: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
@@ -267,7 +295,7 @@ cross: $(BUILD)/cross/.stamp-built
 $(BUILD)/asan-package/.stamp-installed: CMakeLists.txt $(csrc) $(package) \
     $(VENV)/.stamp-group-build
 	rm -rf $(@D)
-	CXX=g++ $(pip_build) --target $(@D) -C build-dir=$(BUILD)/asan-extension \
+	CXX=g++ python -m pip install $(pip_options) --target $(@D) -C build-dir=$(BUILD)/asan-extension \
 	    -C cmake.build-type=Debug -C cmake.define.CMAKE_CXX_FLAGS=-O1 \
 	    -C cmake.define.KVMIOMMU_SANITIZE=address,undefined .
 	touch $@

@@ -3,6 +3,7 @@
 #include "base/result.h"
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <iterator>
@@ -11,11 +12,15 @@
 namespace kvmiommu {
 
 std::string errno_name(int error) {
-    // Null for a number without a name.
-    if (const char* name = strerrorname_np(error)) {
-        return name;
+    switch (error) {
+#define ERRNO(name) \
+    case name:      \
+        return #name;
+#include "base/errno_names.def"
+#undef ERRNO
+        default:
+            return "E" + std::to_string(error);
     }
-    return "E" + std::to_string(error);
 }
 
 namespace {

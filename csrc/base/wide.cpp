@@ -8,7 +8,9 @@
 #include "base/sanitizers.h"
 
 // With a sanitizer there is one build only, because it is not initialized when the loader selects.
-#if defined(__x86_64__) && !defined(KVMIOMMU_ASAN) && !defined(KVMIOMMU_TSAN) && defined(__GNUC__)
+// The loader of glibc selects; that of musl cannot (no IFUNC).
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(KVMIOMMU_ASAN) && \
+    !defined(KVMIOMMU_TSAN) && !defined(KVMIOMMU_ONE_KIND)
 #include <immintrin.h>
 #define KVMIOMMU_KINDS 1
 #define KVMIOMMU_PICKED __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -64,7 +66,7 @@ bool replace(std::uint32_t* row, std::size_t count, std::uint32_t old, std::uint
     return replace_each<false>(row, count, old, mask, first, step);
 }
 
-#if defined(KVMIOMMU_SANITIZED)
+#if defined(KVMIOMMU_ASAN) || defined(KVMIOMMU_TSAN)
 
 void fill(std::uint64_t* row, std::size_t count, std::uint64_t first, std::uint64_t step) {
     fill_each<false>(row, count, first, step);
