@@ -22,10 +22,10 @@ struct Source {
     const char* text;
 };
 
-/// The text of a refusal: each {} is replaced by a number in decimal, each {:d} by a signed one, {:x}
-/// in hexadecimal, {:o} in octal. {:access} is read for 0, else write; {:mode} what the O_ACCMODE of
-/// an open says: r, w, rw.
-/// That there is one number for each is checked at compile time.
+/// The text of a refusal: each {} is replaced by a number in decimal, each {:d} by a signed one,
+/// {:x} in hexadecimal, {:o} in octal. {:access} is read for 0, else write; {:mode} what the
+/// O_ACCMODE of an open says: r, w, rw. That there is one number for each is checked at compile
+/// time.
 template <std::size_t Numbers>
 struct ReasonText {
     const char* text;
