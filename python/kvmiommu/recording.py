@@ -29,14 +29,18 @@ from __future__ import annotations
 import bisect
 import ctypes
 import errno
+import operator
+import os
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import strace, uapi
+from .descriptor import AnyDescriptor, Descriptor
 from .errors import MemoryFault
 from .process import Process
 from .transcript.errnos import name_of
@@ -167,8 +171,9 @@ class RecordingProcess(Process):
         self._names[fd] = name
         self._kinds[fd] = kind
 
-    def _fd(self, fd: int) -> str:
-        return self._names.get(fd, str(fd))
+    def _fd(self, fd: AnyDescriptor) -> str:
+        number = _descriptor(fd)
+        return self._names.get(number, str(number))
 
     def _name_memory(self, address: int, length: int, name: str) -> None:
         page = self.page_size
@@ -190,7 +195,8 @@ class RecordingProcess(Process):
         return f"{name}+{offset:#x}" if offset else name
 
     def _address(self, address: int) -> str:
-        return self._symbol(address) or f"{address & _NO_LIMIT:#x}"
+        number = _int(address)
+        return self._symbol(number) or f"{number & _NO_LIMIT:#x}"
 
     def _holds_address(self, data: bytes) -> bool:
         return any(
@@ -222,7 +228,11 @@ class RecordingProcess(Process):
         plain(len(data))
         return fields or [_Field("zero", "0", base, 0)]
 
-    def _data(self, data: bytes) -> str:
+    def _data(self, buffer: ReadableBuffer) -> str:
+        try:
+            data = bytes(memoryview(buffer))
+        except (TypeError, ValueError):
+            return ""
         if len(data) == 4 and int.from_bytes(data, "little") in self._names:
             return f"fd:{self._names[int.from_bytes(data, 'little')]}"
         return " ".join(map(str, self._bytes(data)))
@@ -318,40 +328,46 @@ class RecordingProcess(Process):
 
     # --- descriptors
 
-    def open(self, path: str, flags: int) -> int:
-        def perform() -> int:
-            return super(RecordingProcess, self).open(path, flags)
+    def open(self, path: str | bytes | PathLike[str] | PathLike[bytes], flags: int) -> int:
+        given = path
 
+        def perform() -> int:
+            return super(RecordingProcess, self).open(given, flags)
+
+        path = _path(given)
         if not path or not path.isprintable() or any(c.isspace() or c in "{}" for c in path):
             self._recorder.comment(self, f"open of {path!r}")
             return perform()
-        shown = _flags(flags & posix.O_ACCMODE, flags & ~posix.O_ACCMODE, "O_*", self.abi)
+        bits = _int(flags)
+        shown = _flags(bits & posix.O_ACCMODE, bits & ~posix.O_ACCMODE, "O_*", self.abi)
         kind = _OPENED.get(path, "group" if path.startswith("/dev/vfio/") else "file")
         return self._makes(f"open {{}} {path} {shown}", kind, path, perform)
 
-    def close(self, fd: int) -> None:
+    def close(self, fd: AnyDescriptor) -> None:
         call = f"close {self._fd(fd)}"
+        number = _descriptor(fd)
 
         def closed(_: None) -> tuple[str, str]:
-            self._names.pop(fd, None)
-            self._kinds.pop(fd, None)
+            self._names.pop(number, None)
+            self._kinds.pop(number, None)
             return "0", ""
 
         self._record(call, lambda: super(RecordingProcess, self).close(fd), closed)
 
-    def dup(self, fd: int) -> int:
+    def dup(self, fd: AnyDescriptor) -> int:
         def perform() -> int:
             return super(RecordingProcess, self).dup(fd)
 
-        kind = self._names.get(fd, "file").rstrip("0123456789")
-        return self._makes(f"dup {{}} {self._fd(fd)}", kind, self._kinds.get(fd, ""), perform)
+        number = _descriptor(fd)
+        kind = self._names.get(number, "file").rstrip("0123456789")
+        return self._makes(f"dup {{}} {self._fd(fd)}", kind, self._kinds.get(number, ""), perform)
 
     def eventfd(self, initval: int = 0, flags: int = 0) -> int:
         def perform() -> int:
             return super(RecordingProcess, self).eventfd(initval, flags)
 
-        if flags & ~posix.O_NONBLOCK & ~posix.O_CLOEXEC:
-            self._recorder.comment(self, f"eventfd({initval}, {flags:#x}): its flags")
+        if _int(flags) & ~posix.O_NONBLOCK & ~posix.O_CLOEXEC:
+            self._recorder.comment(self, f"eventfd({initval}, {_int(flags):#x}): its flags")
         fd = self._makes("eventfd {}", "eventfd", "eventfd", perform)
         if initval:
             self._recorder.add(self, f"write {self._fd(fd)} u64:{initval}", "8")
@@ -361,11 +377,11 @@ class RecordingProcess(Process):
         def perform() -> int:
             return super(RecordingProcess, self).memfd_create(name, flags)
 
-        if flags & ~1:  # MFD_CLOEXEC
-            self._recorder.comment(self, f"memfd_create({name!r}, {flags:#x}): its flags")
+        if _int(flags) & ~1:  # MFD_CLOEXEC
+            self._recorder.comment(self, f"memfd_create({name!r}, {_int(flags):#x}): its flags")
         return self._makes("memfd {} 0", "memfd", "memfd", perform)
 
-    def ftruncate(self, fd: int, length: int) -> None:
+    def ftruncate(self, fd: AnyDescriptor, length: int) -> None:
         self._record(
             f"truncate {self._fd(fd)} {_number(length)}",
             lambda: super(RecordingProcess, self).ftruncate(fd, length),
@@ -376,15 +392,15 @@ class RecordingProcess(Process):
 
     def ioctl(
         self,
-        fd: int,
+        fd: AnyDescriptor,
         request: int,
         arg: int | ReadableBuffer | None = 0,
         *,
         timeout: float | None = None,
     ) -> int:
-        names = strace.request_names(request, self.abi, self._kinds.get(fd, ""))
-        name = names[0] if names and request >> 32 == 0 else ""
-        head = f"ioctl {self._fd(fd)} {name or f'{request:#x}'}"
+        names = strace.request_names(_int(request), self.abi, self._kinds.get(_descriptor(fd), ""))
+        name = names[0] if names and _int(request) >> 32 == 0 else ""
+        head = f"ioctl {self._fd(fd)} {name or f'{_int(request):#x}'}"
         sleeps = name != "KVM_RUN"
         makes = next((_MAKES[each] for each in names if each in _MAKES), "")
         made = self._new_name(makes) if makes else ""
@@ -414,7 +430,7 @@ class RecordingProcess(Process):
 
     def _ioctl_block(
         self,
-        fd: int,
+        fd: AnyDescriptor,
         request: int,
         arg: ReadableBuffer,
         timeout: float | None,
@@ -424,7 +440,10 @@ class RecordingProcess(Process):
         sleeps: bool,
     ) -> int:
         head, name, tail = words
-        view = memoryview(arg).cast("B")
+        try:
+            view = memoryview(arg).cast("B")
+        except (TypeError, ValueError):
+            return super().ioctl(fd, request, arg, timeout=timeout)  # which refuses it
         block = bytearray(view)
         # What is known of a block is its layout before the call.
         fields = self._block(name, bytes(block)) if len(block) <= _LONGEST_BLOCK else []
@@ -477,36 +496,38 @@ class RecordingProcess(Process):
             self._recorder.add(self, call, str(len(data)), _read_field(data) if data else "")
         return data
 
-    def read(self, fd: int, length: int, *, timeout: float | None = None) -> bytes:
+    def read(self, fd: AnyDescriptor, length: int, *, timeout: float | None = None) -> bytes:
         return self._read(
             f"read {self._fd(fd)} {_number(length)}",
             lambda: super(RecordingProcess, self).read(fd, length, timeout=timeout),
         )
 
-    def pread(self, fd: int, length: int, offset: int) -> bytes:
+    def pread(self, fd: AnyDescriptor, length: int, offset: int) -> bytes:
         return self._read(
             f"pread {self._fd(fd)} {_number(length)} {_number(offset)}",
             lambda: super(RecordingProcess, self).pread(fd, length, offset),
         )
 
-    def write(self, fd: int, data: ReadableBuffer, *, timeout: float | None = None) -> int:
+    def write(
+        self, fd: AnyDescriptor, data: ReadableBuffer, *, timeout: float | None = None
+    ) -> int:
         return self._record(
-            f"write {self._fd(fd)} {self._data(bytes(data))}",
+            f"write {self._fd(fd)} {self._data(data)}",
             lambda: super(RecordingProcess, self).write(fd, data, timeout=timeout),
             lambda count: (str(count), ""),
             sleeps=True,
         )
 
-    def pwrite(self, fd: int, data: ReadableBuffer, offset: int) -> int:
+    def pwrite(self, fd: AnyDescriptor, data: ReadableBuffer, offset: int) -> int:
         return self._record(
-            f"pwrite {self._fd(fd)} {_number(offset)} {self._data(bytes(data))}",
+            f"pwrite {self._fd(fd)} {_number(offset)} {self._data(data)}",
             lambda: super(RecordingProcess, self).pwrite(fd, data, offset),
             lambda count: (str(count), ""),
         )
 
-    def poll(self, fd: int, events: int) -> int:
+    def poll(self, fd: AnyDescriptor, events: int) -> int:
         return self._record(
-            f"poll {self._fd(fd)} {_flags(0, events, 'POLL*', self.abi)}",
+            f"poll {self._fd(fd)} {_flags(0, _int(events), 'POLL*', self.abi)}",
             lambda: super(RecordingProcess, self).poll(fd, events),
             lambda found: (str(found), ""),
         )
@@ -518,12 +539,14 @@ class RecordingProcess(Process):
         length: int,
         prot: int,
         flags: int,
-        fd: int = -1,
+        fd: AnyDescriptor = -1,
         offset: int = 0,
         *,
         address: int = 0,
         align: int = 0,
     ) -> int:
+        given = (prot, flags)
+        prot, flags = map(_int, given)
         anonymous = bool(flags & posix.MAP_ANONYMOUS)
         name = self._new_name("buf" if anonymous else f"{self._fd(fd).lstrip('-0123456789')}map")
         kind = flags & 3
@@ -537,8 +560,8 @@ class RecordingProcess(Process):
             words += ["huge"] * (rest == posix.MAP_HUGETLB)
             if rest in (0, posix.MAP_HUGETLB):
                 call = " ".join([f"mem {name} {_number(length)}", *words])
-        if address or (align and not call.startswith("mem ")):
-            where = f"at {address:#x}" if address else f"aligned to {align:#x}"
+        if _int(address) or (_int(align) and not call.startswith("mem ")):
+            where = f"at {_int(address):#x}" if address else f"aligned to {_int(align):#x}"
             self._recorder.comment(self, f"mmap {where}, not anywhere as here:")
 
         def mapped(at: int) -> tuple[str, str]:
@@ -548,7 +571,7 @@ class RecordingProcess(Process):
         return self._record(
             call,
             lambda: super(RecordingProcess, self).mmap(
-                length, prot, flags, fd, offset, address=address, align=align
+                length, *given, fd, offset, address=address, align=align
             ),
             mapped,
         )
@@ -565,7 +588,7 @@ class RecordingProcess(Process):
             self._starts.remove(address)
 
     def mprotect(self, address: int, length: int, prot: int) -> None:
-        protection = _flags(0, prot, "PROT_*", self.abi)
+        protection = _flags(0, _int(prot), "PROT_*", self.abi)
         self._record(
             f"protect {self._address(address)} {_number(length)} {protection}",
             lambda: super(RecordingProcess, self).mprotect(address, length, prot),
@@ -587,7 +610,7 @@ class RecordingProcess(Process):
 
     def poke(self, address: int, data: ReadableBuffer) -> None:
         self._record(
-            f"poke {self._address(address)} {self._data(bytes(data))}",
+            f"poke {self._address(address)} {self._data(data)}",
             lambda: super(RecordingProcess, self).poke(address, data),
             lambda _: ("ok", ""),
         )
@@ -600,13 +623,13 @@ class RecordingProcess(Process):
 
     # --- the guest on a vcpu
 
-    def _queue_hypercalls(self, fd: int, calls: Sequence[Sequence[int]]) -> None:
+    def _queue_hypercalls(self, fd: AnyDescriptor, calls: Sequence[Sequence[int]]) -> None:
         super()._queue_hypercalls(fd, calls)
         for number, *arguments in calls:
             words = [strace.hypercall_name(number), *(f"{each:#x}" for each in arguments)]
             self._recorder.add(self, f"queue {self._fd(fd)} {' '.join(words)}", "ok")
 
-    def _take_hypercall_answers(self, fd: int) -> list[tuple[int, int, int]]:
+    def _take_hypercall_answers(self, fd: AnyDescriptor) -> list[tuple[int, int, int]]:
         answers = super()._take_hypercall_answers(fd)
         block = " ".join(f"u64:{each & _NO_LIMIT:#x}" for answer in answers for each in answer)
         self._recorder.add(self, f"answers {self._fd(fd)}", str(len(answers)), block)
@@ -661,8 +684,30 @@ _FILES = {
 }
 
 
+# The text of a call is made before the call, which is the one to refuse arguments of other types.
+
+
+def _int(value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return 0
+
+
+def _descriptor(fd: AnyDescriptor) -> int:
+    return fd.fd if isinstance(fd, Descriptor) else _int(fd)
+
+
+def _path(path: str | bytes | PathLike[str] | PathLike[bytes]) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        return ""
+
+
 def _number(value: int) -> str:
-    return str(value) if -10 < value < 10 else f"{value:#x}"
+    number = _int(value)
+    return str(number) if -10 < number < 10 else f"{number:#x}"
 
 
 def _refused(error: Exception) -> str | None:

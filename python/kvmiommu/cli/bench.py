@@ -28,7 +28,7 @@ __all__ = ["command"]
 _SHIFTS, _COUNTS = (12, 21, 30), (1, 256)
 _MOST_CALLS = 4096  # in one batch
 _MOST_PAGES = 64 * 256
-_DEFAULT = ("amdv1", "x86_64", "vtdss", "armv8-s1", "riscv64", "tce")
+_DEFAULT: tuple[iommu.FormatName, ...] = ("amdv1", "x86_64", "vtdss", "armv8-s1", "riscv64", "tce")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ Examples:
 @click.option("--rounds", metavar="N", type=click.IntRange(1), default=200, show_default=True,
               help="How often each case is timed.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the times as JSON.")
-def command(formats: tuple[str, ...], rounds: int, as_json: bool) -> int:
+def command(formats: tuple[iommu.FormatName, ...], rounds: int, as_json: bool) -> int:
     """Times map and unmap of the package's page tables, and prints the table that the kernel's own
     benchmark of page tables prints: nanoseconds of a call for one page and for 256 pages of each
     size, on average and at least.
@@ -135,7 +135,7 @@ class _Case:
     phys: array.array[int]
 
 
-def _cases(name: str) -> Iterator[tuple[str, _Case]]:
+def _cases(name: iommu.FormatName) -> Iterator[tuple[str, _Case]]:
     known = iommu.formats()[name]
     for count, shift in itertools.product(_COUNTS, _shifts(known)):
         page, size = 1 << shift, count << shift
