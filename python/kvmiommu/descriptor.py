@@ -92,7 +92,9 @@ def fd_of(process: object, name: str, file: AnyDescriptor) -> int:
             given = type(file).__name__
             raise TypeError(f"{name} must be an integer or a Descriptor, not {given}") from None
     if file.process is not process:
-        raise ValueError(f"{name} is {file!r} of {file.process!r}, not of {process!r}")
+        raise ValueError(
+            f"{name} is {file!r} of another process: of {file.process!r}, not of {process!r}"
+        )
     if not file._open:
         raise ValueError(f"{name} is {file!r}")
     return file.fd

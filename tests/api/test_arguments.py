@@ -138,7 +138,9 @@ def test_objects_of_another_process_are_refused_and_both_are_named(system: Syste
                 lambda: group.set_container(foreign),  # noqa: B023
             ]
             for call in calls:
-                with pytest.raises(ValueError, match=r"<Container.*> of <.*Process.*>, not of <"):
+                with pytest.raises(
+                    ValueError, match=r"<Container.*> of another process: of <Process.*>, not of <"
+                ):
                     call()
     group.set_container(own)
 

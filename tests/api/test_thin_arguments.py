@@ -61,7 +61,7 @@ def test_numbers_that_do_not_fit_are_refused_by_name(running: Scene, number: int
 def test_what_is_no_number_is_refused_by_name(running: Scene) -> None:
     with pytest.raises(TypeError, match="iova must be an integer, not str"):
         running.container.map_dma("0", 0, PAGE)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="container must be an integer, not str"):
+    with pytest.raises(TypeError, match="container must be an integer or a Descriptor, not str"):
         running.groups[8].set_container("3")  # type: ignore[arg-type]
 
 
