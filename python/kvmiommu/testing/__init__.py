@@ -2,9 +2,9 @@
 """Help for tests of VFIO and KVM code.
 
 `kvmiommu.testing.plugin` is a pytest plugin that pip installs with the package: its fixtures
-(`kvmiommu_system`, `kvmiommu_process`, `vfio_container`, `vfio_group`, `kvm_vm`) are there without an
-import. `kvmiommu.testing.strategies` has Hypothesis strategies and `kvmiommu.testing.stateful` state
-machines (they need Hypothesis).
+(`kvmiommu_system`, `kvmiommu_process`, `vfio_container`, `vfio_group`, `kvm_vm`) are there without
+an import. `kvmiommu.testing.strategies` has Hypothesis strategies and `kvmiommu.testing.stateful`
+state machines (they need Hypothesis).
 
     import pytest
 
