@@ -26,7 +26,7 @@ from kvmiommu.testing.strategies import (
     tce_calls,
     tce_programs,
 )
-from kvmiommu.uapi.papr import H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE
+from kvmiommu.uapi.papr import H_GET_TCE, H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE
 
 GROUPS = {1: ("0000:00:02.0",), 3: ("0000:02:01.0", "0000:02:02.0")}
 
@@ -54,7 +54,7 @@ def smallest(strategy: st.SearchStrategy, condition=lambda _: True) -> str:
         ),
         (
             map_programs(),
-            lambda program: any(isinstance(call, UnmapCall) for call in program),
+            lambda program: bool(program) and isinstance(program[0], UnmapCall),
             "[UnmapCall(iova=0x0, size=0x1000)]",
         ),
         (machines(), lambda _: True, "machine.load('q35-intel')"),
@@ -73,8 +73,12 @@ def smallest(strategy: st.SearchStrategy, condition=lambda _: True) -> str:
         ),
         (fail_nth(), lambda _: True, "0"),
         (fail_nth(), lambda nth: nth > 0, "1"),
-        (tce_calls(), lambda _: True, "<H_GET_TCE: page 0x0>"),
-        (tce_programs(), lambda program: len(program) == 1, "[<H_GET_TCE: page 0x0>]"),
+        (tce_calls(), lambda call: call.number == H_PUT_TCE, "<H_PUT_TCE: page 0x0, 0x0 ->"),
+        (
+            tce_programs(),
+            lambda program: any(call.number == H_GET_TCE for call in program),
+            "[<H_GET_TCE: page 0x0>]",
+        ),
         (
             tce_programs(),
             lambda program: any(call.tces[:1] == ((0, 3),) for call in program),

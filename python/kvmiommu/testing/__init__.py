@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Help for tests of VFIO and KVM code.
 
-`kvmiommu.testing.plugin` is a pytest plugin that pip installs with the package. Its fixtures
+`kvmiommu.testing.plugin` is a pytest plugin that pip installs with the package: its fixtures
 (`kvmiommu_system`, `kvmiommu_process`, `vfio_container`, `vfio_group`, `kvm_vm`) are there without
 an import. `kvmiommu.testing.strategies` has Hypothesis strategies and `kvmiommu.testing.stateful`
 state machines (they need Hypothesis).

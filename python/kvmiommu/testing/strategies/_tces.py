@@ -73,7 +73,7 @@ def tce_calls(
 ) -> st.SearchStrategy[TceCall]:
     """Hypercalls on a table of `pages` pages, for a guest with `frames` pages of memory, in pages
     of the table. Some meet the table's end; with `misaligned` some address no start of a page.
-    Shrinks to a read of page 0."""
+    Shrinks to a call at page 0, without rights."""
     page = st.one_of(
         st.integers(0, min(3, pages - 1)),
         st.integers(0, pages - 1),
