@@ -28,6 +28,12 @@ py::bytes bytes(const std::vector<std::byte>& data) {
     return py::bytes(reinterpret_cast<const char*>(data.data()), data.size());
 }
 
+// A path is bytes; os.fsencode() makes the same of it again.
+py::object path(const std::string& text) {
+    return py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeFSDefaultAndSize(text.data(), static_cast<py::ssize_t>(text.size())));
+}
+
 py::list trace(Machine& machine) {
     py::list records;
     for (const TraceRecord& record : machine.system().kernel().trace().records()) {
@@ -39,7 +45,7 @@ py::list trace(Machine& machine) {
             record.sequence, record.task, record.call, arguments,
             record.refusal ? -record.refusal->error() : record.value,
             record.refusal ? py::object(py::str(record.refusal->text())) : py::none(), record.file,
-            record.path, bytes(record.before), bytes(record.after)));
+            path(record.path), bytes(record.before), bytes(record.after)));
     }
     return records;
 }

@@ -385,9 +385,9 @@ def call_text(
     """
     match call:
         case "open":
-            return f'openat(AT_FDCWD, "{path}", {_open_flags(arguments[0], abi)})'
+            return f"openat(AT_FDCWD, {quoted(os.fsencode(path), most=4096)}, {_open_flags(arguments[0], abi)})"
         case "memfd_create":
-            return f'memfd_create("{path}", {_memfd_flags(arguments[0], abi)})'
+            return f"memfd_create({quoted(os.fsencode(path), most=4096)}, {_memfd_flags(arguments[0], abi)})"
         case "ioctl":
             fd, number, argument = arguments[:3]
             name = request_name(number, abi, file)

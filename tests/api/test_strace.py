@@ -210,6 +210,17 @@ def test_a_record_of_the_trace_names_the_reason_of_a_refusal_once() -> None:
     )
 
 
+def test_a_path_of_any_bytes_is_traced() -> None:
+    with System() as system:
+        system.keep_trace(1)
+        process = system.process()
+        with pytest.raises(FileNotFoundError):
+            process.open(b'/dev/\xff"', 0)
+        (record,) = system.trace()
+        assert os.fsencode(record.path) == b'/dev/\xff"'
+        assert str(record).encode().count(b'"/dev/\\xff\\x22"') == 1
+
+
 def test_the_trace_of_a_program_reads_as_strace_prints_it() -> None:
     with System("q35-intel") as system:
         system.keep_trace(64)
