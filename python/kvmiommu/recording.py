@@ -37,7 +37,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from . import strace, uapi
 from .descriptor import AnyDescriptor, Descriptor
@@ -109,7 +109,8 @@ class Recorder:
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._processes = 0
-        self._first: RecordingProcess | None = None
+        # The number of the first process that made a call; a recorder keeps none of them.
+        self._first: int | None = None
         self._head = [f"# title: calls of a process on {machine}"]
         if models:
             self._head.append(
@@ -132,8 +133,8 @@ class Recorder:
         """One call and its answer."""
         with self._lock:
             if self._first is None:
-                self._first = process
-            if self._first is not process:
+                self._first = process.number
+            if self._first != process.number:
                 self._lines.append(
                     f"# not recorded: a call of process {process.number}: {call} = {result}"
                 )
@@ -309,7 +310,7 @@ class RecordingProcess(Process):
             answer = _refused(error)
             slept = sleeps and answer == "-EINTR"
             if answer is None or slept:
-                self._recorder.comment(self, f"{call}: raised {type(error).__name__}: {error}")
+                self._recorder.comment(self, f"{call}: raised {_kind_of(error)}: {error}")
             else:
                 self._recorder.add(self, call, answer)
             raise
@@ -412,11 +413,11 @@ class RecordingProcess(Process):
                 return "ok", ""
             return str(value), ""
 
-        if arg is None or isinstance(arg, int):
+        if arg is None or _is_number(arg):
             choice = strace.argument_choice(name)
             text = "null"
             if arg:
-                number = arg & _NO_LIMIT
+                number = _int(arg) & _NO_LIMIT
                 text = f"val:{_choice(choice, number) or self._address(number)}"
             return self._record(
                 f"{head} {text}{tail}",
@@ -459,7 +460,7 @@ class RecordingProcess(Process):
             if sleeps and result == "-EINTR":
                 result = None
             if result is None or not fields:
-                why = f"raised {type(error).__name__}: {error}" if result is None else "its length"
+                why = f"raised {_kind_of(error)}: {error}" if result is None else "its length"
                 self._recorder.comment(self, f"{head}: {why}")
             else:
                 self._recorder.add(self, call, result, _after(fields, block))
@@ -486,7 +487,7 @@ class RecordingProcess(Process):
         except Exception as error:
             answer = _refused(error)
             if answer is None or answer == "-EINTR":
-                self._recorder.comment(self, f"{call}: raised {type(error).__name__}: {error}")
+                self._recorder.comment(self, f"{call}: raised {_kind_of(error)}: {error}")
             else:
                 self._recorder.add(self, call, answer)
             raise
@@ -694,6 +695,17 @@ def _int(value: object) -> int:
         return 0
 
 
+def _is_number(arg: int | ReadableBuffer) -> TypeGuard[int]:
+    """Whether the call takes it for a number: numbers of numpy have bytes, too."""
+    if isinstance(arg, int) or not hasattr(arg, "__index__"):
+        return isinstance(arg, int)
+    try:
+        view = memoryview(arg)
+    except TypeError:
+        return True
+    return view.ndim == 0 and view.readonly
+
+
 def _descriptor(fd: AnyDescriptor) -> int:
     return fd.fd if isinstance(fd, Descriptor) else _int(fd)
 
@@ -708,6 +720,11 @@ def _path(path: str | bytes | PathLike[str] | PathLike[bytes]) -> str:
 def _number(value: int) -> str:
     number = _int(value)
     return str(number) if -10 < number < 10 else f"{number:#x}"
+
+
+def _kind_of(error: Exception) -> str:
+    """The name of Python's own exception that it is one of."""
+    return next(each.__name__ for each in type(error).__mro__ if each.__module__ == "builtins")
 
 
 def _refused(error: Exception) -> str | None:

@@ -73,6 +73,10 @@ def flags_text(value: int, *patterns: str, abi: Abi = "generic") -> str:
     return Flags(*patterns).text(value, uapi.constants(abi))
 
 
+def _name(path: str) -> str:
+    return quoted(os.fsencode(path), most=4096)
+
+
 def _open_flags(value: int, abi: Abi) -> str:
     names = {0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR", 3: "O_ACCMODE"}
     mode, rest = names[value & posix.O_ACCMODE], value & ~posix.O_ACCMODE
@@ -385,9 +389,9 @@ def call_text(
     """
     match call:
         case "open":
-            return f"openat(AT_FDCWD, {quoted(os.fsencode(path), most=4096)}, {_open_flags(arguments[0], abi)})"
+            return f"openat(AT_FDCWD, {_name(path)}, {_open_flags(arguments[0], abi)})"
         case "memfd_create":
-            return f"memfd_create({quoted(os.fsencode(path), most=4096)}, {_memfd_flags(arguments[0], abi)})"
+            return f"memfd_create({_name(path)}, {_memfd_flags(arguments[0], abi)})"
         case "ioctl":
             fd, number, argument = arguments[:3]
             name = request_name(number, abi, file)

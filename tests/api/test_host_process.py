@@ -341,7 +341,8 @@ def test_another_interpreter_cannot_import_it() -> None:
 import sys
 import {name} as interpreters
 program = f"import sys; sys.path[:] = {{sys.path}}\\n" + """
-try: import kvmiommu
+import kvmiommu
+try: kvmiommu.System
 except ImportError: pass
 else: raise RuntimeError"""
 for _ in range(2):

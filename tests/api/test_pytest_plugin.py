@@ -230,7 +230,7 @@ def test_a_wrong_description_fails_the_test_with_its_mistake(run: Run) -> None:
         """
     )
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*board.toml: *"])
+    result.stdout.fnmatch_lines(["*board.toml:2: machine.name: *"])
 
 
 def test_who_overrides_the_machine_chooses_it(run: Run) -> None:

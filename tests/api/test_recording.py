@@ -206,7 +206,10 @@ def test_an_argument_that_python_gave_is_written_back() -> None:
         process.ioctl(group, v.VFIO_GROUP_GET_STATUS, bytes(v.vfio_group_status(argsz=8)))
 
 
-def test_a_machine_that_records_nothing_says_how_to_record() -> None:
+def test_a_machine_that_records_nothing_says_how_to_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kvmiommu.system.observers", [])  # the plugin records
     with System("q35-intel") as system:
         assert type(system.process()) is Process
         with pytest.raises(ValueError, match="record=True"):

@@ -173,6 +173,7 @@ def test_threads_of_one_process(system: System) -> None:
 
 
 def test_the_trace_keeps_the_last_calls_and_why_they_failed(system: System) -> None:
+    system.keep_trace(0)  # the plugin keeps some
     process = system.process()
     process.poll(0, 1)
     assert system.trace() == []

@@ -376,8 +376,9 @@ def kvmiommu_machine(request: pytest.FixtureRequest) -> Machine:
         return chosen
     try:
         return load(chosen)
-    except MachineError as wrong:
-        pytest.fail(str(wrong), pytrace=False)
+    except MachineError as error:
+        wrong = str(error)
+    pytest.fail(wrong, pytrace=False)
 
 
 @pytest.fixture
