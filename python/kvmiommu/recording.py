@@ -37,7 +37,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from . import strace, uapi
 from .descriptor import AnyDescriptor, Descriptor
@@ -426,7 +426,13 @@ class RecordingProcess(Process):
                 sleeps=sleeps,
             )
         return self._ioctl_block(
-            fd, request, arg, timeout, (head, name, tail), returned, sleeps=sleeps
+            fd,
+            request,
+            cast("ReadableBuffer", arg),
+            timeout,
+            (head, name, tail),
+            returned,
+            sleeps=sleeps,
         )
 
     def _ioctl_block(
