@@ -200,17 +200,24 @@ class RecordingProcess(Process):
         return self._symbol(number) or f"{number & _NO_LIMIT:#x}"
 
     def _holds_address(self, data: bytes) -> bool:
-        return any(
-            self._symbol(int.from_bytes(data[at : at + 8], "little")) is not None
-            for at in range(0, len(data) - 7, 8)
-        )
+        return any(self._symbol(value) is not None for _, value in self._perhaps_addresses(data))
+
+    def _perhaps_addresses(self, data: bytes) -> list[tuple[int, int]]:
+        """Offset and value of each aligned word between the first mapping and the end of the last:
+        few, where pages of data are written."""
+        if not self._starts:
+            return []
+        low, last = self._starts[0], self._starts[-1]
+        high = last + self._mappings[last][1]
+        words = memoryview(data)[: len(data) // 8 * 8].cast("Q")
+        return [(8 * at, word) for at, word in enumerate(words) if low <= word <= high]
 
     # --- tokens
 
     def _bytes(self, data: bytes, base: int = 0) -> list[_Field]:
         """Bytes without a known layout; addresses in them are found by their values."""
         fields: list[_Field] = []
-        begin = at = 0
+        begin = 0
 
         def plain(end: int) -> None:
             piece = data[begin:end]
@@ -218,14 +225,12 @@ class RecordingProcess(Process):
                 kind, text = ("hex", piece.hex()) if any(piece) else ("zero", str(len(piece)))
                 fields.append(_Field(kind, text, base + begin, len(piece)))
 
-        while at + 8 <= len(data):
-            value = int.from_bytes(data[at : at + 8], "little")
+        for at, value in self._perhaps_addresses(data):
             symbol = self._symbol(value)
             if symbol is not None:
                 plain(at)
                 fields.append(_Field("ptr", symbol, base + at, 8, value))
                 begin = at + 8
-            at += 8
         plain(len(data))
         return fields or [_Field("zero", "0", base, 0)]
 
