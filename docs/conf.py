@@ -36,7 +36,7 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(int|str|bytes|bool|object|None|type|list|dict|tuple|memoryview|property|"
-        r"BaseException|Exception|ValueError|Path|TracebackType|ReadableBuffer|WriteableBuffer|Abi)",
+        r"BaseException|Exception|ValueError|Path|TracebackType|ReadableBuffer|WriteableBuffer|Abi|Hex)",
     ),
     (r"py:.*", r"(pathlib|types|typing|collections|ctypes|enum|functools|hypothesis|pytest)\..*"),
     (r"py:.*", r"(Mapping|Callable|Iterable|Collection|Protocol|Literal|Self|TypeAlias)"),

@@ -6,7 +6,7 @@
     ...
     Path("calls.uapi").write_text(system.transcript())
 
-    $ kvmiommu replay --machine q35-intel calls.uapi
+`kvmiommu replay --machine q35-intel calls.uapi` makes the calls again.
 
 Descriptors and memory have names in a transcript, so that it does not depend on their numbers and
 addresses: a number is taken for an address where it lies in what the process has mapped. Calls
