@@ -36,11 +36,15 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(int|str|bytes|bool|object|None|type|list|dict|tuple|memoryview|property|"
-        r"BaseException|Exception|ValueError|Path|TracebackType|ReadableBuffer|WriteableBuffer|Abi|Hex)",
+        r"BaseException|Exception|ValueError|Path|TracebackType|ReadableBuffer|WriteableBuffer|Abi|"
+        r"Hex|Numbers|_Out|AnyDescriptor|Choice|Flags)",
     ),
-    (r"py:.*", r"(pathlib|types|typing|collections|ctypes|enum|functools|hypothesis|pytest)\..*"),
+    (
+        r"py:.*",
+        r"(array|os|pathlib|types|typing|collections|ctypes|enum|functools|hypothesis|pytest)\..*",
+    ),
     (r"py:.*", r"(Mapping|Callable|Iterable|Collection|Protocol|Literal|Self|TypeAlias)"),
-    (r"py:.*", r"kvmiommu\._core\..*|_core\..*"),
+    (r"py:.*", r"kvmiommu\._core\..*|_core\..*|kvmiommu\.uapi\._show\..*"),
     # What a player needs of a system, and the calls inside a transcript.
     (r"py:.*", r"kvmiommu\.transcript\.(player|syntax|errors)\..*"),
 ]
