@@ -158,7 +158,8 @@ class World:
         self.container.remove_window(start)
 
     def join(self, group: int, container: int) -> None:
-        self.groups[group].set_container(self.containers[container])
+        # By number: what is closed is the kernel's to refuse.
+        self.groups[group].set_container(self.containers[container].fd)
 
     def leave(self, group: int) -> None:
         self.groups[group].unset_container()
@@ -182,10 +183,10 @@ class World:
         self.open.append(table)
 
     def attach(self, group: int, liobn: int) -> None:
-        self.device.set_spapr_tce(self.groups[group], self.tables[liobn])
+        self.device.set_spapr_tce(self.groups[group].fd, self.tables[liobn].fd)
 
     def add(self, group: int, on: bool) -> None:
-        (self.device.add_file if on else self.device.del_file)(self.groups[group])
+        (self.device.add_file if on else self.device.del_file)(self.groups[group].fd)
 
     def touch(self, liobn: int, offset: int) -> None:
         address = self.process.mmap(1 << 17, 3, 1, self.tables[liobn].fd)
