@@ -105,6 +105,7 @@ $(VENV)/.stamp-package: CMakeLists.txt README.md $(csrc) $(package) $(VENV)/.sta
 	rm -rf $(VENV)/wheel
 	python -m pip wheel $(pip_options) --wheel-dir $(VENV)/wheel .
 	$(pip_install) --no-deps --force-reinstall $(VENV)/wheel/*.whl
+	$(pip_install) $(VENV)/wheel/*.whl  # what it depends on
 	touch $@
 
 # --- what people ask for ---

@@ -106,8 +106,6 @@ std::shared_ptr<Bell::Watch> Bell::find(std::uint64_t number) {
 
 std::uint64_t Bell::watch(int fd) {
     return without_gil([&]() -> Result<std::uint64_t> {
-        fs::Task& task = process_->task();
-        Ref<fs::File> file = TRY(task.files().get(fd));
         std::shared_ptr<Watch> watch;
         std::uint64_t number = 0;
         {
@@ -116,7 +114,12 @@ std::uint64_t Bell::watch(int fd) {
             watch = std::make_shared<Watch>(ringing_, number);
             watches_.emplace(number, watch);
         }
-        task.watch(std::move(file), watch);
+        // It is found by its number before it can ring.
+        if (const auto watched = process_->task().watch(fd, watch); !watched) {
+            const Lock lock(mutex_);
+            watches_.erase(number);
+            return std::unexpected(watched.error());
+        }
         watch->wake();
         return number;
     });

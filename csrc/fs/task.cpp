@@ -89,21 +89,27 @@ void Task::interrupt() {
     }
 }
 
-void Task::watch(Ref<File> file, std::shared_ptr<Waiter> waiter) {
+// The last reference to the file may be put in each of these.
+
+Result<> Task::watch(int fd, std::shared_ptr<Waiter> waiter) {
+    const DeferredWork::Call call(kernel_.deferred_work());
+    Ref<File> file = TRY(files_.get(fd));
     Waiter& woken = *waiter;
     file->watch(woken);
     {
         const Lock lock(mutex_);
         if (!exited_) {
             watches_.emplace(&woken, Watched{std::move(file), std::move(waiter)});
-            return;
+            return {};
         }
     }
     file->unwatch(woken);
     woken.wake();
+    return {};
 }
 
 void Task::unwatch(const Waiter& waiter) {
+    const DeferredWork::Call call(kernel_.deferred_work());
     Watches ended;
     {
         const Lock lock(mutex_);
@@ -117,6 +123,7 @@ void Task::unwatch(const Waiter& waiter) {
 }
 
 Result<std::uint32_t> Task::poll_watched(const Waiter& waiter) {
+    const DeferredWork::Call call(kernel_.deferred_work());
     Ref<File> file;
     {
         const Lock lock(mutex_);

@@ -74,7 +74,8 @@ class Task {
 
     /// Wakes `waiter` whenever the events of the file may have changed, and when the task exits,
     /// which ends the watch.
-    void watch(Ref<File> file, std::shared_ptr<Waiter> waiter) EXCLUDES(mutex_);
+    /// EBADF the descriptor is not open
+    Result<> watch(int fd, std::shared_ptr<Waiter> waiter) EXCLUDES(mutex_);
     void unwatch(const Waiter& waiter) EXCLUDES(mutex_);
     /// What File::poll() says of the file that `waiter` watches.
     /// EINTR the task has exited

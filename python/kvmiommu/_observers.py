@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who is told of every machine that is made or closed: the pytest plugin.
+"""Who is notified of every machine that is made or closed: the pytest plugin.
 
 A module of its own, so that the plugin can enlist without loading the rest of the package.
 """
@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .system import System
 
-__all__ = ["Observer", "observers"]
+__all__ = ["MOST_OBSERVED", "Observer", "observers"]
+
+#: The calls of a machine that are recorded for an observer, which has no say in how many are made.
+MOST_OBSERVED = 10_000
 
 
 class Observer(Protocol):

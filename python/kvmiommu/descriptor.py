@@ -14,12 +14,30 @@ if TYPE_CHECKING:
     from .process import Process
     from .uapi.ioctl import Request
 
-__all__ = ["AnyDescriptor", "Descriptor", "fd_of"]
+__all__ = ["AnyDescriptor", "Closing", "Descriptor", "fd_of"]
 
 _LEAST, _GREATEST = -(1 << 31), (1 << 31) - 1
 
 
-class Descriptor:
+class Closing:
+    """What the end of a `with` block closes."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Descriptor(Closing):
     """An open descriptor of a process.
 
     Calls of the process take the object itself or `fd`, its number there. It is no descriptor of
@@ -58,17 +76,6 @@ class Descriptor:
         if self._open:
             self._open = False
             self.process.close(self.fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "" if self._open else ", closed"

@@ -102,10 +102,14 @@ class _Field:
 
 
 class Recorder:
-    """The calls of a system's processes, as the lines of a transcript."""
+    """The calls of a system's processes, as the lines of a transcript: of the first `most` calls,
+    or of all."""
 
-    def __init__(self, machine: str, abi: uapi.Abi, models: Sequence[str] = ()) -> None:
+    def __init__(
+        self, machine: str, abi: uapi.Abi, models: Sequence[str] = (), *, most: int | None = None
+    ) -> None:
         self.abi = abi
+        self._left = most
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._processes = 0
@@ -132,6 +136,8 @@ class Recorder:
     def add(self, process: RecordingProcess, call: str, result: str, block: str = "") -> None:
         """One call and its answer."""
         with self._lock:
+            if not self._has_room():
+                return
             if self._first is None:
                 self._first = process.number
             if self._first != process.number:
@@ -141,9 +147,19 @@ class Recorder:
                 return
             self._lines += [call, f"  = {result}", *([f"  > {block}"] if block else [])]
 
+    def _has_room(self) -> bool:
+        if self._left is None:
+            return True
+        self._left -= 1
+        if self._left == -1:
+            self._lines.append("# not recorded: the calls that follow, which were too many")
+        return self._left >= 0
+
     def comment(self, process: RecordingProcess, text: str) -> None:
         """What a transcript cannot say."""
         with self._lock:
+            if not self._has_room():
+                return
             whose = "" if process.number == 1 else f"process {process.number}: "
             self._lines.append(f"# not recorded: {whose}{text}")
 

@@ -70,7 +70,12 @@ def flags_text(value: int, *patterns: str, abi: Abi = "generic") -> str:
 
     What has no name is hex. `patterns` are those of `fnmatch`.
     """
-    return Flags(*patterns).text(value, uapi.constants(abi))
+    return _flags(patterns).text(value, uapi.constants(abi))
+
+
+@cache
+def _flags(patterns: tuple[str, ...]) -> Flags:
+    return Flags(*patterns)
 
 
 def _name(path: str) -> str:

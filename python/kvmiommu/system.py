@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
-from weakref import WeakSet
 
 from . import _core, strace, uapi
 from . import machine as machines
-from ._observers import observers
+from ._observers import MOST_OBSERVED, observers
 from ._shown import Hex, Printer, shown
 from .errors import LeakError
 from .machine import Machine
@@ -137,10 +136,6 @@ class IotlbFigures:
     queued: int
 
 
-#: The machines that somebody still has, for the pytest plugin.
-_running: WeakSet[System] = WeakSet()
-
-
 class System(_core.System):
     """An emulated machine: its memory, its IOMMUs, its devices, and the processes that run on it.
 
@@ -180,12 +175,16 @@ class System(_core.System):
         #: The device models of one's own, by the addresses of their functions.
         self.models = {address: check(make()) for address, make in (models or {}).items()}
         self._recorder = (
-            Recorder(self.machine.name, self.machine.abi, list(self.models))
+            Recorder(
+                self.machine.name,
+                self.machine.abi,
+                list(self.models),
+                most=None if record else MOST_OBSERVED,
+            )
             if record or any(observer.records for observer in observers)
             else None
         )
         super().__init__(_description(self.machine, self.models))
-        _running.add(self)
         for observer in observers:
             observer.made(self)
 

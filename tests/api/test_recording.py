@@ -214,3 +214,23 @@ def test_a_machine_that_records_nothing_says_how_to_record(
         assert type(system.process()) is Process
         with pytest.raises(ValueError, match="record=True"):
             system.transcript()
+
+
+def test_what_nobody_asked_to_record_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Records:
+        records = True
+
+        def made(self, system: System) -> None: ...
+        def closing(self, system: System) -> None: ...
+
+    monkeypatch.setattr("kvmiommu.system.observers", [Records()])
+    monkeypatch.setattr("kvmiommu.system.MOST_OBSERVED", 3)
+    with System() as seen, System(record=True) as asked:
+        for system in (seen, asked):
+            process = system.process()
+            for _ in range(9):
+                process.eventfd()
+        assert seen.transcript().count("eventfd eventfd") == 3
+        assert "# not recorded: the calls that follow" in seen.transcript()
+        assert asked.transcript().count("eventfd eventfd") == 9
+        parse(seen.transcript())

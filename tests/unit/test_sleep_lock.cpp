@@ -171,7 +171,7 @@ TEST_CASE("a watch wakes its waiter until it is ended, and ends with the task") 
     const std::uint64_t buffer = process.map(4096);
     const auto fd = static_cast<int>(value(fs::sys_eventfd2(process.task, 0, 0)));
     const auto waiter = std::make_shared<Counting>();
-    process.task.watch(value(process.task.files().get(fd)), waiter);
+    CHECK(outcome(process.task.watch(fd, waiter)) == "ok");
     CHECK(value(process.task.poll_watched(*waiter)) == POLLOUT);
     process.store<std::uint64_t>(buffer, 3);
     CHECK(outcome(fs::sys_write(process.task, fd, {buffer, 8})) == "ok");
@@ -183,11 +183,11 @@ TEST_CASE("a watch wakes its waiter until it is ended, and ends with the task") 
     CHECK(outcome(fs::sys_write(process.task, fd, {buffer, 8})) == "ok");
     CHECK(waiter->woken == 1);
 
-    process.task.watch(value(process.task.files().get(fd)), waiter);
+    CHECK(outcome(process.task.watch(fd, waiter)) == "ok");
     process.task.exit();
     CHECK(waiter->woken == 2);
     CHECK(outcome(process.task.poll_watched(*waiter)) == "EINTR");
-    process.task.watch(make<fs::EventFd>(machine.kernel, 0, 0), waiter);  // too late
-    CHECK(waiter->woken == 3);
+    CHECK(outcome(process.task.watch(fd, waiter)) == "EBADF");
+    CHECK(waiter->woken == 2);
     CHECK(waiter.use_count() == 1);
 }

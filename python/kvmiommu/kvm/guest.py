@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import uapi
 from .._shown import Printer
+from ..descriptor import Closing
 from ..strace import hypercall_name
 from .vcpu import HypercallAnswer, HypercallFigures
 
@@ -37,7 +37,7 @@ class Hypercall(NamedTuple):
         printer.text(repr(self))
 
 
-class Guest:
+class Guest(Closing):
     """A guest of one vcpu whose memory from 0 on is [address, address + size) of the process.
 
         with kvm.Guest(vm, ram, size) as guest:
@@ -133,17 +133,6 @@ class Guest:
     def close(self) -> None:
         """Closes the vcpu; no error if it is closed."""
         self.vcpu.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Guest with {self.size:#x} bytes at {self.address:#x}, {self.vcpu!r}>"

@@ -31,6 +31,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
+from weakref import WeakSet
 
 import pytest
 
@@ -239,8 +240,10 @@ class _Observer:
         self._trace = trace
         self._on = False
         self.witness: Witness | None = None
-        #: What models raised in machines that went before somebody could be told.
+        #: What models raised in machines that went before any call or close() could raise it.
         self.unclaimed: list[BaseException] = []
+        #: The machines that somebody still has.
+        self._running: WeakSet[System] = WeakSet()
 
     def begin(self, item: pytest.Item) -> None:
         self.witness = None
@@ -258,9 +261,17 @@ class _Observer:
         from ._report import Witness  # noqa: PLC0415
 
         _core._set_unclaimed_hook(self.unclaimed.append)
+        self._running.add(system)
         if self.witness is None:
             self.witness = Witness(self._trace if self._on else 0)
         self.witness.made(system)
+
+    def take_model_errors(self) -> list[BaseException]:
+        """What models raised where no call of the test's was there to raise it."""
+        raised = [*self.unclaimed]
+        for system in list(self._running):
+            raised += system._take_model_errors()
+        return raised
 
     def closing(self, system: System) -> None:
         if self.witness is not None:
@@ -279,10 +290,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     result = yield
-    raised = [*item.config.stash[_observer].unclaimed]
-    if package := sys.modules.get("kvmiommu.system"):
-        for machine in list(package._running):
-            raised += machine._take_model_errors()
+    raised = item.config.stash[_observer].take_model_errors()
     if len(raised) == 1:
         raise raised[0]
     if raised:

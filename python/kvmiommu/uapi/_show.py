@@ -36,9 +36,17 @@ class _Named:
     def __init__(self, *patterns: str, without: str = "") -> None:
         self.patterns = patterns
         self.without = without
+        # What names() found last, and among what: a module's constants stay the same.
+        self._found: tuple[Mapping[str, object], dict[int, str]] | None = None
 
     def names(self, constants: Mapping[str, object]) -> dict[int, str]:
         """The constants by their values. Where two are alike the first one counts."""
+        found = self._found
+        if found is None or found[0] is not constants:
+            found = self._found = (constants, self._search(constants))
+        return found[1]
+
+    def _search(self, constants: Mapping[str, object]) -> dict[int, str]:
         names: dict[int, str] = {}
         for name, value in constants.items():
             # type(), for a request is an int, too

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .. import uapi
 from .._shown import Hex, PrettyAsRepr, shown
 from ..arguments import u32, u64
-from ..descriptor import AnyDescriptor, fd_of
+from ..descriptor import AnyDescriptor, Closing, fd_of
 from ..uapi import posix
 from .capability_chain import Capability, chain
 
@@ -78,7 +77,7 @@ class OtherCapability:
 RegionCapability: TypeAlias = SparseMmap | RegionType | MsixMappable | OtherCapability
 
 
-class Mapping:
+class Mapping(Closing):
     """A region, or a part of it, in the address space of the process; `Region.mmap` makes one.
 
     It keeps the device open. A `with` block unmaps it at its end.
@@ -108,17 +107,6 @@ class Mapping:
         if self._mapped:
             self._mapped = False
             self.process.munmap(self.address, self.length)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "" if self._mapped else ", unmapped"
