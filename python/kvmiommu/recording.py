@@ -26,7 +26,6 @@ What a transcript cannot say becomes a comment that begins with `# not recorded:
 
 from __future__ import annotations
 
-import bisect
 import ctypes
 import errno
 import operator
@@ -40,6 +39,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from . import strace, uapi
+from ._named_memory import NamedMemory
 from .descriptor import AnyDescriptor, Descriptor
 from .errors import MemoryFault
 from .process import Process
@@ -174,8 +174,7 @@ class RecordingProcess(Process):
         self._counts: Counter[str] = Counter()
         self._names: dict[int, str] = {}  # of descriptors
         self._kinds: dict[int, str] = {}  # of files, as strace knows them
-        self._starts: list[int] = []  # of mappings, in rising order
-        self._mappings: dict[int, tuple[str, int]] = {}  # name and length
+        self._memory = NamedMemory()
 
     # --- names
 
@@ -192,41 +191,12 @@ class RecordingProcess(Process):
         number = _descriptor(fd)
         return self._names.get(number, str(number))
 
-    def _name_memory(self, address: int, length: int, name: str) -> None:
-        page = self.page_size
-        bisect.insort(self._starts, address)
-        self._mappings[address] = (name, -(-length // page) * page)
-
-    def _symbol(self, address: int) -> str | None:
-        """The address as a name, where it is in a mapping or right behind it."""
-        at = bisect.bisect_right(self._starts, address) - 1
-        if at < 0:
-            return None
-        start = self._starts[at]
-        name, length = self._mappings[start]
-        offset = address - start
-        if offset == length and at > 0 and address == start:
-            return None
-        if offset > length:
-            return None
-        return f"{name}+{offset:#x}" if offset else name
+    def _whole_pages(self, length: int) -> int:
+        return -(-_int(length) // self.page_size) * self.page_size
 
     def _address(self, address: int) -> str:
         number = _int(address)
-        return self._symbol(number) or f"{number & _NO_LIMIT:#x}"
-
-    def _holds_address(self, data: bytes) -> bool:
-        return any(self._symbol(value) is not None for _, value in self._perhaps_addresses(data))
-
-    def _perhaps_addresses(self, data: bytes) -> list[tuple[int, int]]:
-        """Offset and value of each aligned word between the first mapping and the end of the last:
-        few, where pages of data are written."""
-        if not self._starts:
-            return []
-        low, last = self._starts[0], self._starts[-1]
-        high = last + self._mappings[last][1]
-        words = memoryview(data)[: len(data) // 8 * 8].cast("Q")
-        return [(8 * at, word) for at, word in enumerate(words) if low <= word <= high]
+        return self._memory.symbol(number) or f"{number & _NO_LIMIT:#x}"
 
     # --- tokens
 
@@ -241,12 +211,10 @@ class RecordingProcess(Process):
                 kind, text = ("hex", piece.hex()) if any(piece) else ("zero", str(len(piece)))
                 fields.append(_Field(kind, text, base + begin, len(piece)))
 
-        for at, value in self._perhaps_addresses(data):
-            symbol = self._symbol(value)
-            if symbol is not None:
-                plain(at)
-                fields.append(_Field("ptr", symbol, base + at, 8, value))
-                begin = at + 8
+        for at, value, symbol in self._memory.symbols(data):
+            plain(at)
+            fields.append(_Field("ptr", symbol, base + at, 8, value))
+            begin = at + 8
         plain(len(data))
         return fields or [_Field("zero", "0", base, 0)]
 
@@ -308,7 +276,7 @@ class RecordingProcess(Process):
                 return _Field("fd", self._names[value], offset, size, value)
             if value == 0xFFFF_FFFF:
                 return _Field("fd", "-1", offset, size, value)
-        symbol = self._symbol(value) if size == 8 else None
+        symbol = self._memory.symbol(value) if size == 8 else None
         if symbol is not None:
             return _Field("ptr", symbol, offset, size, value)
         text = str(value) if value < 10 else f"{value:#x}"
@@ -518,7 +486,7 @@ class RecordingProcess(Process):
             else:
                 self._recorder.add(self, call, answer)
             raise
-        if self._holds_address(data):
+        if self._memory.symbols(data):
             self._recorder.comment(self, f"{call}: what was read has an address in it")
         else:
             self._recorder.add(self, call, str(len(data)), _read_field(data) if data else "")
@@ -593,7 +561,7 @@ class RecordingProcess(Process):
             self._recorder.comment(self, f"mmap {where}, not anywhere as here:")
 
         def mapped(at: int) -> tuple[str, str]:
-            self._name_memory(at, length, name)
+            self._memory.add(at, self._whole_pages(length), name)
             return "ok", ""
 
         return self._record(
@@ -611,9 +579,7 @@ class RecordingProcess(Process):
             lambda: super(RecordingProcess, self).munmap(address, length),
             lambda _: ("0", ""),
         )
-        if self._mappings.get(address, ("", -1))[1] <= length and address in self._mappings:
-            del self._mappings[address]
-            self._starts.remove(address)
+        self._memory.remove(_int(address), self._whole_pages(length))
 
     def mprotect(self, address: int, length: int, prot: int) -> None:
         protection = _flags(0, _int(prot), "PROT_*", self.abi)
@@ -630,7 +596,7 @@ class RecordingProcess(Process):
         except MemoryFault as fault:
             self._recorder.add(self, call, fault.signal)
             raise
-        if self._holds_address(data):
+        if self._memory.symbols(data):
             self._recorder.comment(self, f"{call}: what was read has an address in it")
         elif data:
             self._recorder.add(self, call, "ok", _read_field(data))
