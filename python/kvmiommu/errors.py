@@ -6,13 +6,15 @@ from __future__ import annotations
 import errno as _errno
 import os
 from collections.abc import Callable
-from functools import cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from .uapi import Abi
 
 __all__ = ["LeakError", "MemoryFault", "Refusal"]
 
 # A request as the core knows it: its number, how the machine encodes numbers, the kind of the file.
-_Request: TypeAlias = tuple[int, str, str]
+_Request: TypeAlias = "tuple[int, Abi, str]"
 
 
 class Refusal(OSError):  # noqa: N818 - it is no error of the emulator
@@ -50,13 +52,15 @@ class Refusal(OSError):  # noqa: N818 - it is no error of the emulator
 
     @property
     def request(self) -> str | None:
-        """The name of an ioctl's request ("VFIO_IOMMU_MAP_DMA"), or its number in hexadecimal.
+        """The name of an ioctl's request ("VFIO_IOMMU_MAP_DMA"), as strace shows it.
 
         None for other calls.
         """
         if self._request is None or isinstance(self._request, str):
             return self._request
-        return _request_name(*self._request)
+        from .strace import request_name  # noqa: PLC0415 - most programs never ask
+
+        return request_name(*self._request)
 
     def __str__(self) -> str:
         subject = ""
@@ -78,36 +82,6 @@ _CLASSES: dict[int, Any] = {
     for number in _errno.errorcode
     if (kind := type(OSError(number, ""))) is not OSError
 }
-
-
-@cache
-def _names(abi: str) -> dict[int, list[str]]:
-    """The requests of each number. Files of several kinds share the numbers of VFIO."""
-    from . import uapi  # noqa: PLC0415 - most programs never ask
-
-    names: dict[int, list[str]] = {}
-    for module in (uapi.vfio, uapi.kvm, uapi.kvm_2013, uapi.iommufd, uapi.iommufd_test):
-        for name in module.__all__:
-            request = getattr(module, name)
-            if isinstance(request, uapi.Request):
-                number = request.number("power" if abi == "power" else "generic")
-                names.setdefault(number, []).append(name)
-    return names
-
-
-def _request_name(number: int, abi: str, kind: str) -> str:
-    names = _names(abi).get(number, [f"{number:#x}"])
-    if len(names) > 1 and kind:
-        device = kind == "vfio-device"
-        names = [name for name in names if _is_for_devices(name) == device] or names
-        # The IOMMU of a POWER machine is never type 1's, and the other way round.
-        power = abi == "power"
-        names = [name for name in names if ("SPAPR" in name) == power] or names
-    return " or ".join(names)
-
-
-def _is_for_devices(name: str) -> bool:
-    return name.startswith(("VFIO_DEVICE_", "VFIO_MIG_"))
 
 
 class MemoryFault(Exception):  # noqa: N818 - a fault is what the hardware calls it
