@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+import kvmiommu
+
 COMMAND = (sys.executable, "-m", "kvmiommu")
 ROOT = Path(__file__).parents[2]
 TRANSCRIPTS = str(ROOT / "tests/conformance/transcripts/powernv9-4k")
 COMMANDS = (
     ("machines",),
     ("show", "q35-intel"),
-    ("check", str(ROOT / "python/kvmiommu/machines/q35-intel.toml")),
+    ("check", str(Path(kvmiommu.__file__).parent / "machines/q35-intel.toml")),
     ("replay", TRANSCRIPTS),
     ("replay", "-j2", "--json", TRANSCRIPTS),
     ("diff", "powernv9-4k", "pseries-4k", TRANSCRIPTS),
@@ -79,7 +81,7 @@ def test_a_reader_who_leaves_is_one_line_and_status_2(command: tuple[str, ...]) 
 def run_with(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command as a shell does with that redirection."""
     return subprocess.run(
-        ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments],
+        ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments],
         capture_output=True,
         text=True,
         timeout=120,

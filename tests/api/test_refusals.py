@@ -80,7 +80,7 @@ def test_a_request_is_named_by_the_file_that_refused_it() -> None:
         "VFIO_IOMMU_MAP_DMA",
         "VFIO_DEVICE_PCI_HOT_RESET",
         "VFIO_DEVICE_PCI_HOT_RESET or VFIO_IOMMU_MAP_DMA",
-        "0x12345",
+        "_IOC(_IOC_NONE, 0x23, 0x45, 0x1)",
     ]
 
 
