@@ -32,7 +32,9 @@ T number(const py::handle& object, const char* name, std::uint64_t most) {
     const py::object value = object.attr(name);
     const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
     if (!index) {
-        throw py::error_already_set();
+        PyErr_Clear();
+        throw py::type_error(
+            py::str("{} of {!r} is {!r}: must be an integer").format(name, object, value));
     }
     const std::uint64_t found = PyLong_AsUnsignedLongLong(index.ptr());
     if (PyErr_Occurred() != nullptr) {
@@ -45,7 +47,12 @@ T number(const py::handle& object, const char* name, std::uint64_t most) {
 }
 
 bool flag(const py::handle& object, const char* name) {
-    return object.attr(name).cast<bool>();
+    const py::object value = object.attr(name);
+    if (!py::isinstance<py::bool_>(value)) {
+        throw py::type_error(
+            py::str("{} of {!r} is {!r}: must be True or False").format(name, object, value));
+    }
+    return value.cast<bool>();
 }
 
 Bar make_bar(const py::handle& described) {
@@ -60,7 +67,13 @@ Bar make_bar(const py::handle& described) {
         throw py::value_error(py::str("{!r}: its size must be a power of two").format(described));
     }
     for (const py::handle range : described.attr("memory")) {
-        const auto [start, last] = range.cast<std::pair<std::uint64_t, std::uint64_t>>();
+        py::detail::make_caster<std::pair<std::uint64_t, std::uint64_t>> pair;
+        if (!pair.load(range, true)) {
+            throw py::type_error(py::str("memory of {!r} has {!r}: must be pairs (start, last)")
+                                     .format(described, range));
+        }
+        const auto [start, last] =
+            py::detail::cast_op<std::pair<std::uint64_t, std::uint64_t>>(pair);
         if (start > last || last >= bar.bytes || start % mm::kFrameSize != 0 ||
             (last + 1) % mm::kFrameSize != 0) {
             throw py::value_error(
@@ -165,10 +178,18 @@ PythonModel::PythonModel(const py::object& model)
 // A copy of the mapping, which Python code cannot change during the iteration.
 void PythonModel::set_bars(const py::handle& bars) {
     std::uint32_t taken = 0;
+    if (!py::hasattr(bars, "keys")) {
+        throw py::type_error(
+            py::str("bars of {!r} is {!r}: must be a mapping of numbers to kvmiommu.pci.Bar")
+                .format(model_, bars));
+    }
     for (const auto& [key, described] : py::dict(py::reinterpret_borrow<py::object>(bars))) {
         const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(key.ptr()));
-        if (!index) {
-            throw py::error_already_set();
+        if (!index || !py::hasattr(described, "size")) {
+            PyErr_Clear();
+            throw py::type_error(
+                py::str("bars of {!r} has {!r}: {!r}: must be numbers and kvmiommu.pci.Bar")
+                    .format(model_, key, described));
         }
         Bar bar = make_bar(described);
         const long place = PyLong_AsLong(index.ptr());

@@ -20,7 +20,7 @@ emulator; it may call back, do DMA and raise interrupts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -97,8 +97,19 @@ class DeviceModel(_core.DeviceModel):
         can be reset on its own."""
 
 
-def check(model: object) -> DeviceModel:
-    """A model, or TypeError. Its attributes are looked at once, by the hardware made from them."""
+def made_from(makers: Mapping[str, Callable[[], DeviceModel]]) -> dict[str, DeviceModel]:
+    """The models by their functions' addresses. Their attributes are looked at later, once."""
+    if not isinstance(makers, Mapping):
+        raise TypeError(f"models is {makers!r}: must be a mapping of PCI addresses to models")
+    return {address: _made(address, make) for address, make in makers.items()}
+
+
+def _made(address: str, make: Callable[[], DeviceModel]) -> DeviceModel:
+    if not callable(make):
+        raise TypeError(
+            f"models[{address!r}] is {make!r}: must be a class of models, or what returns a model"
+        )
+    model = make()
     if not isinstance(model, DeviceModel):
         raise TypeError(f"a model is a kvmiommu.pci.DeviceModel, not {model!r}")
     return model

@@ -15,7 +15,7 @@ from ._observers import MOST_OBSERVED, observers
 from ._shown import Hex, Printer, shown
 from .errors import LeakError
 from .machine import Machine
-from .pci import DeviceModel, check
+from .pci import DeviceModel, made_from
 from .process import Process
 from .ranges import Range
 from .recording import Recorder, RecordingProcess
@@ -173,7 +173,7 @@ class System(_core.System):
             machine = machines.load(machine)
         self.machine = machine
         #: The device models of one's own, by the addresses of their functions.
-        self.models = {address: check(make()) for address, make in (models or {}).items()}
+        self.models = made_from(models or {})
         self._recorder = (
             Recorder(
                 self.machine.name,

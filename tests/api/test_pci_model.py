@@ -366,6 +366,28 @@ def test_what_cannot_be_is_refused() -> None:
             System(models={ADDRESS: type("M", (pci.DeviceModel,), {name: value})})
 
 
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"vendor_id": "x"}, "vendor_id of .* is 'x': must be an integer"),
+        ({"function_level_reset": 1}, "function_level_reset of .* is 1: must be True or False"),
+        ({"bars": [pci.Bar(16)]}, "bars of .* must be a mapping"),
+        ({"bars": None}, "bars of .* is None: must be a mapping"),
+        ({"bars": {0: 4096}}, "bars of .* has 0: 4096: must be numbers and kvmiommu.pci.Bar"),
+        ({"bars": {"0": pci.Bar(16)}}, "bars of .* has '0': "),
+    ],
+)
+def test_attributes_of_a_wrong_type_are_named(attributes: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        System(models={ADDRESS: type("M", (pci.DeviceModel,), attributes)})
+
+
+@pytest.mark.parametrize("models", [[ADDRESS], {ADDRESS: 5}])
+def test_models_of_a_wrong_type_are_named(models: object) -> None:
+    with pytest.raises(TypeError, match=r"^models.* is .*: must be "):
+        System(models=models)  # type: ignore[arg-type]
+
+
 def test_attributes_are_looked_at_once() -> None:
     asked: list[int] = []
 

@@ -386,6 +386,21 @@ def test_a_failed_test_shows_the_last_calls_of_each_of_its_machines(run: Run) ->
     )
 
 
+def test_a_refused_call_is_shown_at_the_line_of_the_test(run: Run) -> None:
+    text = """
+        import errno
+
+        def test_map(vfio_container):
+            vfio_container.map_dma(0x1001, 0, 4096)
+    """
+    shown = run(text).stdout.str()
+    assert (
+        ">       vfio_container.map_dma(0x1001, 0, 4096)\nE       kvmiommu.errors.Refusal" in shown
+    )
+    assert "recording.py" not in shown
+    assert "recording.py" in run(text, "--full-trace").stdout.str()
+
+
 def test_the_calls_of_a_failed_test_can_be_replayed(run: Run) -> None:
     result = run(FAILING)
     lines = result.outlines

@@ -64,7 +64,8 @@ _MARKER = "kvmiommu_machine"
 _FAIL_NTH = "kvmiommu_fail_nth"
 _DEFAULT_MACHINE = "q35-intel"
 _DEFAULT_TRACE = 20
-_MACHINES = Path(__file__).parents[1] / "machines"
+_PACKAGE = Path(__file__).parents[1]
+_MACHINES = _PACKAGE / "machines"
 
 Choice: TypeAlias = "str | Path | Machine"
 
@@ -298,10 +299,25 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     return result
 
 
+def _is_refusal(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
+    errors = sys.modules.get("kvmiommu.errors")
+    return raised is not None and errors is not None and isinstance(raised.value, errors.Refusal)
+
+
+def _end_at_the_call(raised: pytest.ExceptionInfo[BaseException]) -> None:
+    """Of a refused call the test's own line is shown; how this package made it says nothing."""
+    if _is_refusal(raised):
+        for entry in raised.traceback:
+            if _PACKAGE in Path(entry.path).parents:
+                entry.frame.f_globals["__tracebackhide__"] = _is_refusal
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.excinfo is not None:
+        _end_at_the_call(call.excinfo)
     report = yield
     witness = item.config.stash[_observer].witness
     if report.failed and witness is not None:
