@@ -58,10 +58,10 @@ def test_the_bitmap_is_that_of_the_transcript(running: Scene) -> None:
     running.container.start_dirty_pages()
     dirty = running.container.dirty_bitmap(0x100000, 0x20000)
     assert dirty.data == bytes.fromhex("ffffffff00000000")
-    assert [*dirty] == [Range(0x100000, 0x11FFFF)]
+    assert [*dirty.ranges()] == [Range(0x100000, 0x11FFFF)]
     dirty = running.container.dirty_bitmap(0x100000, 0x30000)
     assert dirty.data == bytes.fromhex("ffffffffffff0000")
-    assert dirty.count() == 48
+    assert len(dirty) == 48
 
 
 def test_an_unmap_hands_over_its_bitmap(running: Scene) -> None:
@@ -77,7 +77,7 @@ def test_an_unmap_hands_over_its_bitmap(running: Scene) -> None:
         container.unmap_dma(0x110000, 0x10000, bitmap=PAGE)  # would cut
     dirty = container.unmap_dma(0x100000, 0x20000, bitmap=PAGE)
     assert dirty.data == bytes.fromhex("ffffffff00000000")
-    assert (dirty.unmapped, dirty.count(), dirty.page_size) == (0x20000, 32, PAGE)
+    assert (dirty.unmapped, len(dirty), dirty.page_size) == (0x20000, 32, PAGE)
     container.stop_dirty_pages()
     with refused(errno.EINVAL):
         container.unmap_dma(0x120000, 0x10000, bitmap=PAGE)
@@ -113,10 +113,10 @@ def test_ranges_pages_and_count_agree(bits: list[bool], behind: int) -> None:
     data = number.to_bytes((len(bits) + behind + 63) // 64 * 8, "little")
     bitmap = Bitmap(0x40000, len(bits) * PAGE, PAGE, data)
     pages = [0x40000 + page * PAGE for page, bit in enumerate(bits) if bit]
-    assert list(bitmap.pages()) == pages
-    assert bitmap.count() == len(pages)
+    assert list(bitmap) == pages
+    assert len(bitmap) == len(pages)
     assert bool(bitmap) == bool(pages)
-    ranges = list(bitmap)
+    ranges = list(bitmap.ranges())
     assert [page for each in ranges for page in range(each.start, each.last + 1, PAGE)] == pages
     # As long as they can be: no range begins where another ends.
     assert not {each.start for each in ranges} & {each.last + 1 for each in ranges}

@@ -46,7 +46,7 @@ def test_dirty_pages(vfio_container: Container, kvmiommu_process: Process) -> No
         vfio_container.dirty_bitmap(0, 0x8000)
     assert refused.value.errno == errno.EINVAL
     vfio_container.start_dirty_pages()
-    assert [*vfio_container.dirty_bitmap(0, 0x8000)] == [(0x2000, 0x3FFF)]
+    assert [*vfio_container.dirty_bitmap(0, 0x8000).ranges()] == [(0x2000, 0x3FFF)]
     vfio_container.stop_dirty_pages()
 
 

@@ -150,7 +150,7 @@ class Mappings(RuleBasedStateMachine):
         # Everything that is mapped counts as dirty. The kernel also shows pages behind a mapping
         # that an earlier call shifted there (type1-dirty-stale-bits): those are not asked.
         expected = {page * PAGE for page in range(start, start + size) if self.at(page)}
-        assert expected <= set(seen.pages())
+        assert expected <= set(seen)
 
     # --- the device ---
 

@@ -32,9 +32,10 @@ def bitmap_bytes(size: int, page_size: int) -> int:
 class Bitmap(PrettyAsRepr):
     """The pages from `iova` to `iova` + `size` that devices may have written.
 
-    Iterating yields the dirty ranges, each as long as it can be; `pages()` the dirty pages one by
-    one. `data` is what the kernel wrote, bits behind the range included, which nothing else of this
-    object looks at. A bitmap without dirty pages is false.
+    A collection of the dirty pages: iterating yields their iovas in ascending order, `len()` is how
+    many there are, and an iova is `in` it whose page is dirty. `ranges()` joins neighbours. `data`
+    is what the kernel wrote, bits behind the range included, which nothing else of this object
+    looks at.
     """
 
     #: Where the range begins.
@@ -48,12 +49,12 @@ class Bitmap(PrettyAsRepr):
     #: Bytes that the call unmapped: 0 unless it was `Container.unmap_dma`.
     unmapped: int = 0
 
-    def __iter__(self) -> Iterator[Range]:
+    def ranges(self) -> Iterator[Range]:
+        """The dirty ranges in ascending order, each as long as it can be."""
         for first, end in self._runs():
             yield Range(self.iova + first * self.page_size, self.iova + end * self.page_size - 1)
 
-    def pages(self) -> Iterator[int]:
-        """The iovas of the dirty pages, in ascending order."""
+    def __iter__(self) -> Iterator[int]:
         for first, end in self._runs():
             yield from range(
                 self.iova + first * self.page_size,
@@ -61,8 +62,7 @@ class Bitmap(PrettyAsRepr):
                 self.page_size,
             )
 
-    def count(self) -> int:
-        """How many pages are dirty."""
+    def __len__(self) -> int:
         return sum(end - first for first, end in self._runs())
 
     def __contains__(self, iova: int) -> bool:
@@ -97,7 +97,7 @@ class Bitmap(PrettyAsRepr):
             yield first, pages
 
     def __repr__(self) -> str:
-        dirty = ", ".join(f"{each.start:#x}-{each.last:#x}" for each in self) or "none"
+        dirty = ", ".join(f"{each.start:#x}-{each.last:#x}" for each in self.ranges()) or "none"
         last = self.iova + self.size - 1
         unmapped = f", {self.unmapped:#x} bytes unmapped" if self.unmapped else ""
         return (
