@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from . import _core
 from ._integers import fit
 
 if TYPE_CHECKING:
@@ -44,13 +46,29 @@ class Descriptor(Closing):
     the host, so nothing of the host can use it: `Process.wait` and `Process.wait_async` wait for
     it, not `select` or asyncio's `add_reader`.
 
-    Closing twice is no error, closing what the process has closed by itself is: OSError EBADF.
+    Once it is closed, whatever would use it is a ValueError, as for Python's files: another file
+    may have the number by then. Closing twice is no error. Nothing of this knows of the process
+    closing the number itself.
     """
 
     def __init__(self, process: Process, fd: int) -> None:
         self.process = process
-        self.fd = fd
+        self._fd = fit("fd", fd, _LEAST, _GREATEST)
         self._open = True
+
+    @classmethod
+    def _opened(cls, process: Process, path: str) -> int:
+        """The number of a file that is opened for such an object."""
+        if not isinstance(process, _core.Process):
+            raise TypeError(f"process must be a kvmiommu.Process, not {type(process).__name__}")
+        return process.open(path, os.O_RDWR)
+
+    @property
+    def fd(self) -> int:
+        """Its number in the process. ValueError: it was closed."""
+        if not self._open:
+            raise ValueError(f"operation on {self!r}")
+        return self._fd
 
     def ioctl(
         self,
@@ -63,7 +81,13 @@ class Descriptor(Closing):
 
         TimeoutError once it has slept `timeout` seconds.
         """
-        number = request.number(self.process.abi)
+        try:
+            number = request.number(self.process.abi)
+        except AttributeError:
+            raise TypeError(
+                f"request must be one of kvmiommu.uapi's, such as VFIO_IOMMU_MAP_DMA, not "
+                f"{request!r}; Process.ioctl takes numbers"
+            ) from None
         if timeout is None:
             return self.process.ioctl(self.fd, number, argument)
         return self.process.ioctl(self.fd, number, argument, timeout=timeout)
@@ -75,11 +99,16 @@ class Descriptor(Closing):
     def close(self) -> None:
         if self._open:
             self._open = False
-            self.process.close(self.fd)
+            self.process.close(self._fd)
 
     def __repr__(self) -> str:
-        state = "" if self._open else ", closed"
-        return f"<{type(self).__name__}, descriptor {self.fd}{state}>"
+        return f"<{self._shown()}, {self._number()}>"
+
+    def _shown(self) -> str:
+        return type(self).__name__
+
+    def _number(self) -> str:
+        return f"descriptor {self._fd}{'' if self._open else ', closed'}"
 
 
 #: A descriptor of the process by its number, or a thin object that has one.
@@ -104,7 +133,7 @@ def fd_of(process: object, name: str, file: AnyDescriptor) -> int:
         )
     if not file._open:
         raise ValueError(f"{name} is {file!r}")
-    return file.fd
+    return file._fd
 
 
 def int_argument(value: int) -> ctypes.c_int32:

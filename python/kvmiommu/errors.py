@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno as _errno
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 if TYPE_CHECKING:
     from .uapi import Abi
@@ -97,14 +97,21 @@ class MemoryFault(Exception):  # noqa: N818 - a fault is what the hardware calls
         self.length = length
         super().__init__(f"{signal}: the process cannot reach all {length} bytes at {address:#x}")
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int, int], dict[str, Any]]:
+        return type(self), (self.signal, self.address, self.length), self.__dict__
+
 
 class LeakError(Exception):
     """A system was closed and something is still referenced: a fault of the emulator.
 
-    `alive` has a line for each object: its kind and its references.
+    `system` is its machine's name. `alive` has a line for each object: its kind and its references.
     """
 
     def __init__(self, system: str, alive: list[str]) -> None:
+        self.system = system
         self.alive = alive
         lines = "\n  ".join(alive)
         super().__init__(f"{system}: still alive after every process exited:\n  {lines}")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, list[str]], dict[str, Any]]:
+        return type(self), (self.system, self.alive), self.__dict__

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from . import _core, uapi
-from .descriptor import AnyDescriptor, fd_of
+from .descriptor import AnyDescriptor, Descriptor, fd_of
 from .errors import MemoryFault, Refusal
 from .kvm import VM, Guest
 from .kvm.guest import TranscriptGuest
@@ -127,5 +127,14 @@ class Process(_core.Process):
         self.ioctl(kvm, uapi.kvm.KVM_GET_VCPU_MMAP_SIZE.number(self.abi))
         return TranscriptGuest(Guest(VM(self, vm), address, size))
 
+    def close(self, fd: AnyDescriptor) -> None:
+        """As the extension's; an object that is closed so knows it."""
+        super().close(fd)
+        if isinstance(fd, Descriptor):
+            fd._open = False
+
     def __repr__(self) -> str:
-        return f"<Process of user {self.uid}, {self.mapped_bytes >> 10} KiB mapped>"
+        try:
+            return f"<Process of user {self.uid}, {self.mapped_bytes >> 10} KiB mapped>"
+        except OSError:
+            return "<Process of the parent's machine>"

@@ -3,21 +3,38 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from operator import index
+from typing import NamedTuple, Self, SupportsIndex
 
 from .uapi._show import Printer
 
 __all__ = ["Range"]
 
 
-class Range(NamedTuple):
-    """The addresses from `start` to `last`, in bytes, both included.
-
-    It is a tuple of the two: `start, last = each`, and equal to `(start, last)`.
-    """
-
+class _Pair(NamedTuple):
     start: int
     last: int
+
+
+class Range(_Pair):
+    """The addresses from `start` to `last`, in bytes, both included.
+
+    It is a tuple of the two: `start, last = each`, and equal to `(start, last)`. An address is `in`
+    it as `contains` says.
+
+    TypeError: not integers. ValueError: `last` is before `start`, for no range is empty.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, start: SupportsIndex, last: SupportsIndex) -> Self:
+        try:
+            first, final = index(start), index(last)
+        except TypeError:
+            raise TypeError(f"a range from {start!r} to {last!r}: must be integers") from None
+        if final < first:
+            raise ValueError(f"a range from {first:#x} to {final:#x}: it has one address at least")
+        return super().__new__(cls, first, final)
 
     @classmethod
     def from_size(cls, start: int, size: int) -> Range:
@@ -31,14 +48,17 @@ class Range(NamedTuple):
         """In bytes."""
         return self.last - self.start + 1
 
-    def contains(self, other: int | tuple[int, int]) -> bool:
+    def contains(self, other: SupportsIndex | tuple[int, int]) -> bool:
         """Whether an address, or the whole of another range, is in this one."""
-        start, last = (other, other) if isinstance(other, int) else other
-        return self.start <= start <= last <= self.last
+        start, last = Range(*other) if isinstance(other, tuple) else Range(other, other)
+        return self.start <= start and last <= self.last
+
+    def __contains__(self, other: object) -> bool:
+        return self.contains(other)  # type: ignore[arg-type]
 
     def overlaps(self, other: tuple[int, int]) -> bool:
         """Whether the two have an address in common."""
-        start, last = other
+        start, last = Range(*other)
         return self.start <= last and start <= self.last
 
     def intersection(self, other: tuple[int, int]) -> Range | None:

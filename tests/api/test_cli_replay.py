@@ -242,3 +242,23 @@ def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None
     assert "COMMAND" in capsys.readouterr().err
     assert main(["replay"]) == 2
     assert "PATH" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_looked_at_is_not_blamed_on_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["replay", "a" * 300]) == 2
+    assert capsys.readouterr().err == (
+        f"kvmiommu: '{'a' * 300}' cannot be read: File name too long\n"
+    )
+
+
+@pytest.mark.parametrize("wanted", ["foo_source", "bash_foo", "bash_complete"])
+def test_a_wish_for_completion_that_cannot_be_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wanted: str
+) -> None:
+    monkeypatch.setenv("_KVMIOMMU_COMPLETE", wanted)
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"kvmiommu: _KVMIOMMU_COMPLETE is '{wanted}'; expected bash_source, "
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,30 @@ def test_interrupts_are_isolated_where_the_hardware_does_so(
 ) -> None:
     text = changed(('"x86_64"', f'"{arch}"'), ('"intel"', f'"{driver}"'))
     assert machine.parse(text).iommus[0].isolated_msi is isolated
+
+
+BASE = machine.load("q35-intel")
+
+
+@pytest.mark.parametrize("name", ["pci", "iommus", "modules", "options", "emulated"])
+@pytest.mark.parametrize("value", [None, {}, 5, [None], [{}]])
+def test_what_python_puts_in_the_place_of_records_is_checked(name: str, value: object) -> None:
+    with pytest.raises(MachineError, match=name.rstrip("s")):
+        System(replace(BASE, **{name: value}))  # type: ignore[arg-type]
+
+
+FIELDS = [(0, each.name) for each in fields(BASE.iommus[0])]
+FIELDS += [(1, each.name) for each in fields(BASE.pci[0])]
+
+
+@pytest.mark.parametrize(("which", "name"), FIELDS)
+@pytest.mark.parametrize("value", [None, [], {}, "", 1.5, -1, object()])
+def test_what_python_puts_into_a_record_is_checked(which: int, name: str, value: object) -> None:
+    """Whatever it is, either the machine is made or all that is wrong with it is said."""
+    record = (BASE.iommus, BASE.pci)[which][0]
+    changed = (replace(record, **{name: value}),)  # type: ignore[arg-type]
+    rest = BASE.pci[1:] if which else ()
+    try:
+        System(replace(BASE, **{("iommus", "pci")[which]: changed + rest})).close()  # type: ignore[arg-type]
+    except MachineError as error:
+        assert all(each.found for each in error.mistakes)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis.vendor.pretty import pretty
 
@@ -117,3 +118,20 @@ def test_a_walk_and_an_aperture_are_shown_in_hex() -> None:
     assert "address=0x10000" in repr(domain.walk(0x1000)[-1])
     assert domain.aperture == (0, domain.aperture.last)
     assert repr(domain.aperture).startswith("Range(0x0, 0x")
+
+
+def test_a_range_is_of_integers_and_not_empty() -> None:
+    with pytest.raises(TypeError, match="must be integers"):
+        Range(0.5, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one address at least"):
+        Range(5, 3)
+    with pytest.raises(ValueError, match="one address at least"):
+        Range(0, 10).overlaps((5, 3))
+
+
+def test_an_address_is_in_a_range_as_it_contains_it() -> None:
+    each = Range(0x1000, 0x1FFF)
+    assert 0x1800 in each
+    assert 0x2000 not in each
+    assert (0x1000, 0x1FFF) in each
+    assert each.contains(np.uint64(0x1000))

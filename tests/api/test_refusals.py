@@ -11,7 +11,7 @@ import pickle
 
 import pytest
 
-from kvmiommu import Refusal, System
+from kvmiommu import LeakError, MemoryFault, Refusal, System
 from kvmiommu.iommu import Domain
 from kvmiommu.uapi import vfio
 from kvmiommu.vfio import Container, Group
@@ -92,3 +92,10 @@ def test_power_has_requests_of_its_own() -> None:
         with pytest.raises(Refusal) as refused:
             process.ioctl(container.fd, request)
         assert refused.value.request == "VFIO_IOMMU_SPAPR_TCE_CREATE"
+
+
+@pytest.mark.parametrize("error", [MemoryFault("SIGBUS", 0x1000, 8), LeakError("a", ["a file: 1"])])
+def test_other_errors_can_be_pickled_and_copied(error: MemoryFault | LeakError) -> None:
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(twin) is type(error)
+        assert (str(twin), twin.__dict__) == (str(error), error.__dict__)

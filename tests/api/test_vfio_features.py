@@ -87,7 +87,7 @@ def test_a_feature_has_16_bits(device: Device) -> None:
             device.feature_probe(feature)
 
 
-def test_a_probe_of_a_closed_device_is_an_error(device: Device) -> None:
-    device.close()
+def test_a_probe_of_a_device_whose_number_is_closed_is_an_error(device: Device) -> None:
+    device.process.close(device.fd)
     with refused(errno.EBADF):
         device.feature_probe(v.VFIO_DEVICE_FEATURE_MIGRATION)

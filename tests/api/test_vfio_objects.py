@@ -83,10 +83,11 @@ def test_kvm_knows_a_group_by_its_file(kvm_vm: VM, vfio_group: Group) -> None:
 
 def test_closing_twice_is_one_close(kvmiommu_process: Process) -> None:
     with Container(kvmiommu_process) as container:
+        number = container.fd
         container.close()
-    assert repr(container) == f"<Container, descriptor {container.fd}, closed>"
+    assert repr(container) == f"<Container, descriptor {number}, closed>"
     with pytest.raises(OSError, match="not open") as closed:
-        kvmiommu_process.close(container.fd)
+        kvmiommu_process.close(number)
     assert closed.value.errno == errno.EBADF
 
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from importlib import metadata
 
 import click
+from click.shell_completion import get_completion_class
 
 from . import bench, diff, machines, replay
 from ._errors import InterruptedByUser, OutputError, UsageError
@@ -32,6 +34,10 @@ Completion of commands, options and machines, in a shell's start-up file:
 Exit status: 0 all is well, 1 something differs or is wrong with what was checked, 2 the command
 could not be carried out, 130 it was interrupted.
 """
+
+
+# What click takes the wish for completion from.
+_COMPLETE = "_KVMIOMMU_COMPLETE"
 
 
 class _Commands(click.Group):
@@ -106,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         abandon_stdout()
         why = error.strerror if isinstance(error, OSError) else error
         complain(f"kvmiommu: standard output cannot be written: {why}")
+    except MemoryError:
+        complain("kvmiommu: there is not enough memory")
     except (InterruptedByUser, click.Abort, KeyboardInterrupt):
         abandon_stdout()
         complain("kvmiommu: interrupted")
@@ -116,6 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    if (wanted := os.environ.get(_COMPLETE)) is not None and not _can_complete(wanted):
+        raise UsageError(
+            f"{_COMPLETE} is '{wanted}'; expected bash_source, zsh_source or fish_source"
+        )
     try:
         status = _kvmiommu.main(
             None if argv is None else list(argv), prog_name="kvmiommu", standalone_mode=False
@@ -126,6 +138,14 @@ def _run(argv: Sequence[str] | None) -> int:
             return 0
         raise OutputError("Broken pipe") from None
     return status if isinstance(status, int) else 0
+
+
+def _can_complete(wanted: str) -> bool:
+    shell, _, task = wanted.partition("_")
+    asked = {"COMP_WORDS", "COMP_CWORD"} <= os.environ.keys()
+    return get_completion_class(shell) is not None and (
+        task == "source" or (task == "complete" and asked)
+    )
 
 
 def _message(error: click.ClickException) -> str:

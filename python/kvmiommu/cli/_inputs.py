@@ -102,6 +102,8 @@ def read_bytes(path: str) -> bytes:
         return sys.stdin.buffer.read()
     except OSError as error:
         raise UsageError(f"'{path}' cannot be read: {error.strerror}") from error
+    except MemoryError:
+        raise UsageError(f"'{path}' cannot be read: it does not fit into memory") from None
     except ValueError as error:
         raise UsageError(f"'{path}' cannot be read: {error}") from error
 
@@ -133,8 +135,8 @@ def transcripts_at(paths: Iterable[str]) -> list[Source]:
         path = Path(text)
         if text == STDIN:
             found.setdefault(STDIN, Source(STDIN, Path("stdin.uapi")))
-        elif path.is_dir():
-            files = sorted(file for file in path.rglob("*.uapi") if file.is_file())
+        elif _is_folder(path):
+            files = _files_in(path)
             if not files:
                 raise UsageError(
                     f"no transcript in the folder '{text}'; expected files named *.uapi"
@@ -151,6 +153,21 @@ def transcripts_at(paths: Iterable[str]) -> list[Source]:
                 f"no such path: '{text}'; expected a transcript (.uapi), a folder of them, or '-'"
             )
     return list(found.values())
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UsageError(f"'{path}' cannot be read: {error.strerror}") from error
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.rglob("*.uapi") if file.is_file())
+    except OSError as error:
+        where = error.filename or folder
+        raise UsageError(f"'{where}' cannot be read: {error.strerror}") from error
 
 
 def _exists(path: Path) -> bool:

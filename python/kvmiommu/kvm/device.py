@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from errno import ENXIO, EPERM
+
 from .. import uapi
 from ..arguments import scratch, u32, u64
 from ..descriptor import AnyDescriptor, Descriptor, fd_of
@@ -19,10 +21,16 @@ class Device(Descriptor):
     """
 
     def has_attr(self, group: int, attr: int) -> bool:
-        """KVM_HAS_DEVICE_ATTR."""
+        """KVM_HAS_DEVICE_ATTR: whether the device has the attribute.
+
+        False stands for ENXIO, and for the EPERM of a device without attributes. Other errnos are
+        raised.
+        """
         try:
             self.ioctl(_k.KVM_HAS_DEVICE_ATTR, _attribute(group, attr, 0))
-        except OSError:
+        except OSError as error:
+            if error.errno not in (ENXIO, EPERM):
+                raise
             return False
         return True
 

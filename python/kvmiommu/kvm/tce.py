@@ -48,10 +48,9 @@ class TceTable(Descriptor):
             self.process.munmap(address, length)
 
     def __repr__(self) -> str:
-        state = "" if self._open else ", closed"
         return (
             f"<TceTable of bus {self.liobn:#x}: {self.size:#x} pages of 2^{self.page_shift} bytes "
-            f"from page {self.offset:#x} on, descriptor {self.fd}{state}>"
+            f"from page {self.offset:#x} on, {self._number()}>"
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import uapi
+from .._integers import fit
 from .._shown import Printer
 from ..arguments import u32, u64
 from ..descriptor import Descriptor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HypercallAnswer", "HypercallFigures", "Vcpu", "enable_cap_argument"]
 
 _k = uapi.kvm
+_MOST_REGISTERS = 9
 
 
 def enable_cap_argument(capability: int, arguments: Sequence[int]) -> _k.kvm_enable_cap:
@@ -122,9 +124,15 @@ class Vcpu(Descriptor):
 
     def answer(self, r3: int, *registers: int) -> None:
         """Puts what the hypercall that run() left with returns into the shared page: r3, signed,
-        then r4 and so on. The guest finds it with the next run()."""
+        then r4 to r12. The guest finds it with the next run()."""
+        if len(registers) > _MOST_REGISTERS:
+            raise TypeError(f"a hypercall returns r3 to r12, not {1 + len(registers)} registers")
         call = uapi.offset_of(_k.kvm_run, "papr_hcall")
-        data = struct.pack("<q", r3) + struct.pack(f"<{len(registers)}Q", *registers)
+        data = struct.pack(
+            f"<q{len(registers)}Q",
+            fit("r3", r3, -(1 << 63), (1 << 63) - 1),
+            *(u64("registers", each) for each in registers),
+        )
         ret = ctypes.sizeof(ctypes.c_uint64)
         self.process.poke(self._run + call + ret, data)
 

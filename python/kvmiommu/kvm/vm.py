@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+from errno import ENODEV
 from typing import TYPE_CHECKING, overload
 
 from .. import uapi
@@ -26,7 +26,7 @@ class Kvm(Descriptor):
     """/dev/kvm."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(process, process.open("/dev/kvm", os.O_RDWR))
+        super().__init__(process, self._opened(process, "/dev/kvm"))
 
     def get_api_version(self) -> int:
         """KVM_GET_API_VERSION: 12."""
@@ -99,11 +99,16 @@ class VM(Descriptor):
         return Device(self.process, int(create.fd))
 
     def can_create_device(self, type: int) -> bool:
-        """KVM_CREATE_DEVICE with KVM_CREATE_DEVICE_TEST: whether KVM knows the type."""
+        """KVM_CREATE_DEVICE with KVM_CREATE_DEVICE_TEST: whether KVM knows the type.
+
+        False stands for ENODEV. Other errnos are raised.
+        """
         create = _k.kvm_create_device(type=u32("type", type), flags=_k.KVM_CREATE_DEVICE_TEST)
         try:
             self.ioctl(_k.KVM_CREATE_DEVICE, create)
-        except OSError:
+        except OSError as error:
+            if error.errno != ENODEV:
+                raise
             return False
         return True
 

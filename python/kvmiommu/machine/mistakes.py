@@ -12,7 +12,7 @@ __all__ = ["MachineError", "Mistake", "nearest"]
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant, or None."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(str(word), list(known), n=1)
     return near[0] if near else None
 
 

@@ -50,11 +50,17 @@ def _mapping(value: object) -> object:
 def record_of(record: object) -> object:
     """One table; a key whose value says that there is none stays out. No record stays as it is."""
     if not isinstance(record, _Record):
-        return record
+        # A mapping would pass for a table, and then have no attributes.
+        return list(record.items()) if isinstance(record, Mapping) else record
     values = {each.name: getattr(record, each.name) for each in fields(record)}
-    if isinstance(record, Iommu) and not record.window_size:
+    if isinstance(record, Iommu) and record.window_size == 0:
         del values["window_size"]
-    return {key: _plain(key, value) for key, value in values.items() if value is not None}
+    absent = {each.name for each in fields(record) if "None" in str(each.type)}
+    return {
+        key: _plain(key, value)
+        for key, value in values.items()
+        if value is not None or key not in absent
+    }
 
 
 def _plain(key: str, value: object) -> object:

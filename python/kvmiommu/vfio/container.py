@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Container", "IommuInfo"]
 
 _v = uapi.vfio
+
+# drivers/vfio/vfio_iommu_type1.c: DIRTY_BITMAP_SIZE_MAX. A longer one is refused unseen.
+_LONGEST_BITMAP = 1 << 28
 
 
 @shown
@@ -43,7 +45,7 @@ class Container(Descriptor):
     """/dev/vfio/vfio, opened once: one I/O address space for the groups that join it."""
 
     def __init__(self, process: Process) -> None:
-        super().__init__(process, process.open("/dev/vfio/vfio", os.O_RDWR))
+        super().__init__(process, self._opened(process, "/dev/vfio/vfio"))
 
     def get_api_version(self) -> int:
         """VFIO_GET_API_VERSION: 0 since there is VFIO."""
@@ -78,7 +80,8 @@ class Container(Descriptor):
         - EFAULT: memory that cannot be pinned;
         - ENOMEM: past RLIMIT_MEMLOCK.
         """
-        flags = (read and _v.VFIO_DMA_MAP_FLAG_READ) | (write and _v.VFIO_DMA_MAP_FLAG_WRITE)
+        flags = _v.VFIO_DMA_MAP_FLAG_READ if read else 0
+        flags |= _v.VFIO_DMA_MAP_FLAG_WRITE if write else 0
         self._map(iova, address, size, flags)
 
     def update_vaddr(self, iova: int, address: int, size: int) -> None:
@@ -123,7 +126,7 @@ class Container(Descriptor):
         unmap = self._unmap_argument(iova, size, _v.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
         unmap.argsz += ctypes.sizeof(_v.vfio_bitmap)
         length = bitmap_bytes(size, bitmap)
-        with scratch(self.process, length) as address:
+        with scratch(self.process, min(length, _LONGEST_BITMAP)) as address:
             tail = _v.vfio_bitmap(pgsize=bitmap, size=length, data=address)
             block = bytearray(bytes(unmap) + bytes(tail))
             self.ioctl(_v.VFIO_IOMMU_UNMAP_DMA, block)
@@ -208,7 +211,7 @@ class Container(Descriptor):
           smallest page size of the container, or the range is not a multiple of it.
         """
         length = bitmap_bytes(u64("size", size), u64("page_size", page_size))
-        with scratch(self.process, length) as address:
+        with scratch(self.process, min(length, _LONGEST_BITMAP)) as address:
             head = _v.vfio_iommu_type1_dirty_bitmap(
                 argsz=ctypes.sizeof(_v.vfio_iommu_type1_dirty_bitmap)
                 + ctypes.sizeof(_v.vfio_iommu_type1_dirty_bitmap_get),

@@ -9,11 +9,12 @@ from errno import EINVAL, ENOSPC, ENOTTY
 from typing import TYPE_CHECKING
 
 from .. import uapi
+from .._integers import fit
 from ..arguments import u16, u32
 from ..descriptor import AnyDescriptor, Descriptor, fd_of
 from .hot_reset import DependentDevice, HotResetInfo
 from .irq import Irq
-from .region import Region, set_ioeventfd
+from .region import REGION_SHIFT, Region, set_ioeventfd, within_region
 
 if TYPE_CHECKING:
     from .._core import ReadableBuffer
@@ -23,9 +24,17 @@ __all__ = ["Device"]
 
 _v = uapi.vfio
 
-# Where vfio-pci puts its regions (include/linux/vfio_pci_core.h: VFIO_PCI_OFFSET_SHIFT). Emulated
-# devices have one region, at 0.
-_REGION_SHIFT = 40
+# Offsets of a file are 63 bits, those within a region the lower 40.
+_MOST_REGIONS = 1 << 63 - REGION_SHIFT
+
+
+def _place(index: int, offset: int) -> int:
+    """Where in a device's file a region has its byte `offset`, with the layout of vfio-pci."""
+    return fit("index", index, 0, _MOST_REGIONS - 1) << REGION_SHIFT | within_region(offset)
+
+
+# What `argsz`, of 32 bits, has beside the header.
+_MOST_FEATURE = (1 << 32) - 1 - ctypes.sizeof(_v.vfio_device_feature)
 
 
 class Device(Descriptor):
@@ -73,11 +82,11 @@ class Device(Descriptor):
 
         OSError: as `Region.read`.
         """
-        return self.process.pread(self.fd, length, (index << _REGION_SHIFT) + offset)
+        return self.process.pread(self.fd, length, _place(index, offset))
 
     def write(self, index: int, offset: int, data: ReadableBuffer) -> int:
         """pwrite() to region `index`; the bytes written. OSError: as `Region.read`."""
-        return self.process.pwrite(self.fd, data, (index << _REGION_SHIFT) + offset)
+        return self.process.pwrite(self.fd, data, _place(index, offset))
 
     def ioeventfd(
         self, index: int, offset: int, data: int, eventfd: AnyDescriptor | None, *, size: int = 4
@@ -95,7 +104,7 @@ class Device(Descriptor):
         - EINVAL: the descriptor is no eventfd;
         - ENOTTY: the device has no such request.
         """
-        set_ioeventfd(self, (index << _REGION_SHIFT) + offset, data, eventfd, size)
+        set_ioeventfd(self, _place(index, offset), data, eventfd, size)
 
     # --- interrupts ---
 
@@ -183,6 +192,8 @@ class Device(Descriptor):
         - EINVAL: a descriptor is no group;
         - EINVAL: a function is in none of the groups, or its driver is not vfio-pci.
         """
+        if not isinstance(groups, Iterable):
+            raise TypeError(f"groups must be several groups, not {groups!r}")
         fds = [fd_of(self.process, "groups", group) for group in groups]
         tail = b"".join(fd.to_bytes(4, "little", signed=True) for fd in fds)
         head = _v.vfio_pci_hot_reset(
@@ -220,7 +231,9 @@ class Device(Descriptor):
         - ENOTTY: the device does not have the feature;
         - EINVAL: it cannot be got, or its structure is longer.
         """
-        return self._feature(feature, _v.VFIO_DEVICE_FEATURE_GET, bytes(length))
+        return self._feature(
+            feature, _v.VFIO_DEVICE_FEATURE_GET, bytes(fit("length", length, 0, _MOST_FEATURE))
+        )
 
     def feature_set(self, feature: int, data: ReadableBuffer = b"") -> None:
         """VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_SET. `data` is the feature's structure.
@@ -262,5 +275,4 @@ class Device(Descriptor):
         self.feature_set(_v.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT)
 
     def __repr__(self) -> str:
-        name = f" {self.name}" if self.name else ""
-        return f"<Device{name}, descriptor {self.fd}{'' if self._open else ', closed'}>"
+        return f"<Device{' ' * bool(self.name)}{self.name}, {self._number()}>"

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from typing import TYPE_CHECKING
 
 from .. import uapi
+from ..arguments import u32
 from ..descriptor import AnyDescriptor, Descriptor, fd_of, int_argument
 from .device import Device
 
@@ -30,10 +30,10 @@ class Group(Descriptor):
     """
 
     def __init__(self, process: Process, number: int, *, noiommu: bool = False) -> None:
-        self.number = number
+        self.number = u32("number", number)
         self.noiommu = noiommu
-        name = f"/dev/vfio/noiommu-{number}" if noiommu else f"/dev/vfio/{number}"
-        super().__init__(process, process.open(name, os.O_RDWR))
+        node = f"/dev/vfio/{'noiommu-' * bool(noiommu)}{self.number}"
+        super().__init__(process, self._opened(process, node))
 
     def get_status(self) -> int:
         """VFIO_GROUP_GET_STATUS: VFIO_GROUP_FLAGS_VIABLE and VFIO_GROUP_FLAGS_CONTAINER_SET."""
@@ -74,10 +74,13 @@ class Group(Descriptor):
         - EMFILE: no descriptor is left.
         """
         request = _v.VFIO_GROUP_GET_DEVICE_FD.number(self.process.abi)
-        block = bytearray(name.encode() + b"\0")
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a str such as '0000:00:02.0', not {name!r}")
+        if "\0" in name:
+            raise ValueError(f"name is {name!r}: a zero byte would end it")
+        block = bytearray(name.encode(errors="surrogateescape") + b"\0")
         fd = self.process.ioctl(self.fd, request, block, timeout=timeout)
         return Device(self.process, fd, name)
 
     def __repr__(self) -> str:
-        state = "" if self._open else ", closed"
-        return f"<Group {'noiommu-' * self.noiommu}{self.number}, descriptor {self.fd}{state}>"
+        return f"<Group {'noiommu-' * bool(self.noiommu)}{self.number}, {self._number()}>"

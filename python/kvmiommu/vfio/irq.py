@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import TYPE_CHECKING
 
 from .. import uapi
@@ -121,6 +121,11 @@ class Irq:
     ) -> None:
         if bools is not None and eventfds is not None:
             raise TypeError("bools and eventfds at once: an interrupt takes one kind of data")
+        for name, several in (("bools", bools), ("eventfds", eventfds)):
+            if several is not None and not isinstance(several, Sized):
+                raise TypeError(
+                    f"{name} must be a sequence, one item an interrupt, not {several!r}"
+                )
         values: int | None = None
         if bools is not None:
             kind = _v.VFIO_IRQ_SET_DATA_BOOL

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .. import uapi
+from .._integers import fit
 from .._shown import Hex, PrettyAsRepr, shown
 from ..arguments import u32, u64
 from ..descriptor import AnyDescriptor, Closing, fd_of
@@ -77,6 +78,16 @@ class OtherCapability:
 RegionCapability: TypeAlias = SparseMmap | RegionType | MsixMappable | OtherCapability
 
 
+# Where vfio-pci puts its regions (include/linux/vfio_pci_core.h: VFIO_PCI_OFFSET_SHIFT). Emulated
+# devices have one region, at 0.
+REGION_SHIFT = 40
+
+
+def within_region(offset: int) -> int:
+    """An offset that cannot reach the next region, or OverflowError."""
+    return fit("offset", offset, 0, (1 << REGION_SHIFT) - 1)
+
+
 class Mapping(Closing):
     """A region, or a part of it, in the address space of the process; `Region.mmap` makes one.
 
@@ -96,11 +107,16 @@ class Mapping(Closing):
 
         MemoryFault: past its end; SIGBUS while the device's memory is switched off.
         """
-        return self.process.peek(self.address + offset, length)
+        return self.process.peek(self._at(offset), length)
 
     def poke(self, offset: int, data: ReadableBuffer) -> None:
         """Stores of the process. MemoryFault: as `peek`."""
-        self.process.poke(self.address + offset, data)
+        self.process.poke(self._at(offset), data)
+
+    def _at(self, offset: int) -> int:
+        if not self._mapped:
+            raise ValueError(f"operation on {self!r}")
+        return self.address + u64("offset", offset)
 
     def close(self) -> None:
         """munmap(); no error if it was done."""
@@ -140,11 +156,11 @@ class Region:
         - EINVAL: there is no such region, or `offset` is past its end;
         - EIO: the device's memory is switched off, or the device asleep.
         """
-        return self.device.process.pread(self.device.fd, length, self.offset + offset)
+        return self.device.process.pread(self.device.fd, length, self._at(offset))
 
     def write(self, offset: int, data: ReadableBuffer) -> int:
         """pwrite(): the bytes written; fewer at the region's end. OSError: as `read`."""
-        return self.device.process.pwrite(self.device.fd, data, self.offset + offset)
+        return self.device.process.pwrite(self.device.fd, data, self._at(offset))
 
     def mmap(
         self,
@@ -159,17 +175,21 @@ class Region:
         - EINVAL: the region cannot be mapped, or not so far;
         - ENOMEM: no user addresses are left.
         """
+        place = self._at(offset)
         if length is None:
-            length = self.size - offset
+            length = max(self.size - offset, 0)
         process = self.device.process
-        address = process.mmap(length, prot, posix.MAP_SHARED, self.device.fd, self.offset + offset)
+        address = process.mmap(length, prot, posix.MAP_SHARED, self.device.fd, place)
         return Mapping(process, address, length)
 
     def ioeventfd(
         self, offset: int, data: int, eventfd: AnyDescriptor | None, *, size: int = 4
     ) -> None:
         """VFIO_DEVICE_IOEVENTFD: `Device.ioeventfd` for this region."""
-        set_ioeventfd(self.device, self.offset + offset, data, eventfd, size)
+        set_ioeventfd(self.device, self._at(offset), data, eventfd, size)
+
+    def _at(self, offset: int) -> int:
+        return self.offset + within_region(offset)
 
     def __repr__(self) -> str:
         return f"<Region {self.index} of {self.device!r}: {self.size:#x} bytes>"
