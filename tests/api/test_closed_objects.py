@@ -69,7 +69,7 @@ def test_a_region_and_an_interrupt_end_with_their_device(process: Process) -> No
         device = group.get_device("0000:00:02.0")
         region, irq = device.region(7), device.msi
         device.close()
-        for use in (lambda: region.read(0, 4), lambda: region.mmap(), irq.get_info):
+        for use in (lambda: region.read(0, 4), region.mmap, irq.get_info):
             with pytest.raises(ValueError, match="closed"):
                 use()
 
@@ -116,7 +116,7 @@ def test_a_question_is_not_answered_by_a_failure(process: Process) -> None:
 
 @pytest.mark.parametrize("kind", [Container, Kvm, lambda other: Group(other, 1)])
 def test_objects_are_made_of_a_process(process: Process, kind: Callable[[object], object]) -> None:
-    with pytest.raises(TypeError, match="process must be a kvmiommu.Process, not object"):
+    with pytest.raises(TypeError, match=r"process must be a kvmiommu\.Process, not object"):
         kind(object())
 
 
@@ -128,7 +128,7 @@ def test_a_group_has_a_number(process: Process, number: int) -> None:
 
 def test_arguments_of_a_wrong_type_are_named(process: Process) -> None:
     with Container(process) as container, Group(process, 1) as group:
-        with pytest.raises(TypeError, match="request must be one of kvmiommu.uapi's"):
+        with pytest.raises(TypeError, match=r"request must be one of kvmiommu\.uapi's"):
             container.ioctl(0x3B64)  # type: ignore[arg-type]
         for name, error in ((b"x", TypeError), (None, TypeError), ("a\0b", ValueError)):
             with pytest.raises(error, match="name"):

@@ -158,8 +158,7 @@ class World:
         self.container.remove_window(start)
 
     def join(self, group: int, container: int) -> None:
-        # By number: what is closed is the kernel's to refuse.
-        self.groups[group].set_container(self.containers[container].fd)
+        self.groups[group].set_container(self.containers[container])
 
     def leave(self, group: int) -> None:
         self.groups[group].unset_container()
@@ -183,10 +182,10 @@ class World:
         self.open.append(table)
 
     def attach(self, group: int, liobn: int) -> None:
-        self.device.set_spapr_tce(self.groups[group].fd, self.tables[liobn].fd)
+        self.device.set_spapr_tce(self.groups[group], self.tables[liobn])
 
     def add(self, group: int, on: bool) -> None:
-        (self.device.add_file if on else self.device.del_file)(self.groups[group].fd)
+        (self.device.add_file if on else self.device.del_file)(self.groups[group])
 
     def touch(self, liobn: int, offset: int) -> None:
         address = self.process.mmap(1 << 17, 3, 1, self.tables[liobn].fd)
@@ -204,7 +203,8 @@ class World:
         self.vm.enable_cap(k.KVM_CAP_PPC_ENABLE_HCALL, number, on)
 
     def close(self, which: int) -> None:
-        self.open[which % len(self.open)].close()
+        # By number: the objects know nothing of it, and the kernel is to refuse their calls.
+        self.process.close(self.open[which % len(self.open)].fd)
 
     def limit(self, limit: int | None) -> None:
         self.process.setresuid(1000, 1000, 1000)
