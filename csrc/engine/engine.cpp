@@ -3,11 +3,17 @@
 // Domains behind the C interface of engine_abi.h: what is measured is what devices use. A handle
 // is a domain of one format without an IOMMU around it.
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "base/wide.h"
 #include "engine/engine_abi.h"
 #include "iommu/bare_domain_of.h"
 #include "iommu/iommu.h"
@@ -107,10 +113,55 @@ constexpr std::array<void* (*)(const engine_cfg*), sizeof...(kEach)> create_func
     return {create_format<kEach>...};
 }
 
+// The kinds of rows that may be measured: those that this processor runs, or the one that
+// KVMIOMMU_WIDE names. Nothing but this interface for programs that measure reads that variable.
+class Kinds {
+  public:
+    Kinds() {
+        const char* const only = std::getenv("KVMIOMMU_WIDE");
+        std::size_t count = 0;
+        for (const wide::Kind& kind : wide::kinds()) {
+            if (only == nullptr || std::string_view(only) == kind.name) {
+                list_[count++] = kind.name;
+            }
+        }
+        if (only == nullptr) {
+            // A build may use another than the first.
+            std::swap(list_[0], *std::ranges::find(list_, std::string_view(wide::in_use().name)));
+        } else if (count == 0) {
+            std::fprintf(stderr, "KVMIOMMU_WIDE=%s: this processor runs no such kind\n", only);
+        } else {
+            use(list_[0]);
+        }
+    }
+
+    const char* const* list() const { return list_.data(); }
+    int use(std::string_view name) const {
+        for (const char* const* each = list(); *each != nullptr; ++each) {
+            if (*each == name) {
+                wide::use(*wide::find(name));
+                return 0;
+            }
+        }
+        return -EINVAL;
+    }
+
+  private:
+    std::array<const char*, 4> list_{};
+};
+
+const Kinds& kinds() {
+    static const Kinds found;
+    return found;
+}
+
 // A row for each format, and the list of them.
 class Engines {
   public:
     Engines() {
+        if (kinds().list()[0] == nullptr) {
+            return;
+        }
         constexpr auto kCreate = create_functions(std::make_index_sequence<iommu::kFormatCount>{});
         std::size_t count = 0;
         for (std::size_t at = 0; at < iommu::kFormatCount; ++at) {
@@ -155,4 +206,12 @@ class Engines {
 extern "C" __attribute__((visibility("default"))) const engine* const* engine_list() {
     static const kvmiommu::Engines engines;
     return engines.list();
+}
+
+extern "C" __attribute__((visibility("default"))) const char* const* engine_kinds() {
+    return kvmiommu::kinds().list();
+}
+
+extern "C" __attribute__((visibility("default"))) int engine_use_kind(const char* name) {
+    return kvmiommu::kinds().use(name);
 }

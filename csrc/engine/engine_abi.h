@@ -43,4 +43,15 @@ struct engine {
 
 typedef const struct engine* const* (*engine_list_fn)(void);
 
+/* A library whose engines have code for several kinds of processor exports two more functions:
+ *   const char* const* engine_kinds(void)
+ * gives the names of those that this processor runs, the one in use first, with a null pointer
+ * behind the last, and
+ *   int engine_use_kind(const char* name)
+ * makes all engines use another one, while no call is under way: 0, or -EINVAL if it is not among
+ * them. If the environment variable KVMIOMMU_WIDE is set when engine_list() is called for the first
+ * time, the kind that it names is the only one, and engine_list() is empty if there is no such. */
+typedef const char* const* (*engine_kinds_fn)(void);
+typedef int (*engine_use_kind_fn)(const char* name);
+
 #endif

@@ -5,9 +5,9 @@
 
 Prints each with the instruction that gives it away; the exit status is 1 if there are any.
 
-Functions between which the loader selects, by the processor that it finds, may use whatever there
-is: a relocation or a symbol names each resolver, and a resolver loads the addresses of what it
-selects from. Symbols are not needed for that, only for names; --names takes them from the same
+A function may use whatever there is if a table of the section newer_kinds holds its address: those
+are called only on processors that have what they need (csrc/base/wide_rows.h). Relocations say what
+a table holds. Symbols are not needed for that, only for names; --names takes them from the same
 library before it was stripped. objdump, readelf and nm must be there (binutils).
 
 What x86-64-v2 has: the psABI's table of micro-architecture levels (x86-64-ABI, section 3.1.1).
@@ -37,10 +37,8 @@ _INSTRUCTION = re.compile(
     r"^ *([0-9a-f]+):\t(?:(?:data16|lock|rep\w*|bnd|notrack|cs|ds) )*(\S+)(.*)"
 )
 _FRAME = re.compile(r" FDE cie=\S+ pc=([0-9a-f]+)\.\.([0-9a-f]+)")
-_LOCAL = re.compile(r"R_X86_64_IRELATIVE?\s+([0-9a-f]+)$", re.MULTILINE)
-# readelf knows a stripped library no more as one for GNU, whose own this type is.
-_EXPORTED = re.compile(r"^ *\d+: ([0-9a-f]+) +\d+ (?:IFUNC|<OS specific>: 10) ", re.MULTILINE)
-_LOADED = re.compile(r"# (?:0x)?([0-9a-f]+)")
+_SECTION = re.compile(r"\] newer_kinds +PROGBITS +([0-9a-f]+) [0-9a-f]+ ([0-9a-f]+) ")
+_RELOCATION = re.compile(r"^([0-9a-f]+) .* R_X86_64_RELATIVE +([0-9a-f]+)$", re.MULTILINE)
 _JUMP = re.compile(r" *(?:0x)?([0-9a-f]+)\b")
 
 
@@ -83,33 +81,34 @@ def violations(library: Path, names: Path | None = None) -> list[Violation]:
     """One for each function."""
     functions = _Functions(library, names or library)
     found: dict[int, Violation] = {}
-    loads: dict[int, set[int]] = {}
     jumps: dict[int, set[int]] = {}
     for address, mnemonic, operands in _instructions(library):
         start = functions.start(address)
-        if mnemonic == "lea" and (target := _LOADED.search(operands)):
-            loads.setdefault(start, set()).add(int(target[1], 16))
-        elif mnemonic.startswith("j") and (target := _JUMP.match(operands)):
+        if mnemonic.startswith("j") and (target := _JUMP.match(operands)):
             jumps.setdefault(start, set()).add(functions.start(int(target[1], 16)))
         elif _NEWER.fullmatch(mnemonic) and start not in found:
             found[start] = Violation(functions.name(start), address, mnemonic)
+    # A function may have a part that lies among other functions' rarely used parts.
     selected: set[int] = set()
-    # A resolver may have a part that lies among other functions' rarely used parts.
-    seen: set[int] = set()
-    parts = [functions.start(address) for address in _resolvers(library)]
+    parts = [functions.start(address) for address in _in_tables(library)]
     while parts:
-        if (part := parts.pop()) not in seen:
-            seen.add(part)
-            selected |= loads.get(part, set())
+        if (part := parts.pop()) not in selected:
+            selected.add(part)
             parts += jumps.get(part, ())
     return [violation for start, violation in found.items() if start not in selected]
 
 
-def _resolvers(library: Path) -> list[int]:
-    """Those of local functions by their relocations, those of exported ones by their symbols."""
-    relocations = _output("readelf", "--relocs", "--wide", library)
-    symbols = _output("readelf", "--dyn-syms", "--wide", library)
-    return [int(at, 16) for at in _LOCAL.findall(relocations) + _EXPORTED.findall(symbols)]
+def _in_tables(library: Path) -> list[int]:
+    """The addresses that the tables of newer kinds hold."""
+    section = _SECTION.search(_output("readelf", "--sections", "--wide", library))
+    if section is None:
+        return []
+    first, size = int(section[1], 16), int(section[2], 16)
+    return [
+        int(value, 16)
+        for place, value in _RELOCATION.findall(_output("readelf", "--relocs", "--wide", library))
+        if first <= int(place, 16) < first + size
+    ]
 
 
 def _instructions(library: Path) -> Iterator[tuple[int, str, str]]:

@@ -54,19 +54,32 @@ def test_a_function_without_a_symbol_is_named_by_its_address(tmp_path: Path) -> 
     assert found.function.startswith("the function at 0x")
 
 
+TABLE = """
+struct kind {{ const char* name; long (*sum)(const long*, long); }};
+__attribute__((section("{section}"))) const struct kind newest = {{"newest", sum}};
+__attribute__((visibility("default"))) long call(const long* row, long count) {{
+    return newest.sum(row, count);
+}}
+"""
+
+
 @pytest.mark.parametrize("options", [(), ("-s",), ("-fvisibility=hidden", "-s")])
-def test_functions_that_the_loader_selects_may_need_more(
+def test_functions_in_the_tables_of_newer_kinds_may_need_more(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    source = '__attribute__((target_clones("avx512f", "avx2", "default")))' + SUM.format(name="sum")
-    source += '__attribute__((visibility("default"))) long call(const long* row, long count) {'
-    source += " return sum(row, count); }"
-    library = build(tmp_path, source, *options)
+    source = 'static __attribute__((target("avx512f")))' + SUM.format(name="sum")
+    library = build(tmp_path, source + TABLE.format(section="newer_kinds"), *options)
     assert baseline.violations(library) == []
     disassembly = subprocess.run(
         ["objdump", "-d", library], capture_output=True, text=True, check=True
     )
     assert "%zmm" in disassembly.stdout
+
+
+def test_functions_in_any_other_table_may_not(tmp_path: Path) -> None:
+    source = 'static __attribute__((target("avx2")))' + SUM.format(name="sum")
+    (found,) = baseline.violations(build(tmp_path, source + TABLE.format(section="kinds")))
+    assert found.function == "sum"
 
 
 def test_the_program_exits_with_1_for_a_library_that_needs_more(

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/wide.h"
 #include "hardware_view.h"
 #include "iommu/bare_domain.h"
 #include "iommu/iommu.h"
@@ -223,7 +224,8 @@ class Program {
     Mappings mappings_;
 };
 
-void run(const FormatInfo& format, const BareRequest& request, std::uint64_t seed) {
+void run_with_rows_in_use(const FormatInfo& format, const BareRequest& request,
+                          std::uint64_t seed) {
     CAPTURE(std::string(format.name));
     CAPTURE(request.bits);
     CAPTURE(request.page_sizes);
@@ -237,6 +239,17 @@ void run(const FormatInfo& format, const BareRequest& request, std::uint64_t see
         }
     }
     program.unmap_all();
+}
+
+// With each kind of rows that this processor runs.
+void run(const FormatInfo& format, const BareRequest& request, std::uint64_t seed) {
+    const wide::Kind before = wide::in_use();
+    for (const wide::Kind& kind : wide::kinds()) {
+        CAPTURE(std::string(kind.name));
+        wide::use(kind);
+        run_with_rows_in_use(format, request, seed);
+    }
+    wide::use(before);
 }
 
 TEST_CASE("whatever is mapped and unmapped, in any format, a device finds what a list says") {

@@ -88,6 +88,8 @@ class Request(int):
 
     def number(self, abi: Abi = "generic") -> int:
         """Return the number in the encoding of ``abi``."""
+        if abi == "generic":
+            return int(self)
         size = self.power_size if abi == "power" else self.size
         return ioctl_number(self.direction, self.type, self.nr, size, abi)
 

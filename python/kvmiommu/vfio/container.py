@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from .. import uapi
 from .._shown import Hex, shown
-from ..arguments import scratch, u64
+from ..arguments import misfit, scratch, u64
 from ..descriptor import Descriptor
 from ..ranges import Range
 from .bitmap import Bitmap, bitmap_bytes
@@ -24,6 +25,9 @@ _v = uapi.vfio
 
 # drivers/vfio/vfio_iommu_type1.c: DIRTY_BITMAP_SIZE_MAX. A longer one is refused unseen.
 _LONGEST_BITMAP = 1 << 28
+# struct vfio_iommu_type1_dma_map and vfio_iommu_type1_dma_unmap.
+_DMA_MAP = struct.Struct("=IIQQQ")
+_DMA_UNMAP = struct.Struct("=IIQQ")
 
 
 @shown
@@ -93,16 +97,11 @@ class Container(Descriptor):
         self._map(iova, address, size, _v.VFIO_DMA_MAP_FLAG_VADDR)
 
     def _map(self, iova: int, address: int, size: int, flags: int) -> None:
-        self.ioctl(
-            _v.VFIO_IOMMU_MAP_DMA,
-            _v.vfio_iommu_type1_dma_map(
-                argsz=ctypes.sizeof(_v.vfio_iommu_type1_dma_map),
-                flags=flags,
-                vaddr=u64("address", address),
-                iova=u64("iova", iova),
-                size=u64("size", size),
-            ),
-        )
+        try:
+            block = _DMA_MAP.pack(_DMA_MAP.size, flags, address, iova, size)
+        except struct.error:
+            raise misfit(address=address, iova=iova, size=size) from None
+        self.ioctl(_v.VFIO_IOMMU_MAP_DMA, block)
 
     @overload
     def unmap_dma(self, iova: int, size: int, *, bitmap: None = None) -> int: ...
@@ -123,8 +122,12 @@ class Container(Descriptor):
         if bitmap is None:
             return self._unmap(iova, size, 0)
         u64("bitmap", bitmap)
-        unmap = self._unmap_argument(iova, size, _v.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP)
-        unmap.argsz += ctypes.sizeof(_v.vfio_bitmap)
+        unmap = _v.vfio_iommu_type1_dma_unmap(
+            argsz=_DMA_UNMAP.size + ctypes.sizeof(_v.vfio_bitmap),
+            flags=_v.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+            iova=u64("iova", iova),
+            size=u64("size", size),
+        )
         length = bitmap_bytes(size, bitmap)
         with scratch(self.process, min(length, _LONGEST_BITMAP)) as address:
             tail = _v.vfio_bitmap(pgsize=bitmap, size=length, data=address)
@@ -150,17 +153,13 @@ class Container(Descriptor):
         return self._unmap(iova, size, _v.VFIO_DMA_UNMAP_FLAG_VADDR)
 
     def _unmap(self, iova: int, size: int, flags: int) -> int:
-        unmap = self._unmap_argument(iova, size, flags)
-        self.ioctl(_v.VFIO_IOMMU_UNMAP_DMA, unmap)
-        return int(unmap.size)
-
-    def _unmap_argument(self, iova: int, size: int, flags: int) -> _v.vfio_iommu_type1_dma_unmap:
-        return _v.vfio_iommu_type1_dma_unmap(
-            argsz=ctypes.sizeof(_v.vfio_iommu_type1_dma_unmap),
-            flags=flags,
-            iova=u64("iova", iova),
-            size=u64("size", size),
-        )
+        block = bytearray(_DMA_UNMAP.size)
+        try:
+            _DMA_UNMAP.pack_into(block, 0, _DMA_UNMAP.size, flags, iova, size)
+        except struct.error:
+            raise misfit(iova=iova, size=size) from None
+        self.ioctl(_v.VFIO_IOMMU_UNMAP_DMA, block)
+        return int(_DMA_UNMAP.unpack(block)[-1])
 
     def get_info(self) -> IommuInfo:
         """VFIO_IOMMU_GET_INFO: page sizes and limits of the IOMMU driver that is set.
