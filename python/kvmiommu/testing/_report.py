@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 import shlex
 import tempfile
@@ -13,6 +15,7 @@ from weakref import ref
 
 from kvmiommu.machine import names
 
+from ._fail_nth import injection_of
 from ._mappings import mapped
 
 if TYPE_CHECKING:
@@ -107,10 +110,11 @@ class _Machine:
 
     def _replay(self, item: pytest.Item, transcript: str) -> str:
         """Where the calls can be played again; the calls themselves where they are few."""
-        directory = _directory(item)
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", item.nodeid).strip("-")[-120:]
-        path = directory / f"{stem}-{self.number}.uapi"
-        path.write_text(transcript, encoding="utf-8")
+        injection = injection_of(item)
+        repetition = f"-repetition{injection.nth}" if injection is not None else ""
+        name = f"{stem}{repetition}-{self.number}"
+        path = _write_new(_directory(item), name, transcript)
         machine = self.machine.name
         if machine not in names() or not self._is_as_it_comes():
             described = path.with_suffix(".toml")
@@ -133,6 +137,16 @@ def _part(title: str, lines: list[str]) -> str:
     left = f" (the last {most} of {len(lines)})" if len(lines) > most else ""
     cut = [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines[-most:]]
     return "\n".join((f"{title}{left}:", *cut))
+
+
+def _write_new(directory: Path, name: str, transcript: str) -> Path:
+    """A file that nobody has yet: unlike tests may have names that are alike."""
+    for number in itertools.count(1):
+        path = directory / (f"{name}.uapi" if number == 1 else f"{name}-{number}.uapi")
+        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+            file.write(transcript)
+            return path
+    raise AssertionError
 
 
 def _directory(item: pytest.Item) -> Path:
