@@ -262,6 +262,98 @@ def test_a_test_may_be_parametrized_with_machines(run: Run) -> None:
     run(parametrized).assert_outcomes(passed=2)
 
 
+def test_a_parameter_with_a_similar_name_leaves_the_machines_alone(run: Run) -> None:
+    similar = """
+        import pytest
+
+        @pytest.mark.parametrize("my_kvmiommu_machine", [1])
+        @pytest.mark.kvmiommu_machine("q35-amd", "q35-virtio")
+        def test_machine(kvmiommu_system, my_kvmiommu_machine):
+            print("on", kvmiommu_system.machine.name)
+    """
+    result = run(similar, "-s")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines_random(["*on q35-amd*", "*on q35-virtio*"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        'argnames="kvmiommu_machine", argvalues=["q35-amd"], indirect=True',
+        '["one", "kvmiommu_machine"], [(1, "q35-amd")], indirect=["kvmiommu_machine"]',
+        '"one, kvmiommu_machine", [(1, "q35-amd")], indirect=["kvmiommu_machine"]',
+    ],
+)
+def test_parameters_may_be_given_in_all_of_pytests_ways(run: Run, arguments: str) -> None:
+    parametrized = f"""
+        import pytest
+
+        @pytest.mark.parametrize({arguments})
+        def test_machine(kvmiommu_system, {"one" if "one" in arguments else "request"}):
+            assert kvmiommu_system.machine.name == "q35-amd"
+
+        @pytest.mark.parametrize(argnames="x", argvalues=[1, 2])
+        def test_other(kvmiommu_system, x):
+            assert x
+    """
+    several = ("--kvmiommu-machine=q35-intel", "--kvmiommu-machine=q35-virtio")
+    run(parametrized, *several).assert_outcomes(passed=5)
+
+
+def test_an_override_that_builds_on_the_machine_runs_on_each(run: Run) -> None:
+    overridden = """
+        from dataclasses import replace
+
+        import pytest
+
+        @pytest.fixture
+        def kvmiommu_machine(kvmiommu_machine):
+            return replace(kvmiommu_machine, memory=1 << 30)
+
+        @pytest.mark.kvmiommu_machine("q35-amd", "q35-virtio")
+        def test_machine(kvmiommu_system, request):
+            assert kvmiommu_system.machine.name == request.node.callspec.id
+            assert kvmiommu_system.machine.memory == 1 << 30
+    """
+    run(overridden).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """
+        import unittest
+
+        class TestMachine(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def set_up(self, kvmiommu_system):
+                pass
+
+            @BOTH
+            def test_machine(self):
+                pass
+        """,
+        """
+        @BOTH
+        def test_machine(request):
+            request.getfixturevalue("kvmiommu_system")
+        """,
+    ],
+)
+def test_a_test_that_cannot_run_on_all_of_its_machines_does_not_pass(run: Run, text: str) -> None:
+    head = """
+        import pytest
+
+        BOTH = pytest.mark.kvmiommu_machine("q35-amd", "q35-virtio")
+    """
+    result = run(head + text)
+    outcomes = result.parseoutcomes()
+    assert "passed" not in outcomes
+    result.stdout.fnmatch_lines(["*runs this test once, not on each of 2 machines (q35-amd, *"])
+    # On one machine each of them runs.
+    run(head.replace(', "q35-virtio"', "") + text).assert_outcomes(passed=1)
+
+
 def test_a_model_of_ones_own_is_in_the_machine_and_its_assertion_fails_the_test(run: Run) -> None:
     result = run(
         """
@@ -411,6 +503,27 @@ def test_the_calls_of_a_failed_test_can_be_replayed(run: Run) -> None:
     )
     assert replayed.returncode == 0, replayed.stdout
     assert " 0 differences" in replayed.stdout
+
+
+def test_each_failed_test_has_a_transcript_of_its_own(run: Run) -> None:
+    text = f"""
+        import pytest
+
+        @pytest.mark.parametrize("name", ["a/b", "a-b", "a b", {"x" * 130!r}, {"y" + "x" * 130!r}])
+        def test_it(kvmiommu_process, name):
+            for _ in range(1 + len(name) % 7):
+                kvmiommu_process.eventfd()
+            print("made", 1 + len(name) % 7)
+            kvmiommu_process.memfd_create("of-" + name[0])
+            assert False
+    """
+    result = run(text)
+    result.assert_outcomes(failed=5)
+    commands = [line.split() for line in result.outlines if line.startswith("  kvmiommu replay ")]
+    files = [Path(command[-1]) for command in commands]
+    assert len({*files}) == 5
+    made = [int(line.split()[1]) for line in result.outlines if line.startswith("made ")]
+    assert [file.read_text(encoding="utf-8").count("eventfd eventfd") for file in files] == made
 
 
 def test_a_machine_of_ones_own_is_written_beside_its_calls(run: Run) -> None:
@@ -638,6 +751,23 @@ def test_a_failing_repetition_says_which_allocations_the_test_does_not_survive(r
             r"failing allocations that the test survived: 1",
         ]
     )
+
+
+def test_a_failing_repetition_has_its_own_transcript(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    def test_map(vfio_container, kvmiommu_process):
+        try:
+            vfio_container.map_dma(0, kvmiommu_process.mmap(PAGE, 3, 0x22), PAGE)
+        except OSError:
+            assert False, "it ends here"
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["failing allocations with which the test fails: 1, 2*"])
+    (command,) = (line for line in result.outlines if line.startswith("  kvmiommu replay "))
+    assert "fail 1\n" in Path(command.split()[-1]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -221,14 +221,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if _MARKER not in metafunc.fixturenames:
         return
     machines = _chosen(metafunc.definition, metafunc.config)
-    # Whoever overrides the fixture or gives it values chooses the machine that way.
-    definitions = metafunc._arg2fixturedefs.get(_MARKER, ())
-    if len(definitions) > 1 or any(
-        _MARKER in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
+    # Whoever overrides the fixture or gives it values chooses the machine that way, unless the
+    # override builds on the machine that it finds.
+    _, *overrides = metafunc._arg2fixturedefs.get(_MARKER, (None,))
+    if any(each.params or _MARKER not in each.argnames for each in overrides) or any(
+        _MARKER in _argnames(mark) for mark in metafunc.definition.iter_markers("parametrize")
     ):
         return
     if len(machines) > 1:
         metafunc.parametrize(_MARKER, machines, indirect=True, ids=map(_id, machines))
+
+
+def _argnames(mark: pytest.Mark) -> list[object]:
+    """The arguments that a test is parametrized with. Whether they are right, pytest says."""
+    given = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",")]
+    return [*given] if isinstance(given, list | tuple) else []
+
+
+def _only(node: pytest.Item, config: pytest.Config) -> Choice:
+    """The machine of a test that pytest could not repeat on each of its machines."""
+    machines = _chosen(node, config)
+    if len(machines) > 1:
+        pytest.fail(
+            f"{node.nodeid}: pytest runs this test once, not on each of {len(machines)} machines "
+            f"({', '.join(map(_id, machines))}): that takes a function, not a method of a "
+            "unittest.TestCase, that has kvmiommu_machine or a fixture which uses it as an "
+            "argument, not by getfixturevalue()",
+            pytrace=False,
+        )
+    return machines[0]
 
 
 # --- what went on ---------------------------------------------------------------------------------
@@ -394,7 +417,7 @@ def kvmiommu_machine(request: pytest.FixtureRequest) -> Machine:
     from kvmiommu.machine import Machine, MachineError, load  # noqa: PLC0415 - see above
 
     chosen: Choice = (
-        request.param if hasattr(request, "param") else _chosen(request.node, request.config)[0]
+        request.param if hasattr(request, "param") else _only(request.node, request.config)
     )
     if isinstance(chosen, Machine):
         return chosen
