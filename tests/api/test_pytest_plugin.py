@@ -889,6 +889,102 @@ def test_a_test_that_always_meets_another_failure_reaches_the_limit(run: Run) ->
     result.stdout.fnmatch_lines(["none of 3 repetitions was without a failing allocation*"])
 
 
+def test_a_repetition_that_ended_with_a_refusal_has_not_failed_at_the_limit(run: Run) -> None:
+    text = """
+        import pytest
+
+        @pytest.mark.kvmiommu_fail_nth(limit=2)
+        def test_map(vfio_container, kvmiommu_process):
+            vfio_container.map_dma(0, kvmiommu_process.mmap(4096, 3, 0x22), 4096)
+    """
+    result = run(text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "failing allocations that ended the test with a refusal: 1, 2",
+            "none of 2 repetitions was without a failing allocation (limit)",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*with which the test fails*")
+
+
+def test_a_method_of_a_test_case_is_repeated(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    import unittest
+
+    class TestMap(unittest.TestCase):
+        @pytest.fixture(autouse=True)
+        def fixtures(self, vfio_container, kvmiommu_process):
+            self.container, self.process = vfio_container, kvmiommu_process
+
+        def test_clean(self):
+            self.container.map_dma(0, self.process.mmap(PAGE, 3, 0x22), PAGE)
+
+        def test_wrong(self):
+            try:
+                self.container.map_dma(0, self.process.mmap(PAGE, 3, 0x22), PAGE)
+            except OSError:
+                self.fail("it is not ready for this")
+    """,
+        "-rP",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"failing allocations with which the test fails: 1, 2, 3.*",
+            r"failing allocations that ended the test with a refusal: 1, 2, 3.*",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome"),
+    [
+        ("refused", "passed"),
+        ("refused, ExceptionGroup('more', [refused])", "passed"),
+        ("refused, KeyError()", "failed"),
+    ],
+)
+def test_refusals_of_several_tasks_may_end_a_repetition(
+    run: Run, errors: str, outcome: str
+) -> None:
+    text = f"""
+    def test_create(kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError as refused:
+            raise ExceptionGroup("tasks", [{errors}])
+    """
+    run(FAIL_NTH + text).assert_outcomes(**{outcome: 1})
+
+
+def test_an_expected_failure_is_one_of_a_repetition_and_no_refusal(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    @pytest.mark.xfail(strict=True)
+    def test_fails_when_nothing_else_does(kvmiommu_process):
+        Kvm(kvmiommu_process).create_vm()
+        assert False
+
+    @pytest.mark.xfail(strict=True)
+    def test_fails_when_an_allocation_does(kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError:
+            assert False
+
+    @pytest.mark.xfail(strict=True)
+    def test_never_fails(kvmiommu_process):
+        Kvm(kvmiommu_process).create_vm()
+    """
+    )
+    result.assert_outcomes(xfailed=2, failed=1)
+    result.stdout.fnmatch_lines(["[[]XPASS(strict)*", "FAILED *test_never_fails*"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -896,6 +992,18 @@ def test_a_test_that_always_meets_another_failure_reaches_the_limit(run: Run) ->
         (
             "@pytest.mark.kvmiommu_fail_nth(3)\n    def test_it(kvmiommu_process): pass",
             "*takes raises=?, limit=?: found (3,) {}",
+        ),
+        *(
+            (
+                f"@pytest.mark.kvmiommu_fail_nth({given})\n    def test_it(kvmiommu_process): pass",
+                message,
+            )
+            for given, message in (
+                ("limit=0", "*takes limit=? from 1 on: found 0"),
+                ("limit='a'", "*takes limit=? from 1 on: found 'a'"),
+                ("raises='MyError'", "*takes raises=? an exception class *: found 'MyError'"),
+                ("raises=[KeyError]", "*takes raises=? an exception class *: found [[]<class *"),
+            )
         ),
         (
             "@given(st.booleans())\n    def test_it(kvmiommu_process, value): pass",
@@ -908,6 +1016,28 @@ def test_a_marker_that_cannot_work_says_why(run: Run, text: str, message: str) -
     result = run(FAIL_NTH + hypothesis + text)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
+
+
+def test_a_mistaken_marker_leaves_other_tests_alone(pytester: pytest.Pytester) -> None:
+    mistaken = """
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def shared():
+            yield
+            print("the module is over")
+
+        def test_before():
+            pass
+
+        @pytest.mark.kvmiommu_fail_nth(3)
+        def test_mistaken(kvmiommu_process):
+            pass
+    """
+    pytester.makepyfile(test_a=mistaken, test_b="def test_innocent(): pass")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-s")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*the module is over*"])
 
 
 def test_the_fixture_for_injection_needs_the_marker(run: Run) -> None:

@@ -377,11 +377,14 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     process = cast("Process", item.funcargs["kvmiommu_process"])
     try:
         with injection.over(process) if whole else nullcontext():
-            return (yield)
-    except Exception as error:
+            result = yield
+    except BaseException as error:
         if not injection.excuses(error):
             raise
         injection.ended = error
+        return None
+    injection.excuse_kept(item)
+    return result
 
 
 @pytest.fixture
