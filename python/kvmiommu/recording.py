@@ -119,6 +119,8 @@ class Recorder:
         self._processes = 0
         # The number of the first process that made a call; a recorder keeps none of them.
         self._first: int | None = None
+        self._addresses: dict[int, dict[str, int]] = {}  # by process: where what it named is
+        self._calls = 0
         self._head = [f"# title: calls of a process on {machine}"]
         if models:
             self._head.append(
@@ -131,6 +133,22 @@ class Recorder:
         with self._lock:
             return "\n".join([*self._head, "", *self._lines, ""])
 
+    @property
+    def calls(self) -> int:
+        """How many there were so far, recorded or not."""
+        return self._calls
+
+    def addresses(self) -> dict[str, int]:
+        """Where the memory was that the transcript has names for."""
+        with self._lock:
+            return {**self._addresses.get(self._first or 0, {})}
+
+    def place(self, process: RecordingProcess, name: str, address: int) -> None:
+        """What memory of that name is about to be named in calls, and where it is."""
+        with self._lock:
+            if self._left is None or self._left > 0:
+                self._addresses.setdefault(process.number, {})[name] = address
+
     def take_number(self) -> int:
         """The number of another process, from 1 on."""
         with self._lock:
@@ -140,6 +158,7 @@ class Recorder:
     def add(self, process: RecordingProcess, call: str, result: str, block: str = "") -> None:
         """One call and its answer."""
         with self._lock:
+            self._calls += 1
             if not self._has_room():
                 return
             if self._first is None:
@@ -587,6 +606,7 @@ class RecordingProcess(Process):
 
         def mapped(at: int) -> tuple[str, str]:
             self._memory.add(at, self._whole_pages(length), name)
+            self._recorder.place(self, name, at)
             return "ok", ""
 
         return self._record(

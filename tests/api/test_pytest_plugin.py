@@ -478,6 +478,74 @@ def test_a_failed_test_shows_the_last_calls_of_each_of_its_machines(run: Run) ->
     )
 
 
+def test_all_that_is_mapped_is_shown_as_it_is(run: Run) -> None:
+    text = """
+    def test_it(vfio_container, kvmiommu_process):
+        a, b = (kvmiommu_process.mmap(0x4000, 3, 0x22) for _ in range(2))
+        vfio_container.map_dma(a, a, 0x1000)
+        vfio_container.map_dma(b + 0x1000, b + 0x1000, 0x2000)
+        vfio_container.unmap_dma(a, 0x1000)
+        vfio_container.map_dma(0x100000, a, 0x1000, write=False)
+        vfio_container.invalidate_vaddr(0x100000, 0x1000)
+        vfio_container.update_vaddr(0x100000, b, 0x1000)
+        print("at", hex(b + 0x1000) + "-" + hex(b + 0x2fff))
+        assert False
+    """
+    lines = run(text).outlines
+    begin = lines.index("mapped for devices at the end:") + 1
+    (place,) = (line.split()[1] for line in lines if line.startswith("at "))
+    assert lines[begin : begin + 3] == [
+        "container: 0x100000-0x100fff r buf2",
+        f"container: {place} rw buf2+0x1000",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+def test_a_test_on_a_shared_machine_shows_it_when_it_made_a_call(run: Run, scope: str) -> None:
+    text = f"""
+    import pytest
+    from kvmiommu import System
+
+    @pytest.fixture(scope="{scope}")
+    def shared():
+        with System("q35-amd") as system:
+            yield system.process()
+
+    class TestIt:
+        def test_first(self, shared):
+            shared.eventfd()
+            assert False
+
+        def test_second(self, shared, kvmiommu_process):
+            kvmiommu_process.memfd_create("own")
+            shared.memfd_create("second")
+            assert False
+
+        def test_other(self):
+            assert False
+    """
+    result = run(text)
+    result.assert_outcomes(failed=3)
+    result.stdout.re_match_lines(
+        [
+            r"_+ TestIt.test_first _+",
+            r"-+ kvmiommu machine: q35-amd -+",
+            r"_+ TestIt.test_second _+",
+            r"-+ kvmiommu machine 1 of 2: q35-amd -+",
+            r"the last calls:",
+            r".*memfd_create\(\"second\", 0\) = \d+",
+            r"eventfd eventfd",
+            r"memfd memfd 0",
+            r"-+ kvmiommu machine 2 of 2: q35-intel -+",
+            r".*memfd_create\(\"own\", 0\) = \d+",
+            r"_+ TestIt.test_other _+",
+        ]
+    )
+    other = [line for line in result.outlines if "TestIt.test_other" in line]
+    assert "kvmiommu machine" not in result.stdout.str().partition(other[0])[2].partition("summary")[0]
+
+
 def test_a_refused_call_is_shown_at_the_line_of_the_test(run: Run) -> None:
     text = """
         import errno
@@ -491,6 +559,49 @@ def test_a_refused_call_is_shown_at_the_line_of_the_test(run: Run) -> None:
     )
     assert "recording.py" not in shown
     assert "recording.py" in run(text, "--full-trace").stdout.str()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """
+        import unittest
+
+        class TestMap(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def fixtures(self, vfio_container):
+                self.container = vfio_container
+
+            def test_map(self):
+                self.container.map_dma(0x1001, 0, 4096)
+        """,
+        """
+        def test_map(vfio_container):
+            try:
+                vfio_container.map_dma(0x1001, 0, 4096)
+            except OSError as refusal:
+                raise KeyError("of my own") from refusal
+        """,
+        """
+        def test_map(vfio_container):
+            try:
+                vfio_container.map_dma(0x1001, 0, 4096)
+            finally:
+                raise KeyError("of my own")
+        """,
+    ],
+)
+def test_a_refused_call_is_shown_at_the_line_of_the_test_wherever_it_ends_up(
+    run: Run, text: str
+) -> None:
+    head = """
+        import pytest
+    """
+    result = run(head + text)
+    result.assert_outcomes(failed=1)
+    shown = result.stdout.str()
+    assert re.search(r"container\.map_dma\(0x1001, 0, 4096\)\n(\s*\n)?(E|.*py:\d+)", shown)
+    assert "recording.py" not in shown
 
 
 def test_the_calls_of_a_failed_test_can_be_replayed(run: Run) -> None:

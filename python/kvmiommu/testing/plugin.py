@@ -26,12 +26,13 @@ see `--kvmiommu-trace`.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import pytest
 
@@ -268,12 +269,14 @@ class _Observer:
         self.unclaimed: list[BaseException] = []
         #: The machines that somebody still has.
         self._running: WeakSet[System] = WeakSet()
+        #: Those of them that are not closed, in the order in which they were made.
+        self._open: WeakKeyDictionary[System, None] = WeakKeyDictionary()
 
     def begin(self, item: pytest.Item) -> None:
-        self.witness = None
         self.unclaimed.clear()
         # What pytest-benchmark measures is measured as it is.
         self._on = "benchmark" not in getattr(item, "fixturenames", ())
+        self.witness = self._new_witness() if self._open else None
 
     @property
     def records(self) -> bool:
@@ -282,13 +285,17 @@ class _Observer:
     def made(self, system: System) -> None:
         from kvmiommu import _core  # noqa: PLC0415 - whoever made a machine has loaded it
 
-        from ._report import Witness  # noqa: PLC0415
-
         _core._set_unclaimed_hook(self.unclaimed.append)
         self._running.add(system)
         if self.witness is None:
-            self.witness = Witness(self._trace if self._on else 0)
+            self.witness = self._new_witness()
         self.witness.made(system)
+        self._open[system] = None
+
+    def _new_witness(self) -> Witness:
+        from ._report import Witness  # noqa: PLC0415 - see above
+
+        return Witness(self._trace if self._on else 0, list(self._open))
 
     def take_model_errors(self) -> list[BaseException]:
         """What models raised where no call of the test's was there to raise it."""
@@ -298,6 +305,7 @@ class _Observer:
         return raised
 
     def closing(self, system: System) -> None:
+        self._open.pop(system, None)
         if self.witness is not None:
             self.witness.closing(system)
 
@@ -327,20 +335,35 @@ def _is_refusal(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
     return raised is not None and errors is not None and isinstance(raised.value, errors.Refusal)
 
 
-def _end_at_the_call(raised: pytest.ExceptionInfo[BaseException]) -> None:
+def _end_at_the_call(raised: BaseException | None) -> None:
     """Of a refused call the test's own line is shown; how this package made it says nothing."""
-    if _is_refusal(raised):
-        for entry in raised.traceback:
-            if _PACKAGE in Path(entry.path).parents:
-                entry.frame.f_globals["__tracebackhide__"] = _is_refusal
+    left, seen = [raised], set[int]()
+    while left:
+        error = left.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        left += (error.__cause__, error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            left += error.exceptions
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if _PACKAGE in Path(frame.f_code.co_filename).parents:
+                # pytest asks it of each error whose traceback the module is in.
+                frame.f_globals["__tracebackhide__"] = _is_refusal
+
+
+def _raised(item: pytest.Item, call: pytest.CallInfo[None]) -> list[BaseException]:
+    """What the report is about; methods of a unittest.TestCase leave it in the item."""
+    kept: list[pytest.ExceptionInfo[BaseException]] = vars(item).get("_excinfo") or []
+    return [each.value for each in (*kept, call.excinfo) if each is not None]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    if call.excinfo is not None:
-        _end_at_the_call(call.excinfo)
+    for error in _raised(item, call):
+        _end_at_the_call(error)
     report = yield
     witness = item.config.stash[_observer].witness
     if report.failed and witness is not None:
