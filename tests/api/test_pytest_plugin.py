@@ -542,8 +542,8 @@ def test_a_test_on_a_shared_machine_shows_it_when_it_made_a_call(run: Run, scope
             r"_+ TestIt.test_other _+",
         ]
     )
-    other = [line for line in result.outlines if "TestIt.test_other" in line]
-    assert "kvmiommu machine" not in result.stdout.str().partition(other[0])[2].partition("summary")[0]
+    *_, rest = result.stdout.str().partition("_ TestIt.test_other _")
+    assert "kvmiommu machine" not in rest
 
 
 def test_a_refused_call_is_shown_at_the_line_of_the_test(run: Run) -> None:
@@ -787,6 +787,21 @@ def test_a_machine_is_not_kept_for_the_report(run: Run) -> None:
         assert gone() is None
     """
     run(text).assert_outcomes(passed=1)
+
+
+def test_a_view_that_is_kept_is_no_leak(run: Run) -> None:
+    text = """
+    KEPT = []
+
+    def test_it(vfio_container, kvmiommu_process):
+        buffer = kvmiommu_process.mmap(0x1000, 3, 0x22)
+        vfio_container.map_dma(0, buffer, 0x1000)
+        KEPT.append(kvmiommu_process.view(buffer, 0x1000))
+
+    def test_it_is_there():
+        KEPT[0][0] = 1
+    """
+    run(text).assert_outcomes(passed=2)
 
 
 # --- failing allocations --------------------------------------------------------------------------

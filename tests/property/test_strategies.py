@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
+
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from hypothesis.vendor.pretty import pretty
 
-from kvmiommu import System
+from kvmiommu import System, machine
 from kvmiommu.machine import Machine
 from kvmiommu.testing.strategies import (
     IovaRange,
@@ -113,6 +117,27 @@ def test_a_range_is_a_tuple_with_its_last_byte() -> None:
 def test_each_machine_that_is_drawn_runs(machine: Machine) -> None:
     with System(machine) as system:
         assert system.machine is machine
+
+
+@given(machines())
+@settings(max_examples=10)
+def test_a_machine_that_is_drawn_is_that_of_its_description_and_of_its_repr(
+    drawn: Machine,
+) -> None:
+    again = machine.parse(drawn.text(), "drawn")
+    shown = eval(repr(drawn), {"machine": machine})
+    copies = [copy.copy(drawn), copy.deepcopy(drawn), pickle.loads(pickle.dumps(drawn))]
+    for other in (again, shown, *copies):
+        assert drawn == other
+        assert other == drawn
+        assert hash(drawn) == hash(other)
+    for each in copies:
+        assert repr(each) == repr(drawn)
+    less = replace(drawn, memory=1 << 30)
+    assert less != drawn
+    assert eval(repr(less), {"machine": machine}) == less
+    assert repr(replace(drawn, name="mine")).startswith("<Machine mine: ")
+    assert drawn != 3
 
 
 def test_machines_are_chosen_by_what_they_are() -> None:

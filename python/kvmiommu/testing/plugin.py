@@ -8,19 +8,20 @@ Each test gets a machine of its own. Which one, the marker says, or else the opt
     @pytest.mark.kvmiommu_machine("q35-intel", "q35-amd")   # runs once on each
     @pytest.mark.kvmiommu_machine(Path("my-machine.toml"))  # a description of your own
 
-A machine that cannot do what a fixture promises skips the test and says why.
+A machine that cannot do what a fixture promises skips the test and says why. A test that pytest
+cannot run on each of several machines, as a method of a `unittest.TestCase`, fails and says so.
 
-When the test is over the machine is closed. A test that leaves something referenced which no
-process holds fails: the emulator leaks, or the code under test keeps a view open on purpose. What a
-device model raised (`kvmiommu.pci`) where no call of the test's was there to raise it fails the
-test, too, whoever made the machine.
+When the test is over the machine is closed. The test fails where something is still referenced
+after every process exited, which is a leak of the emulator; a view of memory (`Process.view`)
+that is kept is none. What a device model raised (`kvmiommu.pci`) where no call of the test's was
+there to raise it fails the test, too, whoever made the machine.
 
 `@pytest.mark.kvmiommu_fail_nth` repeats a test with one allocation after the other failing, on
-fresh fixtures, until a run meets no failure. A repetition may end with the refusal, OSError ENOMEM;
-any other exception fails the test, and so does what is left referenced.
+fresh fixtures, until a run meets no failure. A repetition may end with the refusal, OSError ENOMEM,
+or a group of such exceptions; any other one fails the test, and so does what is left referenced.
 
-A failed test shows what its machines, the fixture's and those that it made itself, were asked last:
-see `--kvmiommu-trace`.
+A failed test shows the last calls on its machines: the fixture's, those that it made itself, and
+those of fixtures of a class or a module on which it made a call. See `--kvmiommu-trace`.
 """
 
 from __future__ import annotations
