@@ -9,8 +9,8 @@
 `kvmiommu replay --machine q35-intel calls.uapi` makes the calls again.
 
 Descriptors and memory have names in a transcript, so that it does not depend on their numbers and
-addresses: a number is taken for an address where it lies in what the process has mapped. Calls
-stand in the order in which they returned.
+addresses: a number is taken for an address where it lies in what the process has mapped, or had
+mapped before anything else was mapped there. Calls stand in the order in which they returned.
 
 What a transcript cannot say becomes a comment that begins with `# not recorded:`
 
@@ -71,8 +71,12 @@ _MAKES = {
     "KVM_GET_STATS_FD": "stats",
 }
 _OPENED = {"/dev/vfio/vfio": "container", "/dev/kvm": "kvm", "/dev/iommu": "iommu"}
-#: Fields that hold a descriptor although they are not signed.
-_DESCRIPTOR_FIELDS = ("fd", "resamplefd", "groupfd", "tablefd", "iommufd")
+#: Attributes of the VFIO device of KVM whose addresses have descriptors behind them: how many.
+_DESCRIPTORS_BEHIND = {
+    uapi.kvm.KVM_DEV_VFIO_FILE_ADD: 1,
+    uapi.kvm.KVM_DEV_VFIO_FILE_DEL: 1,
+    uapi.kvm.KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE: 2,
+}
 _UNSIGNED = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 
 
@@ -115,6 +119,8 @@ class Recorder:
         self._processes = 0
         # The number of the first process that made a call; a recorder keeps none of them.
         self._first: int | None = None
+        self._addresses: dict[int, dict[str, int]] = {}  # by process: where what it named is
+        self._calls = 0
         self._head = [f"# title: calls of a process on {machine}"]
         if models:
             self._head.append(
@@ -127,6 +133,22 @@ class Recorder:
         with self._lock:
             return "\n".join([*self._head, "", *self._lines, ""])
 
+    @property
+    def calls(self) -> int:
+        """How many there were so far, recorded or not."""
+        return self._calls
+
+    def addresses(self) -> dict[str, int]:
+        """Where the memory was that the transcript has names for."""
+        with self._lock:
+            return {**self._addresses.get(self._first or 0, {})}
+
+    def place(self, process: RecordingProcess, name: str, address: int) -> None:
+        """What memory of that name is about to be named in calls, and where it is."""
+        with self._lock:
+            if self._left is None or self._left > 0:
+                self._addresses.setdefault(process.number, {})[name] = address
+
     def take_number(self) -> int:
         """The number of another process, from 1 on."""
         with self._lock:
@@ -136,6 +158,7 @@ class Recorder:
     def add(self, process: RecordingProcess, call: str, result: str, block: str = "") -> None:
         """One call and its answer."""
         with self._lock:
+            self._calls += 1
             if not self._has_room():
                 return
             if self._first is None:
@@ -171,6 +194,7 @@ class RecordingProcess(Process):
         super().__init__(system)
         self._recorder = recorder
         self.number = recorder.take_number()
+        self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._names: dict[int, str] = {}  # of descriptors
         self._kinds: dict[int, str] = {}  # of files, as strace knows them
@@ -179,8 +203,9 @@ class RecordingProcess(Process):
     # --- names
 
     def _new_name(self, kind: str) -> str:
-        self._counts[kind] += 1
-        count = self._counts[kind]
+        with self._lock:
+            self._counts[kind] += 1
+            count = self._counts[kind]
         return kind if count == 1 else f"{kind}{count}"
 
     def _name_fd(self, fd: int, name: str, kind: str) -> None:
@@ -223,8 +248,6 @@ class RecordingProcess(Process):
             data = bytes(memoryview(buffer))
         except (TypeError, ValueError):
             return ""
-        if len(data) == 4 and int.from_bytes(data, "little") in self._names:
-            return f"fd:{self._names[int.from_bytes(data, 'little')]}"
         return " ".join(map(str, self._bytes(data)))
 
     def _block(self, request: str, data: bytes) -> list[_Field]:
@@ -241,7 +264,7 @@ class RecordingProcess(Process):
             size = ctypes.sizeof(kind)
             if len(data) < size:
                 return self._bytes(data)
-            head = self._scalar("fd" if kind is ctypes.c_int32 else "", kind, data[:size], 0)
+            head = self._scalar("fd" if kind is ctypes.c_int32 else "", data[:size], 0)
             return [head, *(self._bytes(data[size:], size) if data[size:] else [])]
         return self._structure(kind, data)
 
@@ -257,21 +280,20 @@ class RecordingProcess(Process):
             if issubclass(member, ctypes.Array | ctypes.Structure | ctypes.Union):
                 fields += self._bytes(data[offset:end], offset)
             else:
-                fields.append(self._scalar(name, member, data[offset:end], offset))
+                fields.append(self._scalar(name, data[offset:end], offset))
             at = end
-        if kind is uapi.vfio.vfio_irq_set and at == ctypes.sizeof(kind):
-            flags = int.from_bytes(data[4:8], "little")
-            while flags & uapi.vfio.VFIO_IRQ_SET_DATA_EVENTFD and at + 4 <= len(data):
-                fields.append(self._scalar("fd", ctypes.c_int32, data[at : at + 4], at))
+        if at == ctypes.sizeof(kind) and _ends_with_descriptors(kind, data):
+            while at + 4 <= len(data):
+                fields.append(self._scalar("fd", data[at : at + 4], at))
                 at += 4
         if at < len(data) or not fields:
             fields += self._bytes(data[at:], at)
         return fields
 
-    def _scalar(self, name: str, kind: type[Any], data: bytes, offset: int) -> _Field:
+    def _scalar(self, name: str, data: bytes, offset: int) -> _Field:
         size = len(data)
         value = int.from_bytes(data, "little")
-        if size == 4 and (kind(-1).value < 0 or name in _DESCRIPTOR_FIELDS):
+        if size == 4 and name.endswith("fd"):  # as the fields of all requests that have one
             if value in self._names:
                 return _Field("fd", self._names[value], offset, size, value)
             if value == 0xFFFF_FFFF:
@@ -336,13 +358,14 @@ class RecordingProcess(Process):
     def close(self, fd: AnyDescriptor) -> None:
         call = f"close {self._fd(fd)}"
         number = _descriptor(fd)
-
-        def closed(_: None) -> tuple[str, str]:
-            self._names.pop(number, None)
-            self._kinds.pop(number, None)
-            return "0", ""
-
-        self._record(call, lambda: super(RecordingProcess, self).close(fd), closed)
+        # Before the call, which makes the number another thread's.
+        name, kind = self._names.pop(number, None), self._kinds.pop(number, "")
+        try:
+            self._record(call, lambda: super(RecordingProcess, self).close(fd), lambda _: ("0", ""))
+        except OSError:
+            if name is not None and self._names.setdefault(number, name) == name:
+                self._kinds[number] = kind
+            raise
 
     def dup(self, fd: AnyDescriptor) -> int:
         def perform() -> int:
@@ -441,6 +464,8 @@ class RecordingProcess(Process):
         except (TypeError, ValueError):
             return super().ioctl(fd, request, arg, timeout=timeout)  # which refuses it
         block = bytearray(view)
+        if name == "KVM_SET_DEVICE_ATTR":
+            self._name_descriptors_behind(bytes(block))
         # What is known of a block is its layout before the call.
         fields = self._block(name, bytes(block)) if len(block) <= _LONGEST_BLOCK else []
         bound = ""
@@ -475,6 +500,25 @@ class RecordingProcess(Process):
         finally:
             if not view.readonly:
                 view[:] = block
+
+    def _name_descriptors_behind(self, block: bytes) -> None:
+        """Writes the descriptors that an attribute has in the process's memory once more, now that
+        it is known that they are some: as numbers they would be those of this run."""
+        if len(block) < ctypes.sizeof(uapi.kvm.kvm_device_attr):
+            return
+        attribute = uapi.kvm.kvm_device_attr.from_buffer_copy(block)
+        count = _DESCRIPTORS_BEHIND.get(attribute.attr, 0)
+        if attribute.group != uapi.kvm.KVM_DEV_VFIO_FILE or not count:
+            return
+        try:
+            data = super().peek(attribute.addr, 4 * count)
+            fields = [self._scalar("fd", data[at : at + 4], at) for at in range(0, 4 * count, 4)]
+            if any(field.type == "fd" and field.value in self._names for field in fields):
+                super().poke(attribute.addr, data)
+                tokens = " ".join(map(str, fields))
+                self._recorder.add(self, f"poke {self._address(attribute.addr)} {tokens}", "ok")
+        except (MemoryFault, OSError):
+            return  # the request finds out as well
 
     def _read(self, call: str, perform: Callable[[], bytes]) -> bytes:
         try:
@@ -562,6 +606,7 @@ class RecordingProcess(Process):
 
         def mapped(at: int) -> tuple[str, str]:
             self._memory.add(at, self._whole_pages(length), name)
+            self._recorder.place(self, name, at)
             return "ok", ""
 
         return self._record(
@@ -574,12 +619,13 @@ class RecordingProcess(Process):
 
     def munmap(self, address: int, length: int) -> None:
         call = f"unmem {self._address(address)} {_number(length)}"
-        self._record(
-            call,
-            lambda: super(RecordingProcess, self).munmap(address, length),
-            lambda _: ("0", ""),
-        )
-        self._memory.remove(_int(address), self._whole_pages(length))
+        # Before the call, which makes the addresses another thread's.
+        with self._memory.removing(_int(address), self._whole_pages(length)):
+            self._record(
+                call,
+                lambda: super(RecordingProcess, self).munmap(address, length),
+                lambda _: ("0", ""),
+            )
 
     def mprotect(self, address: int, length: int, prot: int) -> None:
         protection = _flags(0, _int(prot), "PROT_*", self.abi)
@@ -756,6 +802,14 @@ def _choice(choice: Choice | Flags | None, value: int) -> str:
         return ""
     text = choice.text(value, uapi.constants())
     return "" if "/*" in text else text
+
+
+def _ends_with_descriptors(kind: type[ctypes.Structure], data: bytes) -> bool:
+    """Whether what follows the structure is descriptors, 32 bits each."""
+    if kind is uapi.vfio.vfio_irq_set:
+        flags = int.from_bytes(data[4:8], "little")
+        return bool(flags & uapi.vfio.VFIO_IRQ_SET_DATA_EVENTFD)
+    return kind is uapi.vfio.vfio_pci_hot_reset
 
 
 def _layout(kind: type[Any], base: int = 0) -> list[tuple[str, type[Any], int]]:

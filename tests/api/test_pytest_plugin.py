@@ -262,6 +262,98 @@ def test_a_test_may_be_parametrized_with_machines(run: Run) -> None:
     run(parametrized).assert_outcomes(passed=2)
 
 
+def test_a_parameter_with_a_similar_name_leaves_the_machines_alone(run: Run) -> None:
+    similar = """
+        import pytest
+
+        @pytest.mark.parametrize("my_kvmiommu_machine", [1])
+        @pytest.mark.kvmiommu_machine("q35-amd", "q35-virtio")
+        def test_machine(kvmiommu_system, my_kvmiommu_machine):
+            print("on", kvmiommu_system.machine.name)
+    """
+    result = run(similar, "-s")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines_random(["*on q35-amd*", "*on q35-virtio*"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        'argnames="kvmiommu_machine", argvalues=["q35-amd"], indirect=True',
+        '["one", "kvmiommu_machine"], [(1, "q35-amd")], indirect=["kvmiommu_machine"]',
+        '"one, kvmiommu_machine", [(1, "q35-amd")], indirect=["kvmiommu_machine"]',
+    ],
+)
+def test_parameters_may_be_given_in_all_of_pytests_ways(run: Run, arguments: str) -> None:
+    parametrized = f"""
+        import pytest
+
+        @pytest.mark.parametrize({arguments})
+        def test_machine(kvmiommu_system, {"one" if "one" in arguments else "request"}):
+            assert kvmiommu_system.machine.name == "q35-amd"
+
+        @pytest.mark.parametrize(argnames="x", argvalues=[1, 2])
+        def test_other(kvmiommu_system, x):
+            assert x
+    """
+    several = ("--kvmiommu-machine=q35-intel", "--kvmiommu-machine=q35-virtio")
+    run(parametrized, *several).assert_outcomes(passed=5)
+
+
+def test_an_override_that_builds_on_the_machine_runs_on_each(run: Run) -> None:
+    overridden = """
+        from dataclasses import replace
+
+        import pytest
+
+        @pytest.fixture
+        def kvmiommu_machine(kvmiommu_machine):
+            return replace(kvmiommu_machine, memory=1 << 30)
+
+        @pytest.mark.kvmiommu_machine("q35-amd", "q35-virtio")
+        def test_machine(kvmiommu_system, request):
+            assert kvmiommu_system.machine.name == request.node.callspec.id
+            assert kvmiommu_system.machine.memory == 1 << 30
+    """
+    run(overridden).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """
+        import unittest
+
+        class TestMachine(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def set_up(self, kvmiommu_system):
+                pass
+
+            @BOTH
+            def test_machine(self):
+                pass
+        """,
+        """
+        @BOTH
+        def test_machine(request):
+            request.getfixturevalue("kvmiommu_system")
+        """,
+    ],
+)
+def test_a_test_that_cannot_run_on_all_of_its_machines_does_not_pass(run: Run, text: str) -> None:
+    head = """
+        import pytest
+
+        BOTH = pytest.mark.kvmiommu_machine("q35-amd", "q35-virtio")
+    """
+    result = run(head + text)
+    outcomes = result.parseoutcomes()
+    assert "passed" not in outcomes
+    result.stdout.fnmatch_lines(["*runs this test once, not on each of 2 machines (q35-amd, *"])
+    # On one machine each of them runs.
+    run(head.replace(', "q35-virtio"', "") + text).assert_outcomes(passed=1)
+
+
 def test_a_model_of_ones_own_is_in_the_machine_and_its_assertion_fails_the_test(run: Run) -> None:
     result = run(
         """
@@ -386,6 +478,74 @@ def test_a_failed_test_shows_the_last_calls_of_each_of_its_machines(run: Run) ->
     )
 
 
+def test_all_that_is_mapped_is_shown_as_it_is(run: Run) -> None:
+    text = """
+    def test_it(vfio_container, kvmiommu_process):
+        a, b = (kvmiommu_process.mmap(0x4000, 3, 0x22) for _ in range(2))
+        vfio_container.map_dma(a, a, 0x1000)
+        vfio_container.map_dma(b + 0x1000, b + 0x1000, 0x2000)
+        vfio_container.unmap_dma(a, 0x1000)
+        vfio_container.map_dma(0x100000, a, 0x1000, write=False)
+        vfio_container.invalidate_vaddr(0x100000, 0x1000)
+        vfio_container.update_vaddr(0x100000, b, 0x1000)
+        print("at", hex(b + 0x1000) + "-" + hex(b + 0x2fff))
+        assert False
+    """
+    lines = run(text).outlines
+    begin = lines.index("mapped for devices at the end:") + 1
+    (place,) = (line.split()[1] for line in lines if line.startswith("at "))
+    assert lines[begin : begin + 3] == [
+        "container: 0x100000-0x100fff r buf2",
+        f"container: {place} rw buf2+0x1000",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+def test_a_test_on_a_shared_machine_shows_it_when_it_made_a_call(run: Run, scope: str) -> None:
+    text = f"""
+    import pytest
+    from kvmiommu import System
+
+    @pytest.fixture(scope="{scope}")
+    def shared():
+        with System("q35-amd") as system:
+            yield system.process()
+
+    class TestIt:
+        def test_first(self, shared):
+            shared.eventfd()
+            assert False
+
+        def test_second(self, shared, kvmiommu_process):
+            kvmiommu_process.memfd_create("own")
+            shared.memfd_create("second")
+            assert False
+
+        def test_other(self):
+            assert False
+    """
+    result = run(text)
+    result.assert_outcomes(failed=3)
+    result.stdout.re_match_lines(
+        [
+            r"_+ TestIt.test_first _+",
+            r"-+ kvmiommu machine: q35-amd -+",
+            r"_+ TestIt.test_second _+",
+            r"-+ kvmiommu machine 1 of 2: q35-amd -+",
+            r"the last calls:",
+            r".*memfd_create\(\"second\", 0\) = \d+",
+            r"eventfd eventfd",
+            r"memfd memfd 0",
+            r"-+ kvmiommu machine 2 of 2: q35-intel -+",
+            r".*memfd_create\(\"own\", 0\) = \d+",
+            r"_+ TestIt.test_other _+",
+        ]
+    )
+    *_, rest = result.stdout.str().partition("_ TestIt.test_other _")
+    assert "kvmiommu machine" not in rest
+
+
 def test_a_refused_call_is_shown_at_the_line_of_the_test(run: Run) -> None:
     text = """
         import errno
@@ -401,6 +561,49 @@ def test_a_refused_call_is_shown_at_the_line_of_the_test(run: Run) -> None:
     assert "recording.py" in run(text, "--full-trace").stdout.str()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        """
+        import unittest
+
+        class TestMap(unittest.TestCase):
+            @pytest.fixture(autouse=True)
+            def fixtures(self, vfio_container):
+                self.container = vfio_container
+
+            def test_map(self):
+                self.container.map_dma(0x1001, 0, 4096)
+        """,
+        """
+        def test_map(vfio_container):
+            try:
+                vfio_container.map_dma(0x1001, 0, 4096)
+            except OSError as refusal:
+                raise KeyError("of my own") from refusal
+        """,
+        """
+        def test_map(vfio_container):
+            try:
+                vfio_container.map_dma(0x1001, 0, 4096)
+            finally:
+                raise KeyError("of my own")
+        """,
+    ],
+)
+def test_a_refused_call_is_shown_at_the_line_of_the_test_wherever_it_ends_up(
+    run: Run, text: str
+) -> None:
+    head = """
+        import pytest
+    """
+    result = run(head + text)
+    result.assert_outcomes(failed=1)
+    shown = result.stdout.str()
+    assert re.search(r"container\.map_dma\(0x1001, 0, 4096\)\n(\s*\n)?(E|.*py:\d+)", shown)
+    assert "recording.py" not in shown
+
+
 def test_the_calls_of_a_failed_test_can_be_replayed(run: Run) -> None:
     result = run(FAILING)
     lines = result.outlines
@@ -411,6 +614,27 @@ def test_the_calls_of_a_failed_test_can_be_replayed(run: Run) -> None:
     )
     assert replayed.returncode == 0, replayed.stdout
     assert " 0 differences" in replayed.stdout
+
+
+def test_each_failed_test_has_a_transcript_of_its_own(run: Run) -> None:
+    text = f"""
+        import pytest
+
+        @pytest.mark.parametrize("name", ["a/b", "a-b", "a b", {"x" * 130!r}, {"y" + "x" * 130!r}])
+        def test_it(kvmiommu_process, name):
+            for _ in range(1 + len(name) % 7):
+                kvmiommu_process.eventfd()
+            print("made", 1 + len(name) % 7)
+            kvmiommu_process.memfd_create("of-" + name[0])
+            assert False
+    """
+    result = run(text)
+    result.assert_outcomes(failed=5)
+    commands = [line.split() for line in result.outlines if line.startswith("  kvmiommu replay ")]
+    files = [Path(command[-1]) for command in commands]
+    assert len({*files}) == 5
+    made = [int(line.split()[1]) for line in result.outlines if line.startswith("made ")]
+    assert [file.read_text(encoding="utf-8").count("eventfd eventfd") for file in files] == made
 
 
 def test_a_machine_of_ones_own_is_written_beside_its_calls(run: Run) -> None:
@@ -565,6 +789,21 @@ def test_a_machine_is_not_kept_for_the_report(run: Run) -> None:
     run(text).assert_outcomes(passed=1)
 
 
+def test_a_view_that_is_kept_is_no_leak(run: Run) -> None:
+    text = """
+    KEPT = []
+
+    def test_it(vfio_container, kvmiommu_process):
+        buffer = kvmiommu_process.mmap(0x1000, 3, 0x22)
+        vfio_container.map_dma(0, buffer, 0x1000)
+        KEPT.append(kvmiommu_process.view(buffer, 0x1000))
+
+    def test_it_is_there():
+        KEPT[0][0] = 1
+    """
+    run(text).assert_outcomes(passed=2)
+
+
 # --- failing allocations --------------------------------------------------------------------------
 
 FAIL_NTH = """
@@ -638,6 +877,23 @@ def test_a_failing_repetition_says_which_allocations_the_test_does_not_survive(r
             r"failing allocations that the test survived: 1",
         ]
     )
+
+
+def test_a_failing_repetition_has_its_own_transcript(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    def test_map(vfio_container, kvmiommu_process):
+        try:
+            vfio_container.map_dma(0, kvmiommu_process.mmap(PAGE, 3, 0x22), PAGE)
+        except OSError:
+            assert False, "it ends here"
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["failing allocations with which the test fails: 1, 2*"])
+    (command,) = (line for line in result.outlines if line.startswith("  kvmiommu replay "))
+    assert "fail 1\n" in Path(command.split()[-1]).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -759,6 +1015,102 @@ def test_a_test_that_always_meets_another_failure_reaches_the_limit(run: Run) ->
     result.stdout.fnmatch_lines(["none of 3 repetitions was without a failing allocation*"])
 
 
+def test_a_repetition_that_ended_with_a_refusal_has_not_failed_at_the_limit(run: Run) -> None:
+    text = """
+        import pytest
+
+        @pytest.mark.kvmiommu_fail_nth(limit=2)
+        def test_map(vfio_container, kvmiommu_process):
+            vfio_container.map_dma(0, kvmiommu_process.mmap(4096, 3, 0x22), 4096)
+    """
+    result = run(text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "failing allocations that ended the test with a refusal: 1, 2",
+            "none of 2 repetitions was without a failing allocation (limit)",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*with which the test fails*")
+
+
+def test_a_method_of_a_test_case_is_repeated(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    import unittest
+
+    class TestMap(unittest.TestCase):
+        @pytest.fixture(autouse=True)
+        def fixtures(self, vfio_container, kvmiommu_process):
+            self.container, self.process = vfio_container, kvmiommu_process
+
+        def test_clean(self):
+            self.container.map_dma(0, self.process.mmap(PAGE, 3, 0x22), PAGE)
+
+        def test_wrong(self):
+            try:
+                self.container.map_dma(0, self.process.mmap(PAGE, 3, 0x22), PAGE)
+            except OSError:
+                self.fail("it is not ready for this")
+    """,
+        "-rP",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"failing allocations with which the test fails: 1, 2, 3.*",
+            r"failing allocations that ended the test with a refusal: 1, 2, 3.*",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome"),
+    [
+        ("refused", "passed"),
+        ("refused, ExceptionGroup('more', [refused])", "passed"),
+        ("refused, KeyError()", "failed"),
+    ],
+)
+def test_refusals_of_several_tasks_may_end_a_repetition(
+    run: Run, errors: str, outcome: str
+) -> None:
+    text = f"""
+    def test_create(kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError as refused:
+            raise ExceptionGroup("tasks", [{errors}])
+    """
+    run(FAIL_NTH + text).assert_outcomes(**{outcome: 1})
+
+
+def test_an_expected_failure_is_one_of_a_repetition_and_no_refusal(run: Run) -> None:
+    result = run(
+        FAIL_NTH
+        + """
+    @pytest.mark.xfail(strict=True)
+    def test_fails_when_nothing_else_does(kvmiommu_process):
+        Kvm(kvmiommu_process).create_vm()
+        assert False
+
+    @pytest.mark.xfail(strict=True)
+    def test_fails_when_an_allocation_does(kvmiommu_process):
+        try:
+            Kvm(kvmiommu_process).create_vm()
+        except OSError:
+            assert False
+
+    @pytest.mark.xfail(strict=True)
+    def test_never_fails(kvmiommu_process):
+        Kvm(kvmiommu_process).create_vm()
+    """
+    )
+    result.assert_outcomes(xfailed=2, failed=1)
+    result.stdout.fnmatch_lines(["[[]XPASS(strict)*", "FAILED *test_never_fails*"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -766,6 +1118,18 @@ def test_a_test_that_always_meets_another_failure_reaches_the_limit(run: Run) ->
         (
             "@pytest.mark.kvmiommu_fail_nth(3)\n    def test_it(kvmiommu_process): pass",
             "*takes raises=?, limit=?: found (3,) {}",
+        ),
+        *(
+            (
+                f"@pytest.mark.kvmiommu_fail_nth({given})\n    def test_it(kvmiommu_process): pass",
+                message,
+            )
+            for given, message in (
+                ("limit=0", "*takes limit=? from 1 on: found 0"),
+                ("limit='a'", "*takes limit=? from 1 on: found 'a'"),
+                ("raises='MyError'", "*takes raises=? an exception class *: found 'MyError'"),
+                ("raises=[KeyError]", "*takes raises=? an exception class *: found [[]<class *"),
+            )
         ),
         (
             "@given(st.booleans())\n    def test_it(kvmiommu_process, value): pass",
@@ -778,6 +1142,28 @@ def test_a_marker_that_cannot_work_says_why(run: Run, text: str, message: str) -
     result = run(FAIL_NTH + hypothesis + text)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([message])
+
+
+def test_a_mistaken_marker_leaves_other_tests_alone(pytester: pytest.Pytester) -> None:
+    mistaken = """
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def shared():
+            yield
+            print("the module is over")
+
+        def test_before():
+            pass
+
+        @pytest.mark.kvmiommu_fail_nth(3)
+        def test_mistaken(kvmiommu_process):
+            pass
+    """
+    pytester.makepyfile(test_a=mistaken, test_b="def test_innocent(): pass")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-s")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*the module is over*"])
 
 
 def test_the_fixture_for_injection_needs_the_marker(run: Run) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -88,7 +91,7 @@ def test_a_virtual_machine_and_its_devices_are_replayed() -> None:
 
     text = recorded("q35-intel", program)
     assert "bind kvmdevice 4" in text
-    assert "fd:group" in text
+    assert text.count("poke buf2 fd:group\n  = ok") == 1
 
 
 @pytest.mark.parametrize("name", ["powernv9", "pseries-4k"])
@@ -125,6 +128,86 @@ def test_windows_of_tces_are_replayed() -> None:
     text = recorded("powernv9", program)
     assert "VFIO_IOMMU_SPAPR_REGISTER_MEMORY" in text
     assert "VFIO_IOMMU_DIRTY_PAGES" not in text
+
+
+def test_memory_keeps_its_name_when_it_is_unmapped() -> None:
+    def program(process: Process) -> None:
+        memory = process.mmap(0x3000, RW, PRIVATE)
+        outcome(lambda: process.munmap(memory + 1, 0x1000))
+        process.munmap(memory + 0x1000, 0x1000)
+        with pytest.raises(MemoryFault):
+            process.peek(memory + 0x1000, 4)
+        process.munmap(memory, 0x3000)
+        with pytest.raises(MemoryFault):
+            process.poke(memory + 8, b"late")
+        with vfio.Container(process) as container, vfio.Group(process, 1) as group:
+            group.set_container(container)
+            container.set_iommu()
+            outcome(lambda: container.map_dma(0x100000, memory, 0x1000))
+
+    text = recorded("q35-intel", program)
+    assert answers(text, "peek buf+0x1000 4") == ["  = SIGSEGV"]
+    assert answers(text, "poke buf+0x8 hex:") == ["  = SIGSEGV"]
+    assert "u32:3 ptr:buf u64:0x100000 u64:0x1000" in text
+    assert "0x7" not in text
+
+
+def test_the_groups_of_a_hot_reset_have_names() -> None:
+    def program(process: Process) -> None:
+        with vfio.Container(process) as container, vfio.Group(process, 3) as group:
+            group.set_container(container)
+            container.set_iommu()
+            with group.get_device("0000:02:01.0") as device:
+                outcome(lambda: device.hot_reset([group]))
+
+    assert re.search(
+        r"VFIO_DEVICE_PCI_HOT_RESET u32:\S+ u32:0 u32:1 fd:group", recorded("q35-intel", program)
+    )
+
+
+def test_bytes_that_could_be_a_descriptor_are_bytes() -> None:
+    def program(process: Process) -> None:
+        memory = process.mmap(0x1000, RW, PRIVATE)
+        with vfio.Container(process) as container, vfio.Group(process, 1) as group:
+            group.set_container(container)
+            container.set_iommu()
+            with group.get_device("0000:00:02.0") as device:
+                number = device.fd.to_bytes(4, "little")
+                process.poke(memory, number)
+                process.pwrite(device.fd, number, (v.VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4)
+                outcome(lambda: process.write(device.fd, number))
+
+    text = recorded("q35-intel", program)
+    assert "fd:device" not in text
+    assert text.count("hex:05000000") >= 3
+
+
+def test_threads_have_names_of_their_own() -> None:
+    def work(process: Process) -> None:
+        for _ in range(150):
+            eventfd = process.eventfd()
+            process.poll(eventfd, posix.POLLIN)
+            process.close(eventfd)
+            memory = process.mmap(0x1000, RW, PRIVATE)
+            process.poke(memory, b"mine")
+            process.munmap(memory, 0x1000)
+
+    def program(process: Process) -> None:
+        threads = [threading.Thread(target=work, args=(process,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        text = recorded("q35-intel", program)
+    finally:
+        sys.setswitchinterval(interval)
+    made = re.findall(r"^(?:eventfd|mmap) (\w+)", text, re.MULTILINE)
+    assert len(made) == len({*made}) == 6 * 150 * 2
+    assert not re.search(r"^(poll|close|poke|unmem) [0-9]", text, re.MULTILINE)
 
 
 def test_plain_calls_are_replayed() -> None:

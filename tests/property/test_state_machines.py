@@ -37,6 +37,14 @@ class SmallPages(TceTableMachine):
     page_shift = 12
 
 
+class SmallBuffer(Type1Machine):
+    buffer_pages = 2
+
+
+class AGroupWithoutDevices(ContainerMachine):
+    groups = {1: (), 3: ("0000:02:01.0",)}  # noqa: RUF012 - a ClassVar of the base
+
+
 class InUserSpace(TceTableMachine):
     """The small VMM that comes with the package answers each hypercall."""
 
@@ -71,6 +79,8 @@ class InUserSpace(TceTableMachine):
         TceTableMachine,
         SmallPages,
         InUserSpace,
+        SmallBuffer,
+        AGroupWithoutDevices,
     ],
 )
 def test_the_emulator_passes(state_machine: type[RuleBasedStateMachine]) -> None:
@@ -171,10 +181,76 @@ class OlderKernel(TceTableMachine):
         (UnmapsLazily, "expected"),
         (CutsMappings, "expected EINVAL, but it was granted"),
         (DropsAPut, r"entry 2 is 0x0, expected 0x"),
-        (StuffsPastTheEnd, r"<H_STUFF_TCE: .*> returned 0, expected -4"),
-        (OlderKernel, r"<H_(STUFF_TCE|PUT_TCE_INDIRECT): .*> returned 0, expected -4"),
+        (StuffsPastTheEnd, r"<H_STUFF_TCE: .*> returned H_SUCCESS, expected H_PARAMETER"),
+        (
+            OlderKernel,
+            r"<H_(STUFF_TCE|PUT_TCE_INDIRECT): .*> returned H_SUCCESS, expected H_PARAMETER",
+        ),
     ],
 )
 def test_what_is_wrong_is_found(state_machine: type[RuleBasedStateMachine], message: str) -> None:
     with pytest.raises((AssertionError, OSError, ValueError), match=message):
         run_state_machine_as_test(state_machine, settings=FIND)
+
+
+class ReturnsNothing(Type1Machine):
+    def unmap_dma(self, iova, size):
+        super().unmap_dma(iova, size)
+
+
+class UnmapsAllInSilence(Type1Machine):
+    def unmap_all(self):
+        super().unmap_all()
+
+
+class BeginsNothing(Type1Machine):
+    def begin(self) -> None: ...
+
+
+class AnswersNothing(TceTableMachine):
+    def hypercall(self, number, arguments):
+        super().hypercall(number, arguments)
+
+
+class ShowsLess(TceTableMachine):
+    def entries(self):
+        return super().entries()[:-1]
+
+
+@pytest.mark.parametrize(
+    ("state_machine", "message"),
+    [
+        (
+            ReturnsNothing,
+            r"ReturnsNothing\.unmap_dma\(\) returned None: must be how many bytes went",
+        ),
+        (UnmapsAllInSilence, r"UnmapsAllInSilence\.unmap_all\(\) returned None: must be how many"),
+        (BeginsNothing, r"BeginsNothing\.begin\(\) has set no `device`"),
+        (AnswersNothing, r"AnswersNothing\.hypercall\(\) returned None: must be r3 and r4"),
+        (ShowsLess, r"ShowsLess\.entries\(\) returned .*: must be a sequence of 16"),
+    ],
+)
+def test_a_method_that_does_not_keep_its_promise_is_named(
+    state_machine: type[RuleBasedStateMachine], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        run_state_machine_as_test(state_machine, settings=FIND)
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "value"),
+    [
+        (Type1Machine, "iova_pages", 0),
+        (Type1Machine, "buffer_pages", 0),
+        (TceTableMachine, "frames", 1),
+        (TceTableMachine, "pages", 0),
+        (ContainerMachine, "groups", {}),
+        (ContainerMachine, "most_containers", 0),
+    ],
+)
+def test_a_setting_that_leaves_nothing_to_do_is_named(
+    base: type[RuleBasedStateMachine], name: str, value: object
+) -> None:
+    mine = type("Mine", (base,), {name: value})
+    with pytest.raises(ValueError, match=rf"Mine\.{name} "):
+        run_state_machine_as_test(mine, settings=FIND)

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
+
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from hypothesis.vendor.pretty import pretty
 
-from kvmiommu import System
+from kvmiommu import System, machine
 from kvmiommu.machine import Machine
 from kvmiommu.testing.strategies import (
     IovaRange,
@@ -115,6 +119,27 @@ def test_each_machine_that_is_drawn_runs(machine: Machine) -> None:
         assert system.machine is machine
 
 
+@given(machines())
+@settings(max_examples=10)
+def test_a_machine_that_is_drawn_is_that_of_its_description_and_of_its_repr(
+    drawn: Machine,
+) -> None:
+    again = machine.parse(drawn.text(), "drawn")
+    shown = eval(repr(drawn), {"machine": machine})
+    copies = [copy.copy(drawn), copy.deepcopy(drawn), pickle.loads(pickle.dumps(drawn))]
+    for other in (again, shown, *copies):
+        assert drawn == other
+        assert other == drawn
+        assert hash(drawn) == hash(other)
+    for each in copies:
+        assert repr(each) == repr(drawn)
+    less = replace(drawn, memory=1 << 30)
+    assert less != drawn
+    assert eval(repr(less), {"machine": machine}) == less
+    assert repr(replace(drawn, name="mine")).startswith("<Machine mine: ")
+    assert drawn != 3
+
+
 def test_machines_are_chosen_by_what_they_are() -> None:
     strategy = machines(where=lambda machine: machine.abi == "power", vary_options=False)
     with pytest.raises(NoSuchExample):
@@ -123,14 +148,51 @@ def test_machines_are_chosen_by_what_they_are() -> None:
         machines("q35-amd", where=lambda machine: machine.abi == "power")
 
 
-@given(order=device_orders(groups=GROUPS))
-@settings(max_examples=60, deadline=None)
-def test_every_step_of_an_order_is_granted(order) -> None:
-    with System("q35-intel") as system:
-        opened = Opened(system.process(), GROUPS)
+ORDERED = [
+    name
+    for name in machine.names()
+    if (found := machine.load(name)).modules.vfio and found.groups()
+]
+
+
+@pytest.mark.parametrize("name", ORDERED)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_every_step_of_an_order_is_granted(name: str, data: st.DataObject) -> None:
+    order = data.draw(device_orders(name))
+    with System(name) as system:
+        groups = {
+            number: tuple(function.address for function in functions)
+            for number, functions in system.machine.groups().items()
+        }
+        opened = Opened(system.process(), groups)
         for step in order:
             opened.perform(step)
         assert opened.things == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: iovas(address_width=10), "address_width is 10: must be 12 or more"),
+        (lambda: iovas(page_size=0), "page_size is 0: must be 1 or more"),
+        (lambda: iovas(page_size=6), "page_size is 6: must be a power of two"),
+        (lambda: iova_ranges(most_pages=0), "most_pages is 0: must be 1 or more"),
+        (lambda: iova_ranges(most_pages="x"), "most_pages must be an integer, not str"),
+        (lambda: map_programs(buffer_size=8), "buffer_size is 8: must be 4096 or more"),
+        (lambda: map_programs(most_calls=-1), "most_calls is -1: must be 0 or more"),
+        (lambda: tce_calls(0), "pages is 0: must be 1 or more"),
+        (lambda: tce_calls(frames=0), "frames is 0: must be 1 or more"),
+        (lambda: tce_programs(most_tces=-1), "most_tces is -1: must be 0 or more"),
+        (lambda: tce_programs(most_calls=-1), "most_calls is -1: must be 0 or more"),
+        (lambda: fail_nth(-1), "most is -1: must be 0 or more"),
+        (lambda: device_orders(most_groups=0), "most_groups is 0: must be 1 or more"),
+        (lambda: device_orders(groups={}), "groups is empty"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_named(make, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
 
 
 def test_orders_are_of_the_devices_that_vfio_may_have_and_differ() -> None:

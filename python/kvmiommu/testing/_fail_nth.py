@@ -62,8 +62,22 @@ class Injection:
 
     def excuses(self, error: BaseException) -> bool:
         """Whether this may end a test in which the allocation has failed."""
-        refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
-        return self.met and (refused or isinstance(error, self.raises))
+        return self.met and self._may_end(error)
+
+    def _may_end(self, error: BaseException) -> bool:
+        if isinstance(error, self.raises):
+            return True
+        if isinstance(error, BaseExceptionGroup):  # of the tasks of a group, say
+            return all(map(self._may_end, error.exceptions))
+        return isinstance(error, OSError) and error.errno == errno.ENOMEM
+
+    def excuse_kept(self, item: pytest.Item) -> None:
+        """Takes what ended a method of a unittest.TestCase, which raises nothing: pytest keeps it
+        in the item until it makes the report."""
+        kept: list[pytest.ExceptionInfo[BaseException]] | None = vars(item).get("_excinfo")
+        if kept and all(self.excuses(each.value) for each in kept):
+            self.ended = kept[0].value
+            kept.clear()
 
 
 _injection = pytest.StashKey[Injection]()
@@ -76,31 +90,40 @@ def injection_of(item: pytest.Item) -> Injection | None:
 def run_repetitions(item: pytest.Item, marker: pytest.Mark, nextitem: pytest.Item | None) -> None:
     """Runs the test again and again and logs one result."""
     if (wrong := _mistake(item, marker)) is not None:
-        _log(item, _failed(item, wrong))
+        *begin, _ = _failed(item, wrong)
+        _log(item, [*begin, _end_of_earlier_tests(item, nextitem)])
         return
-    raises = marker.kwargs.get("raises", ())
+    raises, limit = marker.kwargs.get("raises", ()), marker.kwargs.get("limit", _MOST)
     failed: dict[int, list[pytest.TestReport]] = {}
+    expected: dict[int, list[pytest.TestReport]] = {}  # to fail: xfail
     refused: list[int] = []
-    for nth in range(1, marker.kwargs.get("limit", _MOST) + 1):
+    reached = ""
+    for nth in range(1, limit + 1):
         injection = item.stash[_injection] = Injection(nth, raises)
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        setup, passed = reports[0], not any(report.failed for report in reports)
-        if not passed:
+        setup = reports[0]
+        if any(report.failed and not _is_unexpected_pass(report) for report in reports):
             failed[nth] = reports
+        elif any(report.skipped and hasattr(report, "wasxfail") for report in reports):
+            expected[nth] = reports
         elif injection.ended is not None:
             refused.append(nth)
         if not setup.passed or not injection.met:
             break
     else:
-        nth += 1
-        limit = f"none of {nth - 1} repetitions was without a failing allocation (limit)"
-        failed.setdefault(nth - 1, _failed(item, limit))
+        nth = limit + 1
+        reached = f"none of {limit} repetitions was without a failing allocation (limit)"
     del item.stash[_injection]
     if not setup.passed and nth == 1:
         _log(item, reports)
         return
-    first, shown = next(iter(failed.items()), (nth, reports))
-    text = _summary(nth, refused, [*failed])
+    if reached:
+        reports = _failed(item, reached)
+        expected.clear()
+    # Of a test that is expected to fail one repetition has to; until then none has passed too soon.
+    shown_of = failed or expected or {min(nth, limit): reports}
+    first, shown = next(iter(shown_of.items()))
+    text = _summary(nth, refused, [*failed, *expected], reached)
     for report in shown:
         report.user_properties.append((MARKER, nth - 1))
         if report.when == "call" or report.failed:
@@ -108,9 +131,33 @@ def run_repetitions(item: pytest.Item, marker: pytest.Mark, nextitem: pytest.Ite
     _log(item, shown)
 
 
+def _is_unexpected_pass(report: pytest.TestReport) -> bool:
+    """Whether it failed only because it passed: xfail(strict=True)."""
+    return isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]")
+
+
+def _end_of_earlier_tests(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.TestReport:
+    """Ends the modules and classes that only tests before this one, which does not run, needed."""
+    if item.session.shouldfail or item.session.shouldstop:
+        nextitem = None
+    call = pytest.CallInfo.from_call(
+        lambda: item.session._setupstate.teardown_exact(nextitem), "teardown"
+    )
+    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+    return report
+
+
 def _mistake(item: pytest.Item, marker: pytest.Mark) -> str | None:
     if marker.args or marker.kwargs.keys() - {"raises", "limit"}:
         return f"@pytest.mark.{MARKER} takes raises=…, limit=…: found {marker.args} {marker.kwargs}"
+    limit, raises = marker.kwargs.get("limit", _MOST), marker.kwargs.get("raises", ())
+    if not isinstance(limit, int) or limit < 1:
+        return f"@pytest.mark.{MARKER} takes limit=… from 1 on: found {limit!r}"
+    if not all(map(_is_exception, raises if isinstance(raises, tuple) else (raises,))):
+        return (
+            f"@pytest.mark.{MARKER} takes raises=… an exception class or a tuple of some: "
+            f"found {raises!r}"
+        )
     if {_PROCESS, MARKER}.isdisjoint(getattr(item, "fixturenames", ())):
         return f"@pytest.mark.{MARKER}: the test uses neither {_PROCESS} nor {MARKER}"
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
@@ -119,6 +166,10 @@ def _mistake(item: pytest.Item, marker: pytest.Mark) -> str | None:
             "have it draw from kvmiommu.testing.strategies.fail_nth()"
         )
     return None
+
+
+def _is_exception(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, BaseException)
 
 
 def _failed(item: pytest.Item, why: str) -> list[pytest.TestReport]:
@@ -130,7 +181,8 @@ def _failed(item: pytest.Item, why: str) -> list[pytest.TestReport]:
     ]
 
 
-def _summary(clean: int, refused: list[int], failed: list[int]) -> str:
+def _summary(clean: int, refused: list[int], failed: list[int], reached: str) -> str:
+    failed.sort()
     survived = [nth for nth in range(1, clean) if nth not in refused and nth not in failed]
     lines = [
         f"{text}: {', '.join(map(str, numbers))}"
@@ -141,7 +193,9 @@ def _summary(clean: int, refused: list[int], failed: list[int]) -> str:
         )
         if numbers
     ]
-    if clean in failed:
+    if reached:
+        lines.append(reached)
+    elif clean in failed:
         lines.append(f"repetition {clean} met no failing allocation, and failed")
     elif clean == 1:
         lines.append("no allocation could be made to fail")

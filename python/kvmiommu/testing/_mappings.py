@@ -8,15 +8,18 @@ the groups that left, the last of which takes the container's mappings along.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 __all__ = ["mapped"]
 
 _UNMAP_ALL, _UNMAP_VADDR = 2, 4
+_MAP_VADDR = 4
 _CALL = re.compile(r"ioctl (\S+) (VFIO_\w+) ?(.*)")
-_MAP = re.compile(r"u32:\S+ u32:(\S+) \w+:(\S+) u64:(\S+) u64:(\S+)")
-_UNMAP = re.compile(r"u32:\S+ u32:(\S+) u64:(\S+) u64:(\S+)")
+# An iova that is an address of the process as well has its name.
+_MAP = re.compile(r"u32:\S+ u32:(\S+) \w+:(\S+) \w+:(\S+) \w+:(\S+)")
+_UNMAP = re.compile(r"u32:\S+ u32:(\S+) \w+:(\S+) \w+:(\S+)")
 _ACCESS = ("", "r", "w", "rw")
 
 
@@ -35,6 +38,13 @@ class _Files:
     containers: dict[str, _Container] = field(default_factory=dict)
     group_of: dict[str, str] = field(default_factory=dict)  # of groups and of their devices
     joined: dict[str, _Container] = field(default_factory=dict)
+    addresses: Mapping[str, int] = field(default_factory=dict)
+
+    def number(self, text: str) -> int:
+        """A number, or an address: a name, and how far it is from there."""
+        name, _, distance = text.partition("+")
+        begin = self.addresses[name] if name in self.addresses else int(name, 0)
+        return begin + int(distance or "0", 0)
 
     def leave(self, group: str) -> None:
         if (container := self.joined.pop(group, None)) is not None:
@@ -48,9 +58,9 @@ class _Files:
             self.leave(group)
 
 
-def mapped(transcript: str) -> list[str]:
-    """A line for each mapping."""
-    files = _Files()
+def mapped(transcript: str, addresses: Mapping[str, int]) -> list[str]:
+    """A line for each mapping. `addresses` says where the memory was that has a name."""
+    files = _Files(addresses=addresses)
     every: list[_Container] = []
     for call, result in pairwise(transcript.splitlines()):
         if not result.startswith("  = ") or result.startswith("  = -"):
@@ -91,11 +101,14 @@ def _request(files: _Files, name: str, request: str, argument: str) -> None:
             files.group_of[made[1]] = group
     elif container is not None:
         if request == "VFIO_IOMMU_MAP_DMA" and (found := _MAP.match(argument)):
-            flags, memory, iova, size = found.groups()
-            access = _ACCESS[int(flags, 0) & 3]
-            container.mappings[int(iova, 0)] = (int(size, 0), memory, access)
+            memory = found[2]
+            flags, iova, size = (files.number(found[each]) for each in (1, 3, 4))
+            access = _ACCESS[flags & 3]
+            if flags & _MAP_VADDR and iova in container.mappings:
+                size, _, access = container.mappings[iova]
+            container.mappings[iova] = (size, memory, access)
         elif request == "VFIO_IOMMU_UNMAP_DMA" and (found := _UNMAP.match(argument)):
-            _unmap(container, *(int(text, 0) for text in found.groups()))
+            _unmap(container, *map(files.number, found.groups()))
 
 
 def _unmap(container: _Container, flags: int, iova: int, size: int) -> None:

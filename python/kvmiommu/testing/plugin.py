@@ -8,30 +8,32 @@ Each test gets a machine of its own. Which one, the marker says, or else the opt
     @pytest.mark.kvmiommu_machine("q35-intel", "q35-amd")   # runs once on each
     @pytest.mark.kvmiommu_machine(Path("my-machine.toml"))  # a description of your own
 
-A machine that cannot do what a fixture promises skips the test and says why.
+A machine that cannot do what a fixture promises skips the test and says why. A test that pytest
+cannot run on each of several machines, as a method of a `unittest.TestCase`, fails and says so.
 
-When the test is over the machine is closed. A test that leaves something referenced which no
-process holds fails: the emulator leaks, or the code under test keeps a view open on purpose. What a
-device model raised (`kvmiommu.pci`) where no call of the test's was there to raise it fails the
-test, too, whoever made the machine.
+When the test is over the machine is closed. The test fails where something is still referenced
+after every process exited, which is a leak of the emulator; a view of memory (`Process.view`)
+that is kept is none. What a device model raised (`kvmiommu.pci`) where no call of the test's was
+there to raise it fails the test, too, whoever made the machine.
 
 `@pytest.mark.kvmiommu_fail_nth` repeats a test with one allocation after the other failing, on
-fresh fixtures, until a run meets no failure. A repetition may end with the refusal, OSError ENOMEM;
-any other exception fails the test, and so does what is left referenced.
+fresh fixtures, until a run meets no failure. A repetition may end with the refusal, OSError ENOMEM,
+or a group of such exceptions; any other one fails the test, and so does what is left referenced.
 
-A failed test shows what its machines, the fixture's and those that it made itself, were asked last:
-see `--kvmiommu-trace`.
+A failed test shows the last calls on its machines: the fixture's, those that it made itself, and
+those of fixtures of a class or a module on which it made a call. See `--kvmiommu-trace`.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import pytest
 
@@ -221,14 +223,37 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if _MARKER not in metafunc.fixturenames:
         return
     machines = _chosen(metafunc.definition, metafunc.config)
-    # Whoever overrides the fixture or gives it values chooses the machine that way.
-    definitions = metafunc._arg2fixturedefs.get(_MARKER, ())
-    if len(definitions) > 1 or any(
-        _MARKER in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
+    # Whoever overrides the fixture or gives it values chooses the machine that way, unless the
+    # override builds on the machine that it finds.
+    _, *overrides = metafunc._arg2fixturedefs.get(_MARKER, (None,))
+    if any(each.params or _MARKER not in each.argnames for each in overrides) or any(
+        _MARKER in _argnames(mark) for mark in metafunc.definition.iter_markers("parametrize")
     ):
         return
     if len(machines) > 1:
         metafunc.parametrize(_MARKER, machines, indirect=True, ids=map(_id, machines))
+
+
+def _argnames(mark: pytest.Mark) -> list[object]:
+    """The arguments that a test is parametrized with. Whether they are right, pytest says."""
+    given = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",")]
+    return [*given] if isinstance(given, list | tuple) else []
+
+
+def _only(node: pytest.Item, config: pytest.Config) -> Choice:
+    """The machine of a test that pytest could not repeat on each of its machines."""
+    machines = _chosen(node, config)
+    if len(machines) > 1:
+        pytest.fail(
+            f"{node.nodeid}: pytest runs this test once, not on each of {len(machines)} machines "
+            f"({', '.join(map(_id, machines))}): that takes a function, not a method of a "
+            "unittest.TestCase, that has kvmiommu_machine or a fixture which uses it as an "
+            "argument, not by getfixturevalue()",
+            pytrace=False,
+        )
+    return machines[0]
 
 
 # --- what went on ---------------------------------------------------------------------------------
@@ -245,12 +270,14 @@ class _Observer:
         self.unclaimed: list[BaseException] = []
         #: The machines that somebody still has.
         self._running: WeakSet[System] = WeakSet()
+        #: Those of them that are not closed, in the order in which they were made.
+        self._open: WeakKeyDictionary[System, None] = WeakKeyDictionary()
 
     def begin(self, item: pytest.Item) -> None:
-        self.witness = None
         self.unclaimed.clear()
         # What pytest-benchmark measures is measured as it is.
         self._on = "benchmark" not in getattr(item, "fixturenames", ())
+        self.witness = self._new_witness() if self._open else None
 
     @property
     def records(self) -> bool:
@@ -259,13 +286,17 @@ class _Observer:
     def made(self, system: System) -> None:
         from kvmiommu import _core  # noqa: PLC0415 - whoever made a machine has loaded it
 
-        from ._report import Witness  # noqa: PLC0415
-
         _core._set_unclaimed_hook(self.unclaimed.append)
         self._running.add(system)
         if self.witness is None:
-            self.witness = Witness(self._trace if self._on else 0)
+            self.witness = self._new_witness()
         self.witness.made(system)
+        self._open[system] = None
+
+    def _new_witness(self) -> Witness:
+        from ._report import Witness  # noqa: PLC0415 - see above
+
+        return Witness(self._trace if self._on else 0, list(self._open))
 
     def take_model_errors(self) -> list[BaseException]:
         """What models raised where no call of the test's was there to raise it."""
@@ -275,6 +306,7 @@ class _Observer:
         return raised
 
     def closing(self, system: System) -> None:
+        self._open.pop(system, None)
         if self.witness is not None:
             self.witness.closing(system)
 
@@ -304,20 +336,35 @@ def _is_refusal(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
     return raised is not None and errors is not None and isinstance(raised.value, errors.Refusal)
 
 
-def _end_at_the_call(raised: pytest.ExceptionInfo[BaseException]) -> None:
+def _end_at_the_call(raised: BaseException | None) -> None:
     """Of a refused call the test's own line is shown; how this package made it says nothing."""
-    if _is_refusal(raised):
-        for entry in raised.traceback:
-            if _PACKAGE in Path(entry.path).parents:
-                entry.frame.f_globals["__tracebackhide__"] = _is_refusal
+    left, seen = [raised], set[int]()
+    while left:
+        error = left.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        left += (error.__cause__, error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            left += error.exceptions
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if _PACKAGE in Path(frame.f_code.co_filename).parents:
+                # pytest asks it of each error whose traceback the module is in.
+                frame.f_globals["__tracebackhide__"] = _is_refusal
+
+
+def _raised(item: pytest.Item, call: pytest.CallInfo[None]) -> list[BaseException]:
+    """What the report is about; methods of a unittest.TestCase leave it in the item."""
+    kept: list[pytest.ExceptionInfo[BaseException]] = vars(item).get("_excinfo") or []
+    return [each.value for each in (*kept, call.excinfo) if each is not None]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    if call.excinfo is not None:
-        _end_at_the_call(call.excinfo)
+    for error in _raised(item, call):
+        _end_at_the_call(error)
     report = yield
     witness = item.config.stash[_observer].witness
     if report.failed and witness is not None:
@@ -354,11 +401,14 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     process = cast("Process", item.funcargs["kvmiommu_process"])
     try:
         with injection.over(process) if whole else nullcontext():
-            return (yield)
-    except Exception as error:
+            result = yield
+    except BaseException as error:
         if not injection.excuses(error):
             raise
         injection.ended = error
+        return None
+    injection.excuse_kept(item)
+    return result
 
 
 @pytest.fixture
@@ -394,7 +444,7 @@ def kvmiommu_machine(request: pytest.FixtureRequest) -> Machine:
     from kvmiommu.machine import Machine, MachineError, load  # noqa: PLC0415 - see above
 
     chosen: Choice = (
-        request.param if hasattr(request, "param") else _chosen(request.node, request.config)[0]
+        request.param if hasattr(request, "param") else _only(request.node, request.config)
     )
     if isinstance(chosen, Machine):
         return chosen

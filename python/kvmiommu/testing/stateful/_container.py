@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from kvmiommu import Process, System
 from kvmiommu.machine import Machine
+from kvmiommu.testing.strategies._arguments import at_least
 from kvmiommu.vfio import Container, Group
 
 from ._refused import compare
@@ -80,6 +81,9 @@ class ContainerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        at_least(f"{type(self).__name__}.most_containers", self.most_containers, 1)
+        if not any(self.groups.values()):
+            raise ValueError(f"{type(self).__name__}.groups has no device: found {self.groups}")
         self.system = System(self.machine)
         self.process = self.system.process()
         self._made = 0
@@ -165,10 +169,10 @@ class ContainerMachine(RuleBasedStateMachine):
         if expected is None:
             container.driver = True
 
-    @precondition(lambda self: self._open_groups())
+    @precondition(lambda self: self._groups_with_devices())
     @rule(data=st.data())
     def opens_a_device(self, data: st.DataObject) -> None:
-        group = data.draw(st.sampled_from(self._open_groups()), "group")
+        group = data.draw(st.sampled_from(self._groups_with_devices()), "group")
         name = data.draw(st.sampled_from(self.groups[group.number]), "device")
         ready = group.container is not None and group.container.driver
         handle = compare(
@@ -191,6 +195,9 @@ class ContainerMachine(RuleBasedStateMachine):
 
     def _open_groups(self) -> list[_Group]:
         return [group for group in self._groups.values() if group.open]
+
+    def _groups_with_devices(self) -> list[_Group]:
+        return [group for group in self._open_groups() if self.groups[group.number]]
 
     def _close(self, thing: _Container | _Group | _Device) -> None:
         compare(f"close {thing}", None, lambda: self.close(thing.handle))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 from functools import cache
 from typing import ClassVar
@@ -14,7 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from kvmiommu import Process, System
 from kvmiommu.kvm import Guest, Kvm, TceTable
 from kvmiommu.machine import Machine, load
+from kvmiommu.strace import return_code_name
 from kvmiommu.testing.strategies import TceCall, tce_calls
+from kvmiommu.testing.strategies._arguments import at_least
 from kvmiommu.uapi.papr import (
     H_GET_TCE,
     H_PARAMETER,
@@ -60,6 +62,9 @@ class TceTableMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        at_least(f"{type(self).__name__}.pages", self.pages, 1)
+        # One for the lists, one to map.
+        at_least(f"{type(self).__name__}.frames", self.frames, 2)
         self.model = {}
         self.table: TceTable | None = None
         self._begun = False
@@ -105,9 +110,17 @@ class TceTableMachine(RuleBasedStateMachine):
         if call.number == H_PUT_TCE_INDIRECT:
             self.process.poke(self.ram + list_at, call.list_bytes(self.page_shift))
         arguments = call.arguments(self.liobn, 0, self.page_shift, list_at)
-        r3, r4 = self.hypercall(call.number, arguments)
+        answer = self.hypercall(call.number, arguments)
+        try:
+            r3, r4 = answer
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{type(self).__name__}.hypercall() returned {answer!r}: must be r3 and r4"
+            ) from None
         expected, value = self._expected(call)
-        assert r3 == expected, f"{call} returned {r3}, expected {expected}"
+        assert r3 == expected, (
+            f"{call} returned {return_code_name(r3)}, expected {return_code_name(expected)}"
+        )
         if call.number == H_GET_TCE and r3 == H_SUCCESS:
             assert r4 == value, f"{call} returned {r4:#x}, expected {value:#x}"
 
@@ -127,7 +140,13 @@ class TceTableMachine(RuleBasedStateMachine):
     def table_holds_what_was_put(self) -> None:
         if not self._begun:
             return
-        for page, found in enumerate(self.entries()):
+        entries = self.entries()
+        if not isinstance(entries, Sized) or len(entries) != self.pages:
+            raise TypeError(
+                f"{type(self).__name__}.entries() returned {entries!r}: must be a sequence of "
+                f"{self.pages}"
+            )
+        for page, found in enumerate(entries):
             expected = self.model.get(page, 0)
             assert found == expected, f"entry {page} is {found:#x}, expected {expected:#x}"
 

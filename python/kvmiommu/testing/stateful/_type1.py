@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 import struct
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from operator import index
+from typing import ClassVar, Literal, SupportsIndex, TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from kvmiommu import Process, System, uapi
 from kvmiommu.machine import Machine
 from kvmiommu.pci import DeviceModel
+from kvmiommu.testing.strategies._arguments import at_least
 from kvmiommu.testing.strategies._shown import Shown
 from kvmiommu.vfio import Container, Device, Group
 
@@ -77,6 +79,8 @@ class Type1Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        at_least(f"{type(self).__name__}.iova_pages", self.iova_pages, 1)
+        at_least(f"{type(self).__name__}.buffer_pages", self.buffer_pages, 1)
         self.mappings = {}
         self.system = System(self.machine, models={self.function: _Probe})
         self.process = self.system.process()
@@ -114,12 +118,14 @@ class Type1Machine(RuleBasedStateMachine):
     @initialize()
     def _begin(self) -> None:
         self.begin()
+        if not hasattr(self, "device"):
+            raise TypeError(f"{type(self).__name__}.begin() has set no `device`")
         self.device.write(_CONFIG, 4, _BUS_MASTER)
 
     @rule(data=st.data())
     def map(self, data: st.DataObject) -> None:
         iova = data.draw(st.integers(0, self.iova_pages - 1), "iova page") * self.page
-        size = data.draw(st.integers(1, 4), "pages") * self.page
+        size = data.draw(st.integers(1, min(4, self.buffer_pages)), "pages") * self.page
         most = self.buffer_pages - size // self.page
         offset = data.draw(st.integers(0, most), "buffer page") * self.page
         access: Access = data.draw(st.sampled_from(_ACCESSES), "access")
@@ -138,16 +144,20 @@ class Type1Machine(RuleBasedStateMachine):
         what = f"unmap {iova:#x}-{iova + size - 1:#x}"
         gone = compare(what, errno.EINVAL if cut else None, lambda: self.unmap_dma(iova, size))
         if not cut:
-            self._unmapped(what, gone, met)
+            self._unmapped(what, "unmap_dma", gone, met)
 
     @rule()
     def unmap_everything(self) -> None:
         gone = compare("unmap all", None, self.unmap_all)
-        self._unmapped("unmap all", gone, [*self.mappings.values()])
+        self._unmapped("unmap all", "unmap_all", gone, [*self.mappings.values()])
 
-    def _unmapped(self, what: str, gone: int | None, taken: list[Mapping]) -> None:
+    def _unmapped(self, what: str, method: str, gone: object, taken: list[Mapping]) -> None:
+        if not isinstance(gone, SupportsIndex):
+            raise TypeError(
+                f"{type(self).__name__}.{method}() returned {gone!r}: must be how many bytes went"
+            )
         expected = sum(mapping.size for mapping in taken)
-        assert gone == expected, f"{what}: {gone:#x} bytes went, expected {expected:#x}"
+        assert gone == expected, f"{what}: {index(gone):#x} bytes went, expected {expected:#x}"
         for mapping in taken:
             del self.mappings[mapping.iova]
 

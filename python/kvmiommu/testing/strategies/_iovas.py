@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from hypothesis import strategies as st
 
+from ._arguments import at_least, page_of
 from ._shown import Shown
 
 __all__ = ["IovaRange", "MapCall", "UnmapCall", "iova_ranges", "iovas", "map_programs"]
@@ -64,6 +65,13 @@ class UnmapCall(Shown):
         return f"UnmapCall(iova={self.iova:#x}, size={self.size:#x})"
 
 
+def _last_page(address_width: int, page_size: int) -> int:
+    """The last page of the space. Raises ValueError: not even one fits."""
+    size = page_of("page_size", page_size)
+    width = at_least("address_width", address_width, size.bit_length() - 1)
+    return (1 << width) // size - 1
+
+
 def iovas(
     *,
     address_width: int = 48,
@@ -72,7 +80,7 @@ def iovas(
 ) -> st.SearchStrategy[int]:
     """Page-aligned iovas below 2**address_width, often a few pages from one of `borders` or from
     the end of the space. Shrinks to a small number of pages from 0."""
-    last_page = (1 << address_width) // page_size - 1
+    last_page = _last_page(address_width, page_size)
     places = sorted({border // page_size for border in (*borders, 1 << address_width)})
 
     def near(place: int, distance: int) -> int:
@@ -89,6 +97,8 @@ def iova_ranges(
 ) -> st.SearchStrategy[IovaRange]:
     """Ranges that end within the space, of 1 to `most_pages` pages; sizes are often
     powers of two. Shrinks to one page at a small iova."""
+    at_least("most_pages", most_pages, 1)
+    _last_page(address_width, page_size)
     end = 1 << address_width
     orders = st.integers(0, most_pages.bit_length() - 1).map(lambda order: 1 << order)
     pages = st.one_of(orders, st.integers(1, most_pages))
@@ -99,23 +109,34 @@ def iova_ranges(
     return st.builds(fit, iovas(address_width=address_width, page_size=page_size), pages)
 
 
-@st.composite
 def map_programs(
-    draw: st.DrawFn,
     *,
     buffer_size: int = 1 << 20,
     address_width: int = 48,
     page_size: int = PAGE_SIZE,
     most_calls: int = 20,
-) -> list[MapCall | UnmapCall]:
+) -> st.SearchStrategy[list[MapCall | UnmapCall]]:
     """Programs of map and unmap calls on one address space, backed by a buffer of `buffer_size`
     bytes. Half of the unmaps name a range that was mapped before, so that programs do something;
     the others meet holes and parts of mappings. Nothing says that a call succeeds."""
-    program: list[MapCall | UnmapCall] = []
-    mapped: list[IovaRange] = []
+    at_least("most_calls", most_calls, 0)
+    at_least("buffer_size", buffer_size, page_of("page_size", page_size))
     ranges = iova_ranges(
         address_width=address_width, page_size=page_size, most_pages=buffer_size // page_size
     )
+    return _map_programs(ranges, buffer_size, page_size, most_calls)
+
+
+@st.composite
+def _map_programs(
+    draw: st.DrawFn,
+    ranges: st.SearchStrategy[IovaRange],
+    buffer_size: int,
+    page_size: int,
+    most_calls: int,
+) -> list[MapCall | UnmapCall]:
+    program: list[MapCall | UnmapCall] = []
+    mapped: list[IovaRange] = []
     for _ in range(draw(st.integers(0, most_calls))):
         if draw(st.booleans()):
             known = bool(mapped) and draw(st.booleans())

@@ -24,22 +24,38 @@ _OPTIONS: Mapping[str, Sequence[int | bool]] = {
 
 
 class _Drawn(Shown, Machine):
-    """A machine that shows how to get it again."""
-
-    changed: Mapping[str, int | bool]
+    """A machine that shows how to get it again. It is equal to the same machine by other ways."""
 
     def __repr__(self) -> str:
-        options = f", options={dict(self.changed)}" if self.changed else ""
-        return f"machine.load({self.name!r}{options})"
+        if self.name not in names():
+            return super().__repr__()
+        known = load(self.name)
+        changes: dict[str, object] = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != getattr(known, field.name)
+        }
+        if "options" in changes:
+            changes["options"] = {
+                key: value for key, value in self.options.items() if known.options.get(key) != value
+            }
+        parts = [repr(self.name), *(f"{key}={value!r}" for key, value in changes.items())]
+        return f"machine.load({', '.join(parts)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Machine):
+            return NotImplemented
+        return all(
+            getattr(self, field.name) == getattr(other, field.name) for field in fields(Machine)
+        )
+
+    __hash__ = Machine.__hash__
 
 
 def _drawn(name: str, options: Mapping[str, int | bool]) -> Machine:
     machine = load(name)
-    changed = {key: value for key, value in options.items() if machine.options[key] != value}
     values = {field.name: getattr(machine, field.name) for field in fields(machine)}
-    drawn = _Drawn(**{**values, "options": {**machine.options, **changed}})
-    object.__setattr__(drawn, "changed", changed)  # frozen as a description, this is about it
-    return drawn
+    return _Drawn(**{**values, "options": {**machine.options, **options}})
 
 
 def machines(

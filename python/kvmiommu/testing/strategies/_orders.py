@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from kvmiommu import Process
 from kvmiommu.machine import Machine, load
+from kvmiommu.spapr import SpaprContainer
 from kvmiommu.vfio import Container, Device, Group
 
+from ._arguments import at_least
 from ._shown import Shown
 
 __all__ = ["DeviceStep", "Opened", "device_orders"]
@@ -49,7 +51,9 @@ class Opened:
         """Makes the call. Raises OSError: the kernel refuses it."""
         match step.action, step.thing:
             case "open", "container":
-                self.things["container"] = Container(self.process)
+                power = self.process.abi == "power"
+                kind: type[Container] = SpaprContainer if power else Container
+                self.things["container"] = kind(self.process)
             case "open", int(number):
                 self.things[number] = Group(self.process, number)
             case "open", str(name):
@@ -79,14 +83,12 @@ def _groups(machine: Machine) -> dict[int, tuple[str, ...]]:
     return found
 
 
-@st.composite
 def device_orders(
-    draw: st.DrawFn,
     machine: str | Machine = "q35-intel",
     *,
     most_groups: int = 2,
     groups: Mapping[int, Sequence[str]] | None = None,
-) -> list[DeviceStep]:
+) -> st.SearchStrategy[list[DeviceStep]]:
     """Orders that take one to `most_groups` groups of a machine and all of their devices, and close
     everything: each thing may be opened as soon as what it needs is there, and closed at any time
     after its last use as an argument.
@@ -94,12 +96,26 @@ def device_orders(
     So every step of an order is one that the kernel grants, whatever was closed before.
     `groups` says which devices of which groups there are, else it is those that VFIO may have.
     Shrinks to one group, opened in the usual order and closed in the reverse one.
+
+    Raises ValueError: there is no group.
     """
+    at_least("most_groups", most_groups, 1)
     known = (
         groups
         if groups is not None
         else _groups(load(machine) if isinstance(machine, str) else machine)
     )
+    if not known:
+        raise ValueError(
+            "groups is empty" if groups is not None else f"{machine} has no group for VFIO"
+        )
+    return _device_orders(known, most_groups)
+
+
+@st.composite
+def _device_orders(
+    draw: st.DrawFn, known: Mapping[int, Sequence[str]], most_groups: int
+) -> list[DeviceStep]:
     numbers = draw(
         st.lists(st.sampled_from(sorted(known)), min_size=1, max_size=most_groups, unique=True)
     )

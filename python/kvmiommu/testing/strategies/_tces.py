@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kvmiommu.uapi.papr import H_GET_TCE, H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE
 
+from ._arguments import at_least
 from ._shown import Shown
 
 __all__ = ["TceCall", "tce_calls", "tce_programs"]
@@ -74,6 +75,9 @@ def tce_calls(
     """Hypercalls on a table of `pages` pages, for a guest with `frames` pages of memory, in pages
     of the table. Some meet the table's end; with `misaligned` some address no start of a page.
     Shrinks to a call at page 0, without rights."""
+    at_least("pages", pages, 1)
+    at_least("frames", frames, 1)
+    at_least("most_tces", most_tces, 0)
     page = st.one_of(
         st.integers(0, min(3, pages - 1)),
         st.integers(0, pages - 1),
@@ -101,4 +105,4 @@ def tce_programs(
 ) -> st.SearchStrategy[list[TceCall]]:
     """Programs of up to `most_calls` such hypercalls. Shrinks to few calls near page 0."""
     calls = tce_calls(pages, frames=frames, most_tces=most_tces, misaligned=misaligned)
-    return st.lists(calls, max_size=most_calls)
+    return st.lists(calls, max_size=at_least("most_calls", most_calls, 0))
