@@ -181,6 +181,7 @@ class PowerGuest {
                                .iommu = "phb",
                                .group = 1,
                                .bars = {},
+                               .interrupt_line = {},
                                .hardware = {}});
         return machine;
     }
