@@ -36,6 +36,7 @@ inline machine::Description description(std::uint32_t dma_entry_limit = 65535) {
                            .iommu = "dmar0",
                            .group = 1,
                            .bars = {},
+                           .interrupt_line = {},
                            .hardware = {}});
     return machine;
 }

@@ -80,8 +80,8 @@ void add_reserved(Description& description, std::uint64_t start, std::uint64_t l
 void add_pci(Description& description, const std::string& address, const std::string& model,
              const std::string& driver, const std::string& iommu,
              std::optional<std::uint32_t> group, const std::vector<std::uint64_t>& bars,
-             const py::object& hardware) {
-    description.pci.push_back({address, model, driver, iommu, group, bars});
+             std::optional<std::uint8_t> interrupt_line, const py::object& hardware) {
+    description.pci.push_back({address, model, driver, iommu, group, bars, interrupt_line});
     if (!hardware.is_none()) {
         // Created here, where it can raise. A description is used for one machine only.
         auto made = std::make_shared<std::unique_ptr<PythonModel>>();
@@ -95,11 +95,36 @@ void add_pci(Description& description, const std::string& address, const std::st
     }
 }
 
-void set_abi(Description& description, const std::string& abi) {
-    if (abi != "generic" && abi != "power") {
-        throw py::value_error("abi is \"generic\" or \"power\", not \"" + abi + "\"");
+fs::Arch arch_of(const std::string& name) {
+    if (name == "x86_64") {
+        return fs::Arch::x86_64;
     }
-    description.abi = abi == "power" ? uapi::Abi::power : uapi::Abi::generic;
+    if (name == "ppc64le") {
+        return fs::Arch::ppc64le;
+    }
+    if (name == "aarch64") {
+        return fs::Arch::aarch64;
+    }
+    if (name == "riscv64") {
+        return fs::Arch::riscv64;
+    }
+    throw py::value_error("no architecture is called \"" + name + "\"");
+}
+
+fs::Interfaces interfaces_of(const std::string& release) {
+    if (release == "6.12") {
+        return fs::Interfaces::v6_12;
+    }
+    if (release == "7.2") {
+        return fs::Interfaces::v7_2;
+    }
+    throw py::value_error("no interfaces of \"" + release + "\"");
+}
+
+void set_platform(Description& description, const std::string& arch,
+                  const std::string& interfaces) {
+    description.arch = arch_of(arch);
+    description.interfaces = interfaces_of(interfaces);
 }
 
 void add_fixed(Description& description, const std::string& name) {
@@ -125,10 +150,12 @@ void set_vfio_options(Description& description, std::uint32_t dma_entry_limit,
                         enable_unsafe_noiommu_mode};
 }
 
-constexpr char kSetAbi[] = R"(set_abi(self, abi)
+constexpr char kSetPlatform[] = R"(set_platform(self, arch, interfaces)
 --
 
-How requests are encoded: "generic" or "power".)";
+The architecture, as a description has it, and the release of the user interfaces.
+
+Raises ValueError for an unknown name.)";
 
 constexpr char kAddFixed[] = R"(add_fixed(self, name)
 --
@@ -170,12 +197,12 @@ constexpr char kAddEmulated[] = R"(add_emulated(self, *, name, group)
 An emulated device in a group of its own.)";
 
 constexpr char kAddPci[] =
-    R"(add_pci(self, *, address, model, driver, iommu, group, bars=[], hardware=None)
+    R"(add_pci(self, *, address, model, driver, iommu, group, bars=[], interrupt_line=None, hardware=None)
 --
 
 A PCI function; `iommu` is the name of one that was added, or "". `bars` are addresses of its
-regions, in their order; those left out are chosen. `hardware` is a device model in
-the place of the one that `model` names.)";
+regions, in their order; those left out are chosen. `interrupt_line` is what that register holds;
+None: what firmware writes. `hardware` is a device model in the place of the one that `model` names.)";
 
 }  // namespace
 
@@ -193,7 +220,8 @@ void register_description(py::module_& core) {
         .def_readwrite("has_kvm", &Description::has_kvm)
         .def_readwrite("iommu_strict", &Description::iommu_strict)
         .def("set_semantics", &set_semantics, arg("semantics"), arg("after_map"), kSetSemantics)
-        .def("set_abi", &set_abi, arg("abi"), kSetAbi)
+        .def_readwrite("firmware", &Description::firmware, "Firmware has set up the PCI functions.")
+        .def("set_platform", &set_platform, arg("arch"), arg("interfaces"), kSetPlatform)
         .def("add_fixed", &add_fixed, arg("name"), kAddFixed)
         .def("add_proposal", &add_proposal, arg("name"), kAddProposal)
         .def("set_vfio_options", &set_vfio_options, py::kw_only(), arg("dma_entry_limit"),
@@ -213,7 +241,7 @@ void register_description(py::module_& core) {
             py::kw_only(), arg("name"), arg("group"), kAddEmulated)
         .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
              arg("iommu"), arg("group"), arg("bars") = std::vector<std::uint64_t>{},
-             arg("hardware") = py::none(), kAddPci);
+             arg("interrupt_line") = py::none(), arg("hardware") = py::none(), kAddPci);
 }
 
 }  // namespace kvmiommu

@@ -6,9 +6,13 @@
 
 namespace kvmiommu::fs {
 
-Kernel::Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, uapi::Abi abi,
-               FixedBugs fixed)
-    : memory_(std::move(memory)), page_size_(page_size), abi_(abi), fixed_(fixed) {
+Kernel::Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, Arch arch,
+               FixedBugs fixed, Interfaces interfaces)
+    : memory_(std::move(memory)),
+      page_size_(page_size),
+      arch_(arch),
+      fixed_(fixed),
+      interfaces_(interfaces) {
     nodes_.add("/dev/null", 0666, [this](Task&, int flags) -> Result<Ref<File>> {
         return make<NullFile>(*this, flags);
     });

@@ -14,6 +14,7 @@
 #include "fs/deferred_work.h"
 #include "fs/device_nodes.h"
 #include "fs/kernel_bugs.h"
+#include "fs/platform.h"
 #include "fs/sleeper.h"
 #include "fs/user_account.h"
 #include "mm/mm.h"
@@ -23,9 +24,9 @@ namespace kvmiommu::fs {
 
 class Kernel {
   public:
-    /// `page_size` is 4096 or 65536; `abi` is how the machine's processes encode requests.
-    Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, uapi::Abi abi,
-           FixedBugs fixed = {});
+    /// `page_size` is a power of two from 4 KiB to 64 KiB.
+    Kernel(std::unique_ptr<mm::PhysicalMemory> memory, std::uint64_t page_size, Arch arch,
+           FixedBugs fixed = {}, Interfaces interfaces = Interfaces::v6_12);
     Kernel(const Kernel&) = delete;
     Kernel& operator=(const Kernel&) = delete;
 
@@ -37,7 +38,11 @@ class Kernel {
     UserAccounts& user_accounts() { return user_accounts_; }
     DeferredWork& deferred_work() { return deferred_work_; }
     std::uint64_t page_size() const { return page_size_; }
-    uapi::Abi abi() const { return abi_; }
+    Arch arch() const { return arch_; }
+    /// How the machine's processes encode requests.
+    uapi::Abi abi() const { return abi_of(arch_); }
+    /// Are the interfaces those of this release or of a later one?
+    bool has(Interfaces interfaces) const { return interfaces_ >= interfaces; }
     /// Is this bug of the real kernel fixed in this machine?
     bool fixed(KernelBug bug) const { return fixed_.contains(bug); }
     /// How calls sleep. By default until they are woken; a face may set another policy before the
@@ -61,8 +66,9 @@ class Kernel {
     TraceRing trace_;
     DeferredWork deferred_work_{trace_};
     const std::uint64_t page_size_;
-    const uapi::Abi abi_;
+    const Arch arch_;
     const FixedBugs fixed_;
+    const Interfaces interfaces_;
     std::atomic<std::uint32_t> next_task_id_{1};
     UntilWoken until_woken_;
     SleepPolicy* sleep_policy_ = &until_woken_;

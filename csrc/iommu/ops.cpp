@@ -8,6 +8,7 @@ namespace kvmiommu::iommu {
 
 namespace {
 constexpr Source kHwInfo{"drivers/iommu/iommufd/device.c: iommufd_get_hw_info"};
+constexpr Source kNesting{"drivers/iommu/iommu.c: iommu_enable_nesting"};
 constexpr Source kAllocUser{"drivers/iommu/iommufd/hw_pagetable.c: iommufd_hwpt_paging_alloc"};
 }  // namespace
 
@@ -17,6 +18,10 @@ Result<HwInfo> Ops::hw_info(Device&, std::uint32_t type) {
                       type);
     }
     return HwInfo{};
+}
+
+Result<> Ops::enable_nesting(Domain&) {
+    return refuse(EINVAL, "the driver has no domains for guests' tables to nest in", kNesting);
 }
 
 Result<std::unique_ptr<Domain>> Ops::paging_domain_alloc(Device& device, FaultPoints& faults) {

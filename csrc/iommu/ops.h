@@ -52,6 +52,11 @@ class Ops {
                                                               const UserData* user_data,
                                                               FaultPoints& faults);
 
+    /// Makes a domain one that a guest's tables can nest in (iommu_enable_nesting, until 7.2).
+    /// EINVAL the driver does not nest that way
+    /// and what the driver says
+    virtual Result<> enable_nesting(Domain& domain);
+
     /// Where a group's devices are before anybody asks for something else.
     virtual Domain& default_domain() = 0;
     /// Where no DMA gets through.

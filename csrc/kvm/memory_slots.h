@@ -9,18 +9,19 @@
 #include <optional>
 
 #include "base/base.h"
+#include "fs/platform.h"
 #include "uapi/kvm.h"
 
 namespace kvmiommu::kvm {
 
-/// Slots of user space (KVM_CAP_NR_MEMSLOTS): x86 reserves three of 32767.
-constexpr std::uint32_t user_memory_slots(uapi::Abi abi) {
-    return abi == uapi::Abi::power ? 32767 : 32764;
+/// Slots of user space (KVM_CAP_NR_MEMSLOTS): x86 alone reserves three of 32767.
+constexpr std::uint32_t user_memory_slots(fs::Arch arch) {
+    return arch == fs::Arch::x86_64 ? 32764 : 32767;
 }
 
 /// KVM_MEM_* that a slot can have: POWER has no read-only slots (KVM_CAP_READONLY_MEM).
-constexpr std::uint32_t memory_slot_flags(uapi::Abi abi) {
-    return uapi::KVM_MEM_LOG_DIRTY_PAGES | (abi == uapi::Abi::power ? 0 : uapi::KVM_MEM_READONLY);
+constexpr std::uint32_t memory_slot_flags(fs::Arch arch) {
+    return uapi::KVM_MEM_LOG_DIRTY_PAGES | (arch == fs::Arch::ppc64le ? 0 : uapi::KVM_MEM_READONLY);
 }
 
 struct MemorySlot {

@@ -24,6 +24,21 @@ constexpr fs::IoctlRow<Module> kRows[] = {
     fs::value_row<&Module::get_vcpu_mmap_size>(uapi::KVM_GET_VCPU_MMAP_SIZE),
 };
 
+// Pages of a vcpu that user space maps: kvm_run, on all but POWER one of coalesced MMIO, on x86 one
+// of port I/O (kvm_dev_ioctl: KVM_GET_VCPU_MMAP_SIZE).
+constexpr std::uint64_t shared_pages(fs::Arch arch) {
+    switch (arch) {
+        case fs::Arch::x86_64:
+            return 3;
+        case fs::Arch::ppc64le:
+            return 1;
+        case fs::Arch::aarch64:
+        case fs::Arch::riscv64:
+            return 2;
+    }
+    return 1;
+}
+
 constexpr fs::IoctlTable<Module> kTable{kRows,
                                         {EINVAL, "request {:x} means nothing to /dev/kvm", kIoctl}};
 
@@ -52,6 +67,7 @@ Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability
         case uapi::KVM_CAP_CHECK_EXTENSION_VM:
             return 1;
         case uapi::KVM_CAP_SET_BOOT_CPU_ID:
+            return kernel_.arch() == fs::Arch::x86_64;
         case uapi::KVM_CAP_READONLY_MEM:
             return kernel_.abi() != uapi::Abi::power;
         case uapi::KVM_CAP_PPC_ENABLE_HCALL:
@@ -69,7 +85,7 @@ Result<std::int64_t> Module::check_extension(fs::Task&, std::uint64_t capability
         case uapi::KVM_CAP_IMMEDIATE_EXIT:
             return kernel_.abi() == uapi::Abi::power;
         case uapi::KVM_CAP_NR_MEMSLOTS:
-            return user_memory_slots(kernel_.abi());
+            return user_memory_slots(kernel_.arch());
         case uapi::KVM_CAP_MAX_VCPUS:
             return kernel_.abi() == uapi::Abi::power ? kMostVcpus : 0;
         case uapi::KVM_CAP_MAX_VCPU_ID:
@@ -85,9 +101,7 @@ Result<std::int64_t> Module::get_vcpu_mmap_size(fs::Task&, std::uint64_t argumen
     if (argument != 0) {
         return refuse(EINVAL, "the request takes no argument, {:x} was given", kIoctl, argument);
     }
-    // x86 shares two more pages: port I/O and coalesced MMIO.
-    return static_cast<std::int64_t>((kernel_.abi() == uapi::Abi::power ? 1 : 3) *
-                                     kernel_.page_size());
+    return static_cast<std::int64_t>(shared_pages(kernel_.arch()) * kernel_.page_size());
 }
 
 Result<std::int64_t> Module::create_vm(fs::Task& task, std::uint64_t type) {

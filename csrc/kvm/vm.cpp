@@ -23,6 +23,9 @@ constexpr fs::IoctlRow<Vm> kRows[] = {
     fs::value_row<&Vm::check_extension>(uapi::KVM_CHECK_EXTENSION),
     fs::kvm_row<&Vm::set_user_memory_region>(uapi::KVM_SET_USER_MEMORY_REGION),
     fs::kvm_row<&Vm::create_device>(uapi::KVM_CREATE_DEVICE, fs::Reply::success),
+};
+
+constexpr fs::IoctlRow<Vm> kX86Rows[] = {
     fs::value_row<&Vm::set_boot_cpu_id>(uapi::KVM_SET_BOOT_CPU_ID),
 };
 
@@ -50,15 +53,25 @@ constexpr fs::IoctlRow<Vm> kSpaprTceIommuRows[] = {
 
 constexpr fs::UnknownRequest kUnknown{ENOTTY, "request {:x} means nothing to a virtual machine",
                                       kIoctl};
-constexpr fs::IoctlTable<Vm> kTable{kRows, kUnknown};
+// What is unknown to the common part goes to the architecture's, which has an errno of its own.
+constexpr fs::UnknownRequest kUnknownOfArch{
+    EINVAL,
+    "request {:x} means nothing to a virtual machine of this architecture",
+    {"arch/arm64/kvm/arm.c, arch/riscv/kvm/vm.c: kvm_arch_vm_ioctl"}};
+constexpr fs::IoctlTable<Vm> kTable{kRows, kUnknownOfArch};
+constexpr fs::IoctlTable<Vm> kCommon{kRows, kUnknown};
+constexpr fs::IoctlTable<Vm> kX86{kX86Rows, kUnknown, &kCommon};
 constexpr fs::IoctlTable<Vm> kPower{kPowerRows, kUnknown};
 constexpr fs::IoctlTable<Vm> kPowerOf2013{kPowerRowsOf2013, kUnknown};
 constexpr fs::IoctlTable<Vm> kSpaprTceIommu{kSpaprTceIommuRows, kUnknown, &kPowerOf2013};
 
-// The requests depend on the machine's ABI and on its proposals.
+// The requests depend on the machine's architecture and on its proposals.
 const fs::IoctlTable<Vm>& table_of(Vm& vm) {
     Module& module = vm.module();
-    if (module.kernel().abi() != uapi::Abi::power) {
+    if (module.kernel().arch() == fs::Arch::x86_64) {
+        return kX86;
+    }
+    if (module.kernel().arch() != fs::Arch::ppc64le) {
         return kTable;
     }
     if (!module.options().proposals.links_of_2013()) {
@@ -72,8 +85,8 @@ const fs::IoctlTable<Vm>& table_of(Vm& vm) {
 Vm::Vm(Module& module, Ref<mm::AddressSpace> mm)
     : GuestTableOwner(module.kernel().census(), "kvm"),
       module_(module),
-      slots_(module.kernel().page_size(), user_memory_slots(module.kernel().abi()),
-             memory_slot_flags(module.kernel().abi())) {
+      slots_(module.kernel().page_size(), user_memory_slots(module.kernel().arch()),
+             memory_slot_flags(module.kernel().arch())) {
     mm_ = std::move(mm);
     const Lock lock(mutex_);
     for (const std::uint32_t call : kEnabledHypercalls) {

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "fs/kernel_bugs.h"
+#include "fs/platform.h"
 #include "fs/proposals.h"
 #include "iommu/device.h"
 #include "iommu/semantics/semantics.h"
 #include "mm/physical_memory.h"
 #include "pci/device_model.h"
-#include "uapi/ioctl.h"
 #include "vfio/module.h"
 
 namespace kvmiommu::machine {
@@ -34,6 +34,8 @@ struct PciDescription {
     std::string iommu;                   // an instance's name; empty: not behind an IOMMU
     std::optional<std::uint32_t> group;  // number of its IOMMU group
     std::vector<std::uint64_t> bars;     // addresses of its regions; the rest are allocated
+    // In its register; nothing: what firmware writes, or 0 without firmware.
+    std::optional<std::uint8_t> interrupt_line;
     // Creates the hardware; empty: `model` is the name of a built-in model.
     std::function<std::unique_ptr<pci::DeviceModel>()> hardware = {};
 };
@@ -46,7 +48,8 @@ struct EmulatedDescription {
 
 struct Description {
     std::string name;
-    uapi::Abi abi = uapi::Abi::generic;
+    fs::Arch arch = fs::Arch::x86_64;
+    fs::Interfaces interfaces = fs::Interfaces::v6_12;
     std::uint64_t page_size = 4096;
     std::uint64_t memory = std::uint64_t{4} << 30;
     mm::PhysAddr memory_start = mm::kRamStart;
@@ -58,6 +61,7 @@ struct Description {
     vfio::Options vfio;
     iommu::Rules rules;
     bool iommu_strict = true;  // an unmap ends with its invalidation
+    bool firmware = true;      // it has set up the PCI functions
     std::vector<IommuDescription> iommus;
     std::vector<PciDescription> pci;
     std::vector<EmulatedDescription> emulated;

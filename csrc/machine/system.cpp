@@ -30,7 +30,8 @@ bool manages_dma(const std::string& driver) {
 
 System::System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory)
     : name_(description.name),
-      kernel_(std::move(memory), description.page_size, description.abi, description.fixed),
+      kernel_(std::move(memory), description.page_size, description.arch, description.fixed,
+              description.interfaces),
       iotlb_(description.iommu_strict) {}
 
 System::~System() {
@@ -42,7 +43,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
     for (const IommuDescription& each : description.iommus) {
         // POWER has IOMMUs with windows only, and the others have none.
         const bool power = each.driver == "powernv" || each.driver == "pseries";
-        if (power != (description.abi == uapi::Abi::power)) {
+        if (power != (description.arch == fs::Arch::ppc64le)) {
             return refuse(EINVAL, "an IOMMU of another architecture than the kernel", kSource);
         }
     }
@@ -61,7 +62,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
         system->load_vfio(description);
     }
     TRY(system->add_iommus(description.iommus, description.rules));
-    TRY(system->add_functions(description.pci));
+    TRY(system->add_functions(description));
     for (const EmulatedDescription& emulated : description.emulated) {
         auto& group = system->groups_[emulated.group];
         if (group) {
@@ -97,7 +98,7 @@ Result<std::unique_ptr<System>> System::create(const Description& description) {
 // The VFIO drivers that a distribution's kernel has for its architecture.
 void System::load_vfio(const Description& description) {
     vfio_.emplace(kernel_, description.vfio);
-    if (description.abi == uapi::Abi::power) {
+    if (description.arch == fs::Arch::ppc64le) {
         const bool eeh = std::any_of(description.iommus.begin(), description.iommus.end(),
                                      [](const auto& each) { return each.instance.eeh; });
         vfio_->register_iommu_driver(std::make_unique<vfio::TceDriver>(kernel_, eeh));
@@ -133,7 +134,8 @@ Result<> System::add_iommus(const std::vector<IommuDescription>& iommus, iommu::
     return {};
 }
 
-Result<> System::add_model(pci::Function& function, const PciDescription& description) {
+Result<> System::add_model(pci::Function& function, const PciDescription& description,
+                           bool firmware) {
     function.dma = std::make_unique<iommu::DmaPort>(function.address, function.group,
                                                     kernel_.memory(), dma_faults_);
     function.hardware =
@@ -149,7 +151,8 @@ Result<> System::add_model(pci::Function& function, const PciDescription& descri
             kSource, functions_.size() - 1);
     }
     TRY(function.hardware->plug(*function.dma, kernel_.memory()));
-    pci::set_up(function, description.bars, next_bar_, next_io_);
+    pci::set_up(function, {firmware, description.bars, description.interrupt_line}, next_bar_,
+                next_io_);
     return {};
 }
 
@@ -160,11 +163,16 @@ void System::find_buses() {
                 other->location.bus == function->location.bus) {
                 function->bus.push_back(other.get());
             }
+            if (function->hardware && function->leads(*other)) {
+                function->hardware->config().change(pci::kHeaderType, 1, pci::kMultifunction,
+                                                    pci::kMultifunction);
+            }
         }
     }
 }
 
-Result<> System::add_functions(const std::vector<PciDescription>& functions) {
+Result<> System::add_functions(const Description& machine) {
+    const std::vector<PciDescription>& functions = machine.pci;
     functions_.reserve(functions.size());
     for (std::size_t index = 0; index < functions.size(); ++index) {
         const PciDescription& description = functions[index];
@@ -197,7 +205,7 @@ Result<> System::add_functions(const std::vector<PciDescription>& functions) {
             function.group = group.get();
             group->add_device(*function.device);
         }
-        TRY(add_model(function, description));
+        TRY(add_model(function, description, machine.firmware));
     }
     find_buses();
     for (const auto& function : functions_) {

@@ -72,9 +72,9 @@ class System {
     System(const Description& description, std::unique_ptr<mm::PhysicalMemory> memory);
     void load_vfio(const Description& description);
     Result<> add_iommus(const std::vector<IommuDescription>& iommus, iommu::Rules rules);
-    Result<> add_model(pci::Function& function, const PciDescription& description);
+    Result<> add_model(pci::Function& function, const PciDescription& description, bool firmware);
     void find_buses();
-    Result<> add_functions(const std::vector<PciDescription>& functions);
+    Result<> add_functions(const Description& machine);
     Result<> bind_driver(pci::Function& function);
 
     const std::string name_;

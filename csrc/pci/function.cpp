@@ -50,20 +50,22 @@ void Function::reset() const {
     }
 }
 
-void set_up(Function& function, const std::vector<std::uint64_t>& bars, std::uint64_t& next_memory,
+void set_up(Function& function, const SetUp& how, std::uint64_t& next_memory,
             std::uint64_t& next_io) {
     // A BAR of less than a page gets a page of its own, so that it can be mapped.
     constexpr std::uint64_t kApart = std::uint64_t{64} << 10;
     ConfigSpace& config = function.hardware->config();
     std::size_t given = 0;
+    std::uint32_t decoded = how.firmware ? kCommandIo | kCommandMemory | kCommandSerr : 0;
     for (unsigned index = 0; index < kBars; ++index) {
         const Bar& bar = function.hardware->bars()[index];
         if (bar.bytes == 0) {
             continue;
         }
+        decoded |= bar.kind == Bar::Kind::io ? kCommandIo : kCommandMemory;
         std::uint64_t address = 0;
-        if (given < bars.size()) {
-            address = bars[given++];
+        if (given < how.bars.size()) {
+            address = how.bars[given++];
         } else if (bar.kind == Bar::Kind::io) {
             address = align_up(next_io, bar.bytes);
             next_io = address + bar.bytes;
@@ -76,9 +78,10 @@ void set_up(Function& function, const std::vector<std::uint64_t>& bars, std::uin
             config.write(kBar0 + 4 * index + 4, 4, static_cast<std::uint32_t>(address >> 32));
         }
     }
-    config.write(kCommand, 2, kCommandIo | kCommandMemory | kCommandSerr);
+    config.write(kCommand, 2, decoded);
     if (config.read(kInterruptPin, 1) != 0) {
-        config.write(kInterruptLine, 1, 0x0b);
+        constexpr std::uint8_t kFirmwareLine = 0x0b;
+        config.write(kInterruptLine, 1, how.line.value_or(how.firmware ? kFirmwareLine : 0));
     }
 }
 

@@ -41,6 +41,13 @@ struct Function {
     std::unique_ptr<iommu::DmaPort> dma;
     std::unique_ptr<DeviceModel> hardware;  // null: only the host's drivers use it
 
+    /// Is it function 0 of a device that `other` is a further function of?
+    bool leads(const Function& other) const {
+        constexpr std::uint8_t kFunction = 7;
+        return location.segment == other.location.segment && location.bus == other.location.bus &&
+               (location.devfn & kFunction) == 0 && other.location.devfn != location.devfn &&
+               (other.location.devfn & ~kFunction) == location.devfn;
+    }
     /// Is it on bus 0 of its segment, which no bridge can reset?
     bool on_root_bus() const { return location.bus == 0; }
     /// Does it have the PCI Express capability?
@@ -54,10 +61,18 @@ struct Function {
     void reset() const;
 };
 
-/// The firmware's part at power-on: assigns the BARs' addresses and enables decoding. `bars` are
-/// the addresses of the machine's description, in the order of the BARs; the rest are allocated
-/// from `next_memory` and `next_io`.
-void set_up(Function& function, const std::vector<std::uint64_t>& bars, std::uint64_t& next_memory,
+/// How a machine's description has a function set up.
+struct SetUp {
+    bool firmware;                     // by firmware, else by the kernel alone
+    std::vector<std::uint64_t> bars;   // addresses in the order of the BARs; the rest are allocated
+    std::optional<std::uint8_t> line;  // interrupt line; nothing: the firmware's, or 0
+};
+
+/// What happens before the first driver: the BARs get their addresses, those not given from
+/// `next_memory` and `next_io`, and are decoded. Firmware enables I/O, memory and SERR whatever the
+/// function has (SeaBIOS: pci_bios_init_device), the kernel what the function has BARs for
+/// (drivers/pci/setup-res.c: pci_enable_resources).
+void set_up(Function& function, const SetUp& how, std::uint64_t& next_memory,
             std::uint64_t& next_io);
 
 }  // namespace kvmiommu::pci

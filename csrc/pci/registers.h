@@ -19,6 +19,7 @@ inline constexpr std::uint32_t kRevision = 0x08;
 inline constexpr std::uint32_t kClass = 0x09;  // three bytes
 inline constexpr std::uint32_t kCacheLineSize = 0x0c;
 inline constexpr std::uint32_t kLatencyTimer = 0x0d;
+inline constexpr std::uint32_t kHeaderType = 0x0e;
 inline constexpr std::uint32_t kBist = 0x0f;
 inline constexpr std::uint32_t kBar0 = 0x10;
 inline constexpr std::uint32_t kSubsystemVendorId = 0x2c;
@@ -36,6 +37,8 @@ inline constexpr std::uint32_t kCommandSerr = 0x100;
 inline constexpr std::uint32_t kCommandIntxDisable = 0x400;
 inline constexpr std::uint32_t kStatusInterrupt = 0x8;
 inline constexpr std::uint32_t kStatusCapabilities = 0x10;
+
+inline constexpr std::uint32_t kMultifunction = 0x80;  // of the header type
 
 inline constexpr std::uint32_t kBarIo = 0x1;
 inline constexpr std::uint32_t kBar64 = 0x4;

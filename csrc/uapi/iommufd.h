@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The iommufd user interface of Linux 6.12: /dev/iommu.
+// The iommufd user interface of Linux 6.12, and what 7.2 has added: /dev/iommu.
 //
 // Names, numbers and layouts are those of include/uapi/linux/iommufd.h.
 
@@ -40,6 +40,12 @@ inline constexpr std::uint32_t IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING = 0x8b;
 inline constexpr std::uint32_t IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP = 0x8c;
 inline constexpr std::uint32_t IOMMUFD_CMD_HWPT_INVALIDATE = 0x8d;
 inline constexpr std::uint32_t IOMMUFD_CMD_FAULT_QUEUE_ALLOC = 0x8e;
+inline constexpr std::uint32_t IOMMUFD_CMD_IOAS_MAP_FILE = 0x8f;
+inline constexpr std::uint32_t IOMMUFD_CMD_VIOMMU_ALLOC = 0x90;
+inline constexpr std::uint32_t IOMMUFD_CMD_VDEVICE_ALLOC = 0x91;
+inline constexpr std::uint32_t IOMMUFD_CMD_IOAS_CHANGE_PROCESS = 0x92;
+inline constexpr std::uint32_t IOMMUFD_CMD_VEVENTQ_ALLOC = 0x93;
+inline constexpr std::uint32_t IOMMUFD_CMD_HW_QUEUE_ALLOC = 0x94;
 
 struct iommu_destroy {
     std::uint32_t size;
@@ -197,6 +203,7 @@ inline constexpr Request IOMMU_VFIO_IOAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOA
 inline constexpr std::uint32_t IOMMU_HWPT_ALLOC_NEST_PARENT = 1U << 0;
 inline constexpr std::uint32_t IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1U << 1;
 inline constexpr std::uint32_t IOMMU_HWPT_FAULT_ID_VALID = 1U << 2;
+inline constexpr std::uint32_t IOMMU_HWPT_ALLOC_PASID = 1U << 3;  // since 7.2
 
 inline constexpr std::uint32_t IOMMU_VTD_S1_SRE = 1U << 0;
 inline constexpr std::uint32_t IOMMU_VTD_S1_EAFE = 1U << 1;
@@ -256,7 +263,13 @@ static_assert(sizeof(iommu_hw_info_vtd) == 24 && offsetof(iommu_hw_info_vtd, __r
               offsetof(iommu_hw_info_vtd, ecap_reg) == 16);
 
 inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_NONE = 0;
+inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_DEFAULT = 0;  // since 7.2, as all but VT-d's
 inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_INTEL_VTD = 1;
+inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_ARM_SMMUV3 = 2;
+inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV = 3;
+inline constexpr std::uint32_t IOMMU_HW_INFO_TYPE_AMD = 4;
+
+inline constexpr std::uint32_t IOMMU_HW_INFO_FLAG_INPUT_TYPE = 1U << 0;
 
 inline constexpr std::uint32_t IOMMU_HW_CAP_DIRTY_TRACKING = 1U << 0;
 inline constexpr std::uint32_t IOMMU_HW_CAP_PCI_PASID_EXEC = 1U << 1;
@@ -414,5 +427,129 @@ static_assert(sizeof(iommu_fault_alloc) == 16 && offsetof(iommu_fault_alloc, fla
               offsetof(iommu_fault_alloc, out_fault_fd) == 12);
 
 inline constexpr Request IOMMU_FAULT_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC);
+
+// ---- Since 7.2
+
+// Maps a range of a file: a memfd or another file of shared memory, or a dma-buf.
+struct iommu_ioas_map_file {
+    std::uint32_t size;
+    std::uint32_t flags;  // IOMMU_IOAS_MAP_*
+    std::uint32_t ioas_id;
+    std::int32_t fd;
+    std::uint64_t start;
+    std::uint64_t length;
+    std::uint64_t iova;
+};
+static_assert(sizeof(iommu_ioas_map_file) == 40 && offsetof(iommu_ioas_map_file, flags) == 4 &&
+              offsetof(iommu_ioas_map_file, ioas_id) == 8 &&
+              offsetof(iommu_ioas_map_file, fd) == 12 &&
+              offsetof(iommu_ioas_map_file, start) == 16 &&
+              offsetof(iommu_ioas_map_file, length) == 24 &&
+              offsetof(iommu_ioas_map_file, iova) == 32);
+
+inline constexpr Request IOMMU_IOAS_MAP_FILE = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP_FILE);
+
+inline constexpr std::uint32_t IOMMU_VIOMMU_TYPE_DEFAULT = 0;
+inline constexpr std::uint32_t IOMMU_VIOMMU_TYPE_ARM_SMMUV3 = 1;
+inline constexpr std::uint32_t IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2;
+
+// A guest's IOMMU above a table that tables can be nested in. 24 bytes are the least, through
+// out_viommu_id.
+struct iommu_viommu_alloc {
+    std::uint32_t size;
+    std::uint32_t flags;
+    std::uint32_t type;  // IOMMU_VIOMMU_TYPE_*
+    std::uint32_t dev_id;
+    std::uint32_t hwpt_id;
+    std::uint32_t out_viommu_id;
+    std::uint32_t data_len;
+    std::uint32_t __reserved;
+    std::uint64_t data_uptr;
+};
+static_assert(sizeof(iommu_viommu_alloc) == 40 && offsetof(iommu_viommu_alloc, flags) == 4 &&
+              offsetof(iommu_viommu_alloc, type) == 8 &&
+              offsetof(iommu_viommu_alloc, dev_id) == 12 &&
+              offsetof(iommu_viommu_alloc, hwpt_id) == 16 &&
+              offsetof(iommu_viommu_alloc, out_viommu_id) == 20 &&
+              offsetof(iommu_viommu_alloc, data_len) == 24 &&
+              offsetof(iommu_viommu_alloc, __reserved) == 28 &&
+              offsetof(iommu_viommu_alloc, data_uptr) == 32);
+
+inline constexpr Request IOMMU_VIOMMU_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_VIOMMU_ALLOC);
+
+// A device under the number that a guest's IOMMU knows it by.
+struct iommu_vdevice_alloc {
+    std::uint32_t size;
+    std::uint32_t viommu_id;
+    std::uint32_t dev_id;
+    std::uint32_t out_vdevice_id;
+    std::uint64_t virt_id;
+};
+static_assert(sizeof(iommu_vdevice_alloc) == 24 && offsetof(iommu_vdevice_alloc, viommu_id) == 4 &&
+              offsetof(iommu_vdevice_alloc, dev_id) == 8 &&
+              offsetof(iommu_vdevice_alloc, out_vdevice_id) == 12 &&
+              offsetof(iommu_vdevice_alloc, virt_id) == 16);
+
+inline constexpr Request IOMMU_VDEVICE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_VDEVICE_ALLOC);
+
+// Moves the charge of every address space of a descriptor to the caller.
+struct iommu_ioas_change_process {
+    std::uint32_t size;
+    std::uint32_t __reserved;
+};
+static_assert(sizeof(iommu_ioas_change_process) == 8 &&
+              offsetof(iommu_ioas_change_process, __reserved) == 4);
+
+inline constexpr Request IOMMU_IOAS_CHANGE_PROCESS =
+    io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_CHANGE_PROCESS);
+
+inline constexpr std::uint32_t IOMMU_VEVENTQ_TYPE_DEFAULT = 0;
+inline constexpr std::uint32_t IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1;
+inline constexpr std::uint32_t IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2;
+
+// A queue of events for a guest's IOMMU. 28 bytes are the least, through out_veventq_fd.
+struct iommu_veventq_alloc {
+    std::uint32_t size;
+    std::uint32_t flags;
+    std::uint32_t viommu_id;
+    std::uint32_t type;  // IOMMU_VEVENTQ_TYPE_*
+    std::uint32_t veventq_depth;
+    std::uint32_t out_veventq_id;
+    std::uint32_t out_veventq_fd;
+    std::uint32_t __reserved;
+};
+static_assert(sizeof(iommu_veventq_alloc) == 32 && offsetof(iommu_veventq_alloc, flags) == 4 &&
+              offsetof(iommu_veventq_alloc, viommu_id) == 8 &&
+              offsetof(iommu_veventq_alloc, type) == 12 &&
+              offsetof(iommu_veventq_alloc, veventq_depth) == 16 &&
+              offsetof(iommu_veventq_alloc, out_veventq_id) == 20 &&
+              offsetof(iommu_veventq_alloc, out_veventq_fd) == 24 &&
+              offsetof(iommu_veventq_alloc, __reserved) == 28);
+
+inline constexpr Request IOMMU_VEVENTQ_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_VEVENTQ_ALLOC);
+
+inline constexpr std::uint32_t IOMMU_HW_QUEUE_TYPE_DEFAULT = 0;
+inline constexpr std::uint32_t IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1;
+
+// A queue of commands that a guest's IOMMU reads from the guest's memory.
+struct iommu_hw_queue_alloc {
+    std::uint32_t size;
+    std::uint32_t flags;
+    std::uint32_t viommu_id;
+    std::uint32_t type;  // IOMMU_HW_QUEUE_TYPE_*
+    std::uint32_t index;
+    std::uint32_t out_hw_queue_id;
+    std::uint64_t nesting_parent_iova;
+    std::uint64_t length;
+};
+static_assert(sizeof(iommu_hw_queue_alloc) == 40 && offsetof(iommu_hw_queue_alloc, flags) == 4 &&
+              offsetof(iommu_hw_queue_alloc, viommu_id) == 8 &&
+              offsetof(iommu_hw_queue_alloc, type) == 12 &&
+              offsetof(iommu_hw_queue_alloc, index) == 16 &&
+              offsetof(iommu_hw_queue_alloc, out_hw_queue_id) == 20 &&
+              offsetof(iommu_hw_queue_alloc, nesting_parent_iova) == 24 &&
+              offsetof(iommu_hw_queue_alloc, length) == 32);
+
+inline constexpr Request IOMMU_HW_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HW_QUEUE_ALLOC);
 
 }  // namespace kvmiommu::uapi

@@ -37,6 +37,15 @@ inline constexpr std::uint32_t IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS = 12;
 inline constexpr std::uint32_t IOMMU_TEST_OP_DIRTY = 13;
 inline constexpr std::uint32_t IOMMU_TEST_OP_MD_CHECK_IOTLB = 14;
 inline constexpr std::uint32_t IOMMU_TEST_OP_TRIGGER_IOPF = 15;
+// Since 7.2:
+inline constexpr std::uint32_t IOMMU_TEST_OP_DEV_CHECK_CACHE = 16;
+inline constexpr std::uint32_t IOMMU_TEST_OP_TRIGGER_VEVENT = 17;
+inline constexpr std::uint32_t IOMMU_TEST_OP_PASID_ATTACH = 18;
+inline constexpr std::uint32_t IOMMU_TEST_OP_PASID_REPLACE = 19;
+inline constexpr std::uint32_t IOMMU_TEST_OP_PASID_DETACH = 20;
+inline constexpr std::uint32_t IOMMU_TEST_OP_PASID_CHECK_HWPT = 21;
+inline constexpr std::uint32_t IOMMU_TEST_OP_DMABUF_GET = 22;
+inline constexpr std::uint32_t IOMMU_TEST_OP_DMABUF_REVOKE = 23;
 
 // Argument of IOMMU_TEST_CMD; id is an IOAS, a page table, a mock device or the descriptor of an
 // access, as op has it.
@@ -164,6 +173,7 @@ inline constexpr std::uint32_t MOCK_ACCESS_RW_SLOW_PATH = 1U << 2;
 
 inline constexpr std::uint32_t MOCK_FLAGS_DEVICE_NO_DIRTY = 1U << 0;
 inline constexpr std::uint32_t MOCK_FLAGS_DEVICE_HUGE_IOVA = 1U << 1;
+inline constexpr std::uint32_t MOCK_FLAGS_DEVICE_PASID = 1U << 2;  // since 7.2
 
 // ---- The mock device and its tables
 
@@ -201,5 +211,18 @@ struct iommu_hwpt_invalidate_selftest {
 };
 static_assert(sizeof(iommu_hwpt_invalidate_selftest) == 8 &&
               offsetof(iommu_hwpt_invalidate_selftest, iotlb_id) == 4);
+
+// ---- Since 7.2
+
+inline constexpr std::uint32_t IOMMU_TEST_PASID_RESERVED = 1024;
+inline constexpr std::uint32_t MOCK_PASID_WIDTH = 20;
+inline constexpr std::uint32_t IOMMU_TEST_DEV_CACHE_DEFAULT = 0xbaddad;
+inline constexpr std::uint32_t MOCK_DEV_CACHE_ID_MAX = 3;
+inline constexpr std::uint32_t MOCK_DEV_CACHE_NUM = 4;
+inline constexpr std::uint32_t IOMMU_VIOMMU_TYPE_SELFTEST = 0xdeadbeef;
+inline constexpr std::uint32_t IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST = 0xdeadbeef;
+inline constexpr std::uint32_t IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST_INVALID = 0xdadbeef;
+inline constexpr std::uint32_t IOMMU_VEVENTQ_TYPE_SELFTEST = 0xbeefbeef;
+inline constexpr std::uint32_t IOMMU_HW_QUEUE_TYPE_SELFTEST = 0xdeadbeef;
 
 }  // namespace kvmiommu::uapi

@@ -501,6 +501,9 @@ inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP = 7;
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_MIG_DATA_SIZE = 9;
 inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_BUS_MASTER = 10;
+// Since 7.2:
+inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_DMA_BUF = 11;
+inline constexpr std::uint32_t VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 = 12;
 
 // Data of VFIO_DEVICE_FEATURE_MIGRATION: which protocol states exist.
 struct vfio_device_feature_migration {

@@ -28,10 +28,17 @@ MachineName: TypeAlias = Literal[
     "pseries",
     "pseries-4k",
     "q35-amd",
+    "q35-amd-7.2",
     "q35-intel",
+    "q35-intel-7.2",
     "q35-virtio",
     "virt-riscv",
     "virt-smmuv3",
+    "virt-smmuv3-16k",
+    "virt-smmuv3-64k",
+    "virt-smmuv3-7.2",
+    "virt-smmuv3-s2",
+    "virt-smmuv3-s2-7.2",
 ]
 
 __all__ = ["DmaFault", "IotlbFigures", "StaleUse", "System", "TraceRecord"]
@@ -276,7 +283,8 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
     description.fragmentation = machine.fragmentation or 0
     description.has_vfio = machine.modules.vfio
     description.has_kvm = machine.modules.kvm
-    description.set_abi(machine.abi)
+    description.firmware = machine.firmware
+    description.set_platform(machine.arch, machine.interfaces)
     description.set_semantics(
         machines.SEMANTICS.index(machine.semantics),
         machines.ATTACH_AFTER_MAP.index(machine.attach_after_map),
@@ -317,6 +325,7 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
             iommu=function.iommu or "",
             group=function.group,
             bars=list(function.bars) if function.address not in models else [],
+            interrupt_line=function.interrupt_line,
             hardware=models.get(function.address),
         )
     for device in machine.emulated:

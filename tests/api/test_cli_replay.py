@@ -262,3 +262,47 @@ def test_a_wish_for_completion_that_cannot_be_is_named(
     assert capsys.readouterr().err.startswith(
         f"kvmiommu: _KVMIOMMU_COMPLETE is '{wanted}'; expected bash_source, "
     )
+
+
+IOMMUFD = "open i /dev/iommu O_RDWR\n  = ok\n"
+
+
+def test_what_no_machine_can_play_is_set_aside_and_said(
+    made: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "q35-intel" / "iommufd.uapi").write_text(IOMMUFD, encoding="utf-8")
+    (folder / "q35-intel" / "forks.uapi").write_text(f"child {BAD}", encoding="utf-8")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "good.uapi").write_text(GOOD, encoding="utf-8")
+    (folder / "more" / "q35-intel" / "bad.uapi").unlink()
+    assert main(["replay", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert out == "1 answers, 0 differences, 1 files\n"
+    assert err.splitlines() == [
+        "set aside: 1 file of elsewhere: no machine is called 'elsewhere'",
+        "set aside: 1 file of q35-intel: no machine has child",
+        "set aside: 1 file of q35-intel: no machine has /dev/iommu",
+    ]
+    assert made == ["q35-intel"]
+
+
+def test_a_transcript_that_is_named_is_played_whatever_it_needs(
+    made: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "q35-intel" / "iommufd.uapi"
+    path.write_text(IOMMUFD, encoding="utf-8")
+    assert main(["replay", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert "got       = -EACCES" in out
+    assert err == ""
+
+
+def test_a_folder_of_which_nothing_is_left_is_an_error(
+    made: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "q35-intel").mkdir()
+    path = tmp_path / "q35-intel" / "iommufd.uapi"
+    path.write_text(IOMMUFD, encoding="utf-8")
+    assert main(["replay", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"kvmiommu: {path}: no machine has /dev/iommu\n"
+    assert made == []

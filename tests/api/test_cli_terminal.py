@@ -156,7 +156,10 @@ def test_a_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
     ("words", "expected"),
     [
         ("kvmiommu re", ["replay"]),
-        ("kvmiommu show q35-", ["q35-amd", "q35-intel", "q35-virtio"]),
+        (
+            "kvmiommu show q35-",
+            ["q35-amd", "q35-amd-7.2", "q35-intel", "q35-intel-7.2", "q35-virtio"],
+        ),
         ("kvmiommu replay --machine power", ["powernv9", "powernv9-4k"]),
         ("kvmiommu replay --fail", ["--fail-fast"]),
         ("kvmiommu bench vtd", ["vtdss"]),

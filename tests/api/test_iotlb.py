@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from boards import group_of
 from kvmiommu import IotlbFigures, System, machine, uapi
 from kvmiommu.process import Process
 from kvmiommu.vfio import Container, Group
@@ -22,7 +23,7 @@ class Bench:
         self.system = system
         self.process: Process = system.process()
         self.container = Container(self.process)
-        group = Group(self.process, 1)
+        group = Group(self.process, group_of(system.machine, "0000:00:02.0"))
         group.set_container(self.container)
         self.container.set_iommu()
         self.edu = group.get_device("0000:00:02.0")

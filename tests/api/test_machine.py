@@ -292,7 +292,7 @@ LAST_PCI = '[[pci]]\naddress = "0000:00:1f.0"'
         (
             '"1G"',
             '"1G"\ninterfaces = "6.1"',
-            "interfaces: found '6.1'; expected '6.12', the only one that is known (did you",
+            "interfaces: found '6.1'; expected one of '6.12', '7.2' (did you mean '6.12'?)",
         ),
         (
             '"1G"',
@@ -437,3 +437,32 @@ def test_load_refuses_what_is_not_there(tmp_path: Path) -> None:
     assert ", or a .toml file (did you mean 'q35-intel'?)" in text
     with pytest.raises(MachineError, match=r"none\.toml: found no readable file \(No such file"):
         machine.load(tmp_path / "none.toml")
+
+
+def test_kernel_and_interfaces_follow_from_each_other() -> None:
+    def of(text: str) -> tuple[str, str]:
+        read = machine.parse(changed(('"1G"', f'"1G"\n{text}')), "small.toml")
+        return read.kernel, read.interfaces
+
+    assert of("") == ("6.12.117", "6.12")
+    assert of('kernel = "7.2.13"') == ("7.2.13", "7.2")
+    assert of('interfaces = "7.2"') == ("7.2.13", "7.2")
+    assert of('kernel = "7.2.13"\ninterfaces = "7.2"') == ("7.2.13", "7.2")
+
+
+def test_a_change_of_the_release_takes_the_other_key_along() -> None:
+    newer = machine.load("q35-intel", interfaces="7.2")
+    assert (newer.kernel, newer.interfaces) == ("7.2.13", "7.2")
+    older = machine.load("q35-intel-7.2", kernel="6.12.117")
+    assert (older.kernel, older.interfaces) == ("6.12.117", "6.12")
+
+
+def test_power_has_no_recorded_release_with_newer_interfaces() -> None:
+    with pytest.raises(machine.MachineError, match=r"expected '6\.12', the only one"):
+        machine.load("pseries", interfaces="7.2")
+
+
+def test_unmapping_to_the_last_byte_works_since_7_2() -> None:
+    bug = "type1-unmap-to-the-last-byte"
+    assert bug in machine.load("q35-intel-7.2").does_without()
+    assert bug not in machine.load("q35-intel").does_without()

@@ -71,10 +71,10 @@ def test_all_mistakes_are_reported_at_once_unknown_keys_first_and_missing_ones_l
     )
     assert mistakes(text) == [
         "5: machine.memroy: found an unknown key; expected one of abi, arch, attach_after_map, "
-        "fixed, fragmentation, interfaces, kernel, memory, memory_start, name, page_size, "
-        "proposals, semantics (did you mean 'memory'?)",
+        "firmware, fixed, fragmentation, interfaces, kernel, memory, memory_start, name, "
+        "page_size, proposals, semantics (did you mean 'memory'?)",
         "16: pci[0].gruop: found an unknown key; expected one of address, bars, driver, group, "
-        "iommu, model, vfio (did you mean 'group'?)",
+        "interrupt_line, iommu, model, vfio (did you mean 'group'?)",
         "8: iommu[0].driver: found 'intle'; expected one of 'intel', 'amd', 'virtio', 'smmu_v3', "
         "'riscv', 'powernv', 'pseries' (did you mean 'intel'?)",
         "10: iommu[0].page_sizes: found ['4K', '3M']; expected a list of powers of two, "
@@ -134,9 +134,21 @@ def test_lists_without_end_are_no_traceback() -> None:
             "memory, '192K'",
         ),
         ('"1G"', '"1G"\nabi = "power"', "6: machine.abi: found 'power'; expected 'generic', as "),
-        ('"1G"', '"1G"\nkernel = "6.13"', "machine.kernel: found '6.13'; expected '6.12.117', the"),
-        ('"1G"', '"1G"\nkernel = "6.12.107"', "expected '6.12.117', the only one that is known"),
-        ('"1G"', '"1G"\ninterfaces = "7.0"', "interfaces: found '7.0'; expected '6.12', the only"),
+        ('"1G"', '"1G"\nkernel = "6.13"', "found '6.13'; expected one of '6.12.117', '7.2.13'"),
+        ('"1G"', '"1G"\nkernel = "6.12.107"', "expected one of '6.12.117', '7.2.13'"),
+        ('"1G"', '"1G"\ninterfaces = "7.0"', "found '7.0'; expected one of '6.12', '7.2'"),
+        (
+            '"1G"',
+            '"1G"\nkernel = "6.12.117"\ninterfaces = "7.2"',
+            "6: machine.kernel: found '6.12.117'; expected '7.2.13', for the interfaces are those "
+            "of 7.2",
+        ),
+        ('"edu"', '"edu"\ninterrupt_line = 256', "expected a whole number from 0 to 255"),
+        (
+            '"edu"',
+            '"pci-testdev"\ninterrupt_line = 9',
+            "expected no line, for pci-testdev has no interrupt pin",
+        ),
         ('"1G"', '"1G"\n[modules]\niommufd = true', "7: modules.iommufd: found an unknown key; "),
         ('"intel"', '"smmu_v3"', "9: iommu[0].driver: found 'smmu_v3'; expected a driver of x86_"),
         ('"intel"', '"powernv"', "9: iommu[0].driver: found 'powernv'; expected a driver of x86_"),

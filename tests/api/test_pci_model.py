@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import pytest
 
+from boards import group_of
 from kvmiommu import System, machine, pci
 from kvmiommu.process import Process
 from kvmiommu.vfio import Container, Device, Group
@@ -128,11 +129,11 @@ class Short(Copier):
 
 
 def test_a_page_that_is_not_all_memory_is_trapped_as_a_whole() -> None:
-    board = dataclasses.replace(machine.load("virt-smmuv3"), page_size=65536)
+    board = machine.load("virt-smmuv3-64k")
     address = "0000:00:02.0"
     with System(board, models={address: Short}) as system:
         process = system.process()
-        container, group = Container(process), Group(process, 1)
+        container, group = Container(process), Group(process, group_of(board, address))
         group.set_container(container)
         container.set_iommu()
         device = group.get_device(address)

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from kvmiommu.transcript import Player, TranscriptError, check_constants, parse, replay
+from kvmiommu.transcript import (
+    Player,
+    TranscriptError,
+    buffer_alignment,
+    check_constants,
+    parse,
+    replay,
+    unmet_needs,
+)
 
 MINUS_ONE = 2**64 - 1
 CONSTANTS = {"O_RDWR": 2, "REQ": 0x3B71, "POLLIN": 1, "H_GET_TCE": 0x1C, "H_PUT_TCE": 0x20}
@@ -246,6 +254,83 @@ def test_calls_reach_the_process_as_c_would_make_them() -> None:
 def test_what_is_read_is_shown_in_hex_and_zeros_as_zeros() -> None:
     answers = play(FakeProcess(), "eventfd e", "read e 3", "pread e 3 0", "read nothing 3")
     assert answers[1:] == [("= 3", "> hex:000102"), ("= 3", "> zero:3"), ("= 0",)]
+
+
+def test_what_is_read_is_shown_in_the_fields_that_were_asked_for() -> None:
+    process = FakeProcess()
+    answers = play(
+        process,
+        "eventfd e",
+        "read e 7 u16:0x100 u8:9 u32:0 u8:0 bind v 2 bind late 7",
+        "poll v 1",
+        "poll late 1",
+        "mem b 0x2000",
+        "fill b u32:7 u32:8",
+        "peek b 8 u32:7 u32:0 bind w 4",
+        "poll w 1",
+        "peek b 3 u32:7",
+    )
+    assert answers[1] == ("= 7", "> u16:0x100 u8:v u32:0x6050403")
+    assert answers[6] == ("= ok", "> u32:7 u32:w")
+    assert answers[8] == ("= ok", ">")
+    assert [entry[1] for entry in process.log if entry[0] == "poll"] == [2, -1, 8]
+
+
+def test_a_read_that_reads_nothing_binds_nothing() -> None:
+    process = FakeProcess()
+    answers = play(process, "read nothing 4 u32:0 bind v 0", "poll v 1")
+    assert answers[0] == ("= 0",)
+    assert process.log[-1] == ("poll", -1, 1)
+
+
+def test_a_bind_that_names_no_field_of_a_read_is_an_error() -> None:
+    with pytest.raises(TranscriptError, match=r"'bind v 2'.*the offset of a number: 0, 4"):
+        play(FakeProcess(), "eventfd e", "read e 8 u32:0 u32:0 bind v 2")
+
+
+def test_a_write_of_nothing_is_made() -> None:
+    process = FakeProcess()
+    assert play(process, "eventfd e", "write e")[1] == ("= 0",)
+    assert process.log[-1] == ("write", 3, b"")
+
+
+def test_a_memfd_is_made_with_its_flags() -> None:
+    process = FakeProcess()
+    play(process, "memfd m 0x1000 huge sealable", "memfd m 8 sealable")
+    assert [entry[2] for entry in process.log if entry[0] == "memfd"] == [6, 2]
+
+
+def test_buffers_are_aligned_to_a_huge_page_of_the_machine() -> None:
+    assert buffer_alignment("x86_64", 4096) == buffer_alignment("ppc64le", 65536) == 2 << 20
+    arm = [buffer_alignment("aarch64", size << 10) for size in (4, 16, 64)]
+    assert arm == [2 << 20, 32 << 20, 512 << 20]
+    process = FakeProcess()
+    text = "mem b 0x1000\n  = ok\n"
+    replay(parse(text), lambda: FakeSystem(process), CONSTANTS.__getitem__, alignment=arm[1])
+    assert process.log[-1][-1] == 32 << 20
+
+
+def test_no_process_forks_or_seals_here() -> None:
+    text = "child close c\n  = 0\nseal c 1\n  = 0\n"
+    player = Player(FakeProcess(), CONSTANTS.__getitem__)
+    child, seal = [player.perform(step) for step in parse(text).steps]
+    assert (child.result, child.reason) == (None, "no process of this emulator forks")
+    assert (seal.result, seal.reason) == (None, "no file of this emulator has seals")
+
+
+@pytest.mark.parametrize(
+    ("text", "needs"),
+    [
+        ("open i /dev/iommu O_RDWR\n  = ok\n", ("/dev/iommu",)),
+        ("open i /dev/iommu O_RDWR\n  = -ENOENT\n", ()),
+        ("open d /dev/vfio/devices/vfio0 O_RDWR\n  = ok\n", ("/dev/vfio/devices",)),
+        ("open c /dev/vfio/vfio O_RDWR\n  = ok\n", ()),
+        ("child close c\n  = -EBADF\n", ("child",)),
+        ("child open i /dev/iommu 0\n  = ok\nclose i\n  = 0\n", ("child", "/dev/iommu")),
+    ],
+)
+def test_what_no_machine_has_is_found_in_a_transcript(text: str, needs: tuple[str, ...]) -> None:
+    assert unmet_needs(parse(text)) == needs
 
 
 def test_memory_answers_ok_or_the_signal() -> None:

@@ -49,16 +49,36 @@ def u32(text: str) -> syntax.Token:
         ("fill buf u32:1", syntax.Fill(variable("buf"), (u32("1"),))),
         ("poke buf u32:1 u32:2", syntax.Poke(variable("buf"), (u32("1"), u32("2")))),
         ("peek buf 8", syntax.Peek(variable("buf"), literal("8"))),
+        (
+            "peek buf 8 u32:1 bind a 0 bind b 4",
+            syntax.Peek(
+                variable("buf"),
+                literal("8"),
+                syntax.Shape(
+                    (u32("1"),), (syntax.Bind("a", literal("0")), syntax.Bind("b", literal("4")))
+                ),
+            ),
+        ),
         ("open c /dev/vfio/vfio O_RDWR", syntax.Open("c", "/dev/vfio/vfio", constant("O_RDWR"))),
         ("close c", syntax.Close(variable("c"))),
         ("dup d c", syntax.Dup("d", variable("c"))),
         ("eventfd e", syntax.Eventfd("e")),
         ("memfd m 8", syntax.Memfd("m", literal("8"))),
         (
+            "memfd m 8 sealable huge",
+            syntax.Memfd("m", literal("8"), huge=True, sealable=True),
+        ),
+        ("seal m F_SEAL_WRITE", syntax.Seal(variable("m"), constant("F_SEAL_WRITE"))),
+        (
             "mmap p c 1 2 3 4",
             syntax.Mmap("p", variable("c"), *(literal(n) for n in "1234")),
         ),
         ("read c 8", syntax.Read(variable("c"), literal("8"))),
+        (
+            "read c 8 u32:1",
+            syntax.Read(variable("c"), literal("8"), syntax.Shape((u32("1"),))),
+        ),
+        ("write c", syntax.Write(variable("c"), ())),
         ("pread c 8 16", syntax.Pread(variable("c"), literal("8"), literal("16"))),
         ("write c u32:1", syntax.Write(variable("c"), (u32("1"),))),
         ("pwrite c 16 u32:1", syntax.Pwrite(variable("c"), literal("16"), (u32("1"),))),
@@ -67,6 +87,7 @@ def u32(text: str) -> syntax.Token:
         ("uid 1000", syntax.Uid(literal("1000"))),
         ("status VmLck", syntax.Status("VmLck")),
         ("guest k vm ram", syntax.Guest(variable("k"), variable("vm"), "ram")),
+        ("child close c", syntax.Child(syntax.Close(variable("c")))),
         ("hcall H_GET_TCE 1 2", syntax.Hcall(constant("H_GET_TCE"), (literal("1"), literal("2")))),
     ],
 )
@@ -161,7 +182,7 @@ def test_results(result: str) -> None:
             "zzz",
             1,
             "the unknown call 'zzz'",
-            "one of answers, close, dup, eventfd, fail, fill, guest,",
+            "one of answers, child, close, dup, eventfd, fail, fill, guest,",
         ),
         ("mem buf", 1, "'mem buf' ends where SIZE should be", "'mem NAME SIZE [shared] [ro]"),
         ("mem buf 1 private", 1, "'private' after the size", "'mem NAME SIZE [shared] [ro]"),
@@ -180,6 +201,12 @@ def test_results(result: str) -> None:
         ("ioctl c R val:1 u32:1", 1, "'u32:1' after the argument", "'ioctl FD REQUEST"),
         ("ioctl c R -> a -> b", 1, "a second '->'", "'ioctl FD REQUEST"),
         ("ioctl c R val:1 bind a 0", 1, "'bind' for a call without an argument block", "'ioctl"),
+        ("memfd m 1 small", 1, "'small' after the size", "'memfd NAME SIZE [huge] [sealable]'"),
+        ("read c 8 bind a 0", 1, "'bind' where a field of the block", "TYPE:VALUE"),
+        ("read c 8 u32:1 bind a", 1, "'read c 8 u32:1 bind a' ends where OFFSET", "'read FD"),
+        ("read c 8 u32:1 bind a 0 u32:1", 1, "'u32:1' where 'bind' should be", "'read FD LENGTH"),
+        ("child", 1, "'child' ends where CALL should be", "'child CALL…'"),
+        ("child clsoe c", 1, "the unknown call 'clsoe'", "'close'?"),
         ("status VmRSS", 1, "'VmRSS' as a line of /proc/self/status", "'status VmLck|VmPin'"),
         ("hcall 1 2 3 4 5 6 7", 1, "a sixth argument", "at most five"),
         ("close c", 1, "the call 'close c' without an answer", "'  = ' and a number, -ENAME"),
@@ -287,6 +314,11 @@ def test_a_call_needs_no_answer_where_none_is_asked_for() -> None:
         ("ioctl c R u32:1 u32:2\n  = 0\n  > u32:1 u64:2", (3, 11), "'u64:2'"),
         ("ioctl c R str:a\n  = 0\n  > u32:1", (3, 5), "'u32:1'"),
         ("read c 8\n  = 8", (2, 5), "no block below"),
+        ("read c 8 u32:1 u32:2\n  = 8\n  > u32:1", (3, 5), "a block of 1 fields"),
+        ("read c 8 u32:1 u32:2\n  = 4\n  > u32:1 u32:2", (3, 5), "a block of 2 fields"),
+        ("read c 8 u32:1\n  = 4\n  > u64:1", (3, 5), "'u64:1'"),
+        ("peek b 4 u32:1\n  = ok", (2, 5), "no block below"),
+        ("child close c\n  = ok", (2, 5), "the result 'ok'"),
     ],
 )
 def test_an_answer_that_the_call_cannot_have_is_found(
@@ -296,6 +328,29 @@ def test_an_answer_that_the_call_cannot_have_is_found(
         check_answers(syntax.parse(text, "bad.uapi"))
     assert (caught.value.line, caught.value.column) == place
     assert caught.value.found == found
+
+
+def test_what_was_read_has_the_fields_that_lie_within_it() -> None:
+    check_answers(
+        syntax.parse(
+            "read c 12 u32:1 u64:2 u32:3\n  = 12\n  > u32:1 u64:2\n"
+            "read c 12 u32:1 u64:2\n  = 0\n"
+            "read c 12 u32:1\n  = 2\n  >\n"
+            "peek b 8 zero:4 u32:1 u32:2\n  = ok\n  > zero:4 u32:1\n"
+            "peek b 8 zero:4\n  = SIGSEGV\n"
+        )
+    )
+
+
+def test_names_bound_by_a_read_are_defined_and_those_of_a_child_are_not() -> None:
+    transcript = syntax.parse(
+        "read c 4 u32:0 bind a 0\n  = 4\n  > u32:a\n"
+        "peek 0 4 u32:0 bind b 0\n  = SIGSEGV\n"
+        "child eventfd e\n  = ok\n"
+        "close e\n  = -EBADF\n"
+    )
+    assert transcript.defined() == {"a", "b"}
+    assert set(transcript.undefined) == {"c", "e"}
 
 
 def test_a_file_that_is_no_text_is_an_error_with_its_line(tmp_path: Path) -> None:
@@ -315,6 +370,6 @@ def test_every_transcript_of_the_project_parses_without_loss() -> None:
         for step in transcript.steps:
             for at, text in enumerate((step.text, *step.answer.lines)):
                 parsed[step.line + at] = text
-        written = {at: line for at, line in enumerate(lines, 1) if line and line[0] != "#"}
+        written = {at: line.rstrip() for at, line in enumerate(lines, 1) if line and line[0] != "#"}
         assert parsed == written, file
         assert transcript.title, file

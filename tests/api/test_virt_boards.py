@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from boards import group_of
 from kvmiommu import System, machine, uapi
 from kvmiommu.machine import MachineError
 from kvmiommu.process import Process
@@ -28,7 +29,7 @@ class Bench:
         self.system = system
         self.process: Process = system.process()
         self.container = Container(self.process)
-        self.group = Group(self.process, 1)
+        self.group = Group(self.process, group_of(system.machine, "0000:00:02.0"))
         self.group.set_container(self.container)
         self.container.set_iommu()
         self.edu: Device = self.group.get_device("0000:00:02.0")

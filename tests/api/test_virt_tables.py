@@ -17,6 +17,7 @@ from typing import ClassVar, NamedTuple
 
 import pytest
 
+from boards import arm_board
 from kvmiommu import DmaFault, System, machine, pci, uapi
 from kvmiommu.machine import Machine
 from kvmiommu.process import Process
@@ -44,7 +45,7 @@ def with_two(base: Machine, *units: machine.Iommu) -> Machine:
 def smmu(
     page_size: int = K4, stage: int = 1, width: int = 48, sizes: tuple[int, ...] | None = None
 ) -> Machine:
-    base = dataclasses.replace(machine.load("virt-smmuv3"), page_size=page_size)
+    base = dataclasses.replace(arm_board(), page_size=page_size)
     (unit,) = base.iommus
     unit = dataclasses.replace(
         unit, stage=stage, address_width=width, page_sizes=sizes or unit.page_sizes
@@ -264,7 +265,7 @@ def test_smaller_pages_than_the_machines_serve_it() -> None:
 
 @pytest.mark.parametrize("iova", [DOORBELLS[0], DOORBELLS[1] + 1 - K4])
 def test_the_doorbells_cannot_be_mapped_over(iova: int) -> None:
-    with System("virt-smmuv3") as system:
+    with System(arm_board()) as system:
         bench = bench_on(system)
         bench.start(NEAR)
         with pytest.raises(OSError, match="reserved or beyond the aperture") as refused:
@@ -307,7 +308,7 @@ def test_behind_another_smmu_a_second_domain_has_the_same_mappings() -> None:
 
 
 def test_without_isolated_interrupts_a_group_needs_leave() -> None:
-    base = machine.load("virt-smmuv3")
+    base = arm_board()
     units = tuple(dataclasses.replace(unit, isolated_msi=False) for unit in base.iommus)
     with System(dataclasses.replace(base, iommus=units)) as system:
         bench = bench_on(system)
@@ -388,7 +389,8 @@ def test_ram_begins_where_the_board_has_it(name: str, start: int) -> None:
     bare = dataclasses.replace(base, pci=functions, options=options)
     with System(bare, models={EDU: Prober}) as system:
         process = system.process()
-        group = Group(process, 1, noiommu=True)
+        # The first number that no other group has.
+        group = Group(process, min({*range(16)} - set(bare.groups())), noiommu=True)
         container = Container(process)
         group.set_container(container)
         container.set_iommu(uapi.vfio.VFIO_NOIOMMU_IOMMU)

@@ -32,6 +32,7 @@ void add(Board& board, const char* address, const char* model, const char* iommu
                                      .iommu = iommu,
                                      .group = group,
                                      .bars = {},
+                                     .interrupt_line = {},
                                      .hardware = {}});
     board.devices.push_back({address, group});
 }
@@ -91,6 +92,7 @@ Board unlike() {
 Board arm() {
     Board board = x86("arm");
     machine::Description& machine = board.description;
+    machine.arch = fs::Arch::aarch64;
     machine.page_size = k64K;
     machine.memory_start = k1G;
     const std::vector<iommu::ReservedRegion> doorbell{
@@ -124,6 +126,7 @@ Board arm() {
 Board virt() {
     Board board = x86("virt");
     machine::Description& machine = board.description;
+    machine.arch = fs::Arch::riscv64;
     machine.rules = {iommu::Semantics::tables, iommu::AttachAfterMap::second_table};
     machine.vfio.allow_unsafe_interrupts = true;
     machine.vfio.enable_unsafe_noiommu_mode = true;
@@ -169,7 +172,7 @@ Board power(const char* name, const char* driver, iommu::IommuDevice bridge) {
     machine::Description& machine = board.description;
     machine.name = name;
     machine.memory = kMemory;
-    machine.abi = uapi::Abi::power;
+    machine.arch = fs::Arch::ppc64le;
     machine.page_size = k64K;
     machine.iommus = {{driver, std::move(bridge)}};
     add(board, "0001:00:01.0", "edu", "phb", 1);

@@ -164,7 +164,7 @@ class PowerGuest {
     static machine::Description description(const PowerSettings& settings) {
         machine::Description machine;
         machine.name = "power";
-        machine.abi = uapi::Abi::power;
+        machine.arch = fs::Arch::ppc64le;
         machine.page_size = k64K;
         machine.memory = settings.machine_memory;
         machine.proposals = settings.proposals;
@@ -181,6 +181,7 @@ class PowerGuest {
                                .iommu = "phb",
                                .group = 1,
                                .bars = {},
+                               .interrupt_line = {},
                                .hardware = {}});
         return machine;
     }

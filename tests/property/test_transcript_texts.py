@@ -41,6 +41,9 @@ ioctl c VFIO_IOMMU_MAP_DMA u32:32 u32:3 ptr:buf u64:0 u64:0x1000 bind at 16
 ioctl c VFIO_IOMMU_UNMAP_DMA u32:24 u32:0 u64:$at u64:0x1000
   = 0
   > u32:24 u32:0 u64:0 u64:0x1000
+peek buf+8 9 u64:0x1234 u8:0 bind letter 8
+  = ok
+  > u64:0x1234 u8:letter
 peek buf 16
   = ok
   > hex:00000000000000003412000000000000
@@ -51,9 +54,9 @@ eventfd e
   = ok
 write e u64:1
   = 8
-read e 8
+read e 8 u32:0 u32:0 bind high 4
   = 8
-  > hex:0100000000000000
+  > u32:0x1 u32:high
 status VmLck
   = 0
 close d

@@ -93,7 +93,8 @@ struct MachineSettings {
     std::uint64_t ram = 64 << 20;
     std::uint64_t fragment = 0;
     std::uint64_t page_size = 4096;
-    uapi::Abi abi = uapi::Abi::generic;
+    fs::Arch arch = fs::Arch::x86_64;
+    fs::Interfaces interfaces = fs::Interfaces::v6_12;
     mm::PhysAddr start = mm::kRamStart;
 };
 
@@ -102,7 +103,7 @@ class Machine {
   public:
     explicit Machine(const MachineSettings& settings = {})
         : kernel(value(mm::PhysicalMemory::create(settings.ram, settings.fragment, settings.start)),
-                 settings.page_size, settings.abi) {}
+                 settings.page_size, settings.arch, {}, settings.interfaces) {}
     ~Machine() {
         CHECK(kernel.census().report() == std::vector<std::string>{});
         CHECK(kernel.memory().used_frames() == 0);

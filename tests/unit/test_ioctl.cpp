@@ -120,7 +120,7 @@ Result<std::int64_t> Tiny::ioctl(Task& task, std::uint32_t command, std::uint64_
 class Tester {
   public:
     explicit Tester(uapi::Abi abi = uapi::Abi::generic)
-        : machine({.abi = abi}),
+        : machine({.arch = abi == uapi::Abi::power ? fs::Arch::ppc64le : fs::Arch::x86_64}),
           file(make<Tiny>(machine.kernel)),
           border(process.border(65536)),
           at(border - 32768) {}

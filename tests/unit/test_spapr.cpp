@@ -24,7 +24,7 @@ constexpr Windows kBridge{.dma32_start = 0,
                           .levels = 5};
 
 TEST_CASE("a table is charged as the kernel charges it") {
-    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Machine machine({.page_size = k64K, .arch = fs::Arch::ppc64le});
     const PowernvTableGroup powernv(machine.census(), machine.memory(), k64K, kBridge);
     const PseriesTableGroup pseries(machine.census(), machine.memory(), k64K, kBridge);
     // The TCEs and as much again; a level has a page at least.
@@ -41,7 +41,7 @@ TEST_CASE("a table is charged as the kernel charges it") {
 }
 
 TEST_CASE("levels are made as they are needed, and entries are big-endian") {
-    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Machine machine({.page_size = k64K, .arch = fs::Arch::ppc64le});
     FaultPoints faults;
     PowernvTableGroup group(machine.census(), machine.memory(), k64K, kBridge);
     const auto table = value(group.create_table(1, 16, std::uint64_t{1} << 40, 2, faults));
@@ -66,7 +66,7 @@ TEST_CASE("levels are made as they are needed, and entries are big-endian") {
 }
 
 TEST_CASE("no memory for a level leaves the table as it was") {
-    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Machine machine({.page_size = k64K, .arch = fs::Arch::ppc64le});
     FaultPoints faults;
     PowernvTableGroup group(machine.census(), machine.memory(), k64K, kBridge);
     for (std::uint32_t nth = 1; nth <= 2; ++nth) {
@@ -99,7 +99,7 @@ class Owner final : public GuestTableOwner {
 };
 
 TEST_CASE("a guest's table whose size wraps as bytes is refused, and nothing is charged for it") {
-    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Machine machine({.page_size = k64K, .arch = fs::Arch::ppc64le});
     Process process(machine);
     const Ref<GuestTableOwner> owner = make<Owner>(machine, *process.mm);
     const auto create = [&](std::uint64_t offset, std::uint64_t size) {
@@ -123,7 +123,7 @@ TEST_CASE("a guest's table whose size wraps as bytes is refused, and nothing is 
 }
 
 TEST_CASE("a region is pinned as long as it is registered or mapped from") {
-    Machine machine({.page_size = k64K, .abi = uapi::Abi::power});
+    Machine machine({.page_size = k64K, .arch = fs::Arch::ppc64le});
     Process process(machine);
     RegisteredMemory& memory = RegisteredMemory::of(*process.mm);
     CHECK(&memory == &RegisteredMemory::of(*process.mm));

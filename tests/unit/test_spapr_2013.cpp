@@ -30,7 +30,7 @@ constexpr Windows kBridge{.dma32_start = 0,
 /// A guest whose memory is a process's from one address on, and a bus that is linked to a group.
 struct Guest : GuestMemory {
     Guest()
-        : machine({.page_size = k64K, .abi = uapi::Abi::power}),
+        : machine({.page_size = k64K, .arch = fs::Arch::ppc64le}),
           process(machine),
           ram(process.map(4 * k64K)),
           windows(machine.census(), machine.memory(), k64K, kBridge),

@@ -231,7 +231,7 @@ TEST_CASE("/dev/null takes everything and gives nothing") {
 }
 
 TEST_CASE("the VFS has other numbers on POWER") {
-    Caller caller({.abi = uapi::Abi::power});
+    Caller caller({.arch = fs::Arch::ppc64le});
     Task& task = caller.task();
     const int fd = caller.eventfd();
     CHECK(outcome(sys_ioctl(task, fd, 0x5451, 0)) == "ENOTTY");

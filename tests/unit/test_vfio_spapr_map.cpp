@@ -53,7 +53,7 @@ struct Scene {
         return call(request, memory);
     }
 
-    Machine machine{{.page_size = kPage, .abi = uapi::Abi::power}};
+    Machine machine{{.page_size = kPage, .arch = fs::Arch::ppc64le}};
     Process process{machine};
     const std::uint64_t block = process.map(kPage);
     spapr::TceOps ops{spapr::Platform::powernv, machine.census(), machine.memory(), kPage};

@@ -18,6 +18,7 @@ using pgtable::PartialUnmap;
 constexpr Source kAlloc{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_domain_finalise"};
 constexpr Source kAllocUser{
     "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_domain_alloc_user"};
+constexpr Source kNesting{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_enable_nesting"};
 constexpr Source kAttach{"drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c: arm_smmu_attach_dev"};
 
 // Until 6.13 a part of a block can be unmapped (drivers/iommu/io-pgtable-arm.c:
@@ -113,6 +114,10 @@ bool SmmuV3Ops::capable(const Device& device, Capability capability) const {
             break;
     }
     return false;
+}
+
+Result<> SmmuV3Ops::enable_nesting(Domain&) {
+    return refuse(EPERM, "the domain has the stage of the SMMU that it was made for", kNesting);
 }
 
 Result<std::unique_ptr<Domain>> SmmuV3Ops::domain_alloc_paging(Device& device,

@@ -25,6 +25,8 @@ class SmmuV3Ops final : public Ops {
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
     /// Knows IOMMU_HWPT_ALLOC_DIRTY_TRACKING, of stage 1.
+    /// EPERM the domain was made for a device, and so has its stage
+    Result<> enable_nesting(Domain& domain) override;
     Domain& default_domain() override { return default_; }
     Domain& blocked_domain() override { return blocked_; }
 

@@ -79,6 +79,9 @@ E1000e::E1000e() : DeviceModel(kExpressConfigBytes) {
     space.set_write_clears(kErrAt + 0x10, 4, kCorrectable);
     space.set(kErrAt + 0x14, 4, kCorrectableMasked);
     space.set_writable(kErrAt + 0x14, 4, kCorrectable);
+    // End-to-end CRCs: can be generated and checked, and neither is enabled.
+    space.set(kErrAt + 0x18, 4, 0x00a0);
+    space.set_writable(kErrAt + 0x18, 4, 0x0140);
     space.add_extended_capability(kExtCapSerial, 1, kSerialAt, kSerialBytes);
     // 52:54:00:12:34:56, QEMU's default for the first card.
     space.set(kSerialAt + 4, 4, 0xff123456);

@@ -44,9 +44,12 @@ constexpr fs::IoctlTable<PciDevice> kTable{
 
 }  // namespace
 
-// MSI-X vectors can be added one by one on x86, but not yet on POWER (pci_msix_can_alloc_dyn).
+// MSI-X vectors can be added one by one only where the interrupt domain says so, which is on x86
+// (drivers/pci/msi/api.c: pci_msix_can_alloc_dyn).
 PciDevice::PciDevice(fs::Kernel& kernel, const pci::Function& function)
-    : kernel_(kernel), function_(function), irqs_(kernel, function, kernel.abi() == Abi::generic) {
+    : kernel_(kernel),
+      function_(function),
+      irqs_(kernel, function, kernel.arch() == fs::Arch::x86_64) {
     function.hardware->interrupts().connect(irqs_);
 }
 

@@ -14,6 +14,8 @@ namespace {
 constexpr Source kFeature{"drivers/vfio/vfio_main.c: vfio_ioctl_device_feature"};
 constexpr Source kCheck{"include/linux/vfio.h: vfio_check_feature"};
 constexpr Source kNone{"drivers/vfio/pci/vfio_pci_core.c: vfio_pci_core_ioctl_feature"};
+constexpr Source kPrecopy{
+    "drivers/vfio/vfio_main.c: vfio_ioctl_device_feature_migration_precopy_info_v2"};
 constexpr Source kLowPower{"drivers/vfio/pci/vfio_pci_core.c: vfio_pci_runtime_pm_entry"};
 
 using namespace uapi;
@@ -62,7 +64,11 @@ Result<std::int64_t> PciDevice::feature(fs::Block<vfio_device_feature> request) 
         (request->flags & kOperations) == kOperations) {
         return refuse(EINVAL, "GET and SET at once, without PROBE", kFeature);
     }
-    switch (request->flags & VFIO_DEVICE_FEATURE_MASK) {
+    const std::uint32_t feature = request->flags & VFIO_DEVICE_FEATURE_MASK;
+    if (feature == VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 && kernel_.has(fs::Interfaces::v7_2)) {
+        return refuse(EINVAL, "the device does not migrate", kPrecopy);
+    }
+    switch (feature) {
         case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
             if (TRY(check_feature(*request, VFIO_DEVICE_FEATURE_SET, 0))) {
                 TRY(set_low_power(true));
@@ -87,8 +93,7 @@ Result<std::int64_t> PciDevice::feature(fs::Block<vfio_device_feature> request) 
             return 0;
         }
         default:
-            return refuse(ENOTTY, "the device does not have feature {}", kNone,
-                          request->flags & VFIO_DEVICE_FEATURE_MASK);
+            return refuse(ENOTTY, "the device does not have feature {}", kNone, feature);
     }
 }
 

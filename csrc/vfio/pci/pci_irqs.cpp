@@ -18,6 +18,7 @@ constexpr Source kIntxMask{"drivers/vfio/pci/vfio_pci_intrs.c: vfio_pci_set_intx
 constexpr Source kIntxUnmask{"drivers/vfio/pci/vfio_pci_intrs.c: vfio_pci_set_intx_unmask"};
 constexpr Source kIntxTrigger{"drivers/vfio/pci/vfio_pci_intrs.c: vfio_pci_set_intx_trigger"};
 constexpr Source kMsiTrigger{"drivers/vfio/pci/vfio_pci_intrs.c: vfio_pci_set_msi_trigger"};
+constexpr Source kAllocIrq{"drivers/vfio/pci/vfio_pci_intrs.c: vfio_msi_alloc_irq"};
 constexpr Source kMsiEnableSource{"drivers/pci/msi/msi.c: __pci_enable_msi_range"};
 constexpr Source kSingle{"drivers/vfio/pci/vfio_pci_intrs.c: vfio_pci_set_ctx_trigger_single"};
 constexpr Source kVirqfd{"drivers/vfio/virqfd.c: vfio_virqfd_enable"};
@@ -372,6 +373,7 @@ Result<> PciIrqs::enable_messages(std::uint32_t vectors, Type type) {
         return refuse(ERANGE, "no vector at all is asked for", kMsiEnableSource);
     }
     type_ = type;
+    allocated_ = vectors;
     let_intx(false);
     if (type == Type::msix) {
         config().change(config().capability(kCapMsix) + kMsixFlags, 2, kMsixEnable, kMsixEnable);
@@ -402,6 +404,15 @@ void PciIrqs::forget_vector(std::uint32_t vector, Later& later) {
     }
 }
 
+// Vectors are allocated when MSI or MSI-X is enabled; later ones only where MSI-X allows it.
+Result<> PciIrqs::alloc_irq(std::uint32_t vector) const {
+    if (vector >= allocated_ && (type_ == Type::msi || !dynamic_msix_)) {
+        return refuse(EINVAL, "vector {}: {} were allocated, and none can be added", kAllocIrq,
+                      vector, allocated_);
+    }
+    return {};
+}
+
 // When a vector cannot be set, it and those before it in the request lose their eventfds.
 Result<> PciIrqs::set_vectors(const IrqRequest& request, const IrqEventfds& eventfds,
                               Later& later) {
@@ -409,14 +420,15 @@ Result<> PciIrqs::set_vectors(const IrqRequest& request, const IrqEventfds& even
         const std::uint32_t vector = request.start + at;
         forget_vector(vector, later);
         const Result<Ref<fs::EventFd>>& eventfd = eventfds.at(at);
-        if (!eventfd) {
+        if (eventfd && !*eventfd) {
+            continue;
+        }
+        const Result<> allocated = alloc_irq(vector);
+        if (!allocated || !eventfd) {
             for (std::uint32_t back = request.start; back <= vector; ++back) {
                 forget_vector(back, later);
             }
-            return std::unexpected(eventfd.error());
-        }
-        if (!*eventfd) {
-            continue;
+            return std::unexpected(allocated ? eventfd.error() : allocated.error());
         }
         vectors_.emplace(vector, *eventfd);
         if (type_ == Type::msix) {

@@ -72,6 +72,7 @@ class PciIrqs final : public pci::InterruptSink {
     /// EINVAL another kind of interrupt is enabled
     /// EINVAL enabling: the device is not in D0
     /// ERANGE enabling: no vectors
+    /// EINVAL a vector past those that it was enabled with, unless MSI-X can add some; the same as:
     /// EBADF a descriptor is not open; its vector and those before it lose their eventfds
     /// EINVAL a descriptor is not an eventfd; the same
     /// EINVAL without eventfds: this kind is not enabled
@@ -139,6 +140,7 @@ class PciIrqs final : public pci::InterruptSink {
     void disable_messages(Later& later) REQUIRES(mutex_);
     Result<> set_vectors(const IrqRequest& request, const IrqEventfds& eventfds, Later& later)
         REQUIRES(mutex_);
+    Result<> alloc_irq(std::uint32_t vector) const REQUIRES(mutex_);
     void forget_vector(std::uint32_t vector, Later& later) REQUIRES(mutex_);
 
     fs::Kernel& kernel_;
@@ -148,6 +150,7 @@ class PciIrqs final : public pci::InterruptSink {
     mutable Mutex mutex_{lock_order::kPciIrqs};  // igate
     Type type_ GUARDED_BY(mutex_) = Type::none;
     std::map<std::uint32_t, Ref<fs::EventFd>> vectors_ GUARDED_BY(mutex_);
+    std::uint32_t allocated_ GUARDED_BY(mutex_) = 0;  // vectors that MSI or MSI-X was enabled with
     Ref<fs::EventFd> intx_trigger_ GUARDED_BY(mutex_){"vfio_pci.intx trigger"};
     Ref<Virqfd> intx_unmask_ GUARDED_BY(mutex_){"vfio_pci.intx unmask"};
     bool masked_ GUARDED_BY(mutex_) = false;

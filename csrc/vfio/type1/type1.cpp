@@ -37,6 +37,11 @@ constexpr fs::UnknownRequest kUnknown{ENOTTY, "request {:x} means nothing to a t
 constexpr fs::IoctlTable<Type1> kTable1{kVersion1, kUnknown};
 constexpr fs::IoctlTable<Type1> kTable2{kVersion2, kUnknown};
 
+// 7.2 reserves the nesting type's number and knows no such container.
+bool nests(const fs::Kernel& kernel) {
+    return !kernel.has(fs::Interfaces::v7_2);
+}
+
 // The capabilities behind a struct. Each begins with its id, its version and the next one's offset.
 class CapabilityChain {
   public:
@@ -73,9 +78,10 @@ std::int64_t Type1Driver::check_extension(std::uint64_t extension) const {
     switch (extension) {
         case uapi::VFIO_TYPE1_IOMMU:
         case uapi::VFIO_TYPE1v2_IOMMU:
-        case uapi::VFIO_TYPE1_NESTING_IOMMU:
         case uapi::VFIO_UNMAP_ALL:
             return 1;
+        case uapi::VFIO_TYPE1_NESTING_IOMMU:
+            return nests(kernel_);
         default:
             return 0;
     }
@@ -126,9 +132,10 @@ std::int64_t Type1::check_extension(std::uint64_t extension) {
     switch (extension) {
         case uapi::VFIO_TYPE1_IOMMU:
         case uapi::VFIO_TYPE1v2_IOMMU:
-        case uapi::VFIO_TYPE1_NESTING_IOMMU:
         case uapi::VFIO_UNMAP_ALL:
             return 1;
+        case uapi::VFIO_TYPE1_NESTING_IOMMU:
+            return nests(kernel_);
         case uapi::VFIO_UPDATE_VADDR: {
             // Drivers of emulated devices use the user addresses while they are invalid.
             const Lock lock(mutex_);

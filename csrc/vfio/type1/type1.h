@@ -88,7 +88,7 @@ class Type1 final : public IommuBackend, public DmaAccess {
     /// EINVAL the group is in the container already
     /// An emulated group is in now. For others:
     /// and what Ops::paging_domain_alloc() says
-    /// EINVAL nesting
+    /// EINVAL, EPERM nesting, as iommu::Ops::enable_nesting() says
     /// and what iommu::Group::attach() says
     /// EINVAL the aperture has no iova in common with the container, or excludes a mapping
     /// EINVAL a mapping lies in a reserved region
@@ -133,6 +133,7 @@ class Type1 final : public IommuBackend, public DmaAccess {
     /// EFAULT the chain cannot be written
     Result<std::int64_t> get_info(fs::Block<uapi::vfio_iommu_type1_info> info) EXCLUDES(mutex_);
     /// EINVAL unknown flags
+    /// EOVERFLOW since 7.2: size is not 0, and iova + size or vaddr + size wraps
     /// EINVAL neither access nor VFIO_DMA_MAP_FLAG_VADDR, or both
     /// EINVAL size is 0; size, iova or vaddr is not a multiple of the smallest page
     /// EINVAL iova + size or vaddr + size wraps
@@ -159,7 +160,8 @@ class Type1 final : public IommuBackend, public DmaAccess {
     /// EBUSY VFIO_DMA_UNMAP_FLAG_VADDR, and emulated groups are in the container
     /// EINVAL iova is not a multiple of the smallest page
     /// EINVAL VFIO_DMA_UNMAP_FLAG_ALL, and iova or size is not 0
-    /// EINVAL size is 0 or not a multiple of the smallest page, or iova + size wraps
+    /// EINVAL size is 0 or not a multiple of the smallest page
+    /// EINVAL, since 7.2 EOVERFLOW, iova + size wraps
     /// EINVAL a bitmap, and dirty pages are not tracked, or in pages of another size
     /// EINVAL version 2: it would cut a mapping
     /// EINVAL VFIO_DMA_UNMAP_FLAG_VADDR, and a user address is invalid already
@@ -170,7 +172,8 @@ class Type1 final : public IommuBackend, public DmaAccess {
     /// EINVAL start: a mapping has too many pages
     /// EINVAL get: argsz has no room for a range and a bitmap
     /// EFAULT get: these cannot be read
-    /// EINVAL get: iova + size wraps
+    /// EINVAL get: iova + size wraps or is 2^64; since 7.2 size is 0
+    /// EOVERFLOW get, since 7.2: iova + size wraps
     /// EINVAL get: the bitmap exceeds the user's addresses
     /// EINVAL get: the bitmap is empty, too large or too small
     /// EINVAL get: size is 0; iova, size or the bitmap's page is not of the smallest page

@@ -11,7 +11,6 @@ namespace kvmiommu::vfio {
 
 namespace {
 constexpr Source kAttach{"drivers/vfio/vfio_iommu_type1.c: vfio_iommu_type1_attach_group"};
-constexpr Source kNesting{"drivers/iommu/iommu.c: iommu_enable_nesting"};
 }  // namespace
 
 bool Type1::attached(const iommu::Group& group) const {
@@ -48,7 +47,7 @@ Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group
     auto fresh = std::make_unique<VfioDomain>();
     fresh->domain = TRY(device.ops().paging_domain_alloc(device, task.faults()));
     if (nesting_) {
-        return refuse(EINVAL, "no IOMMU of this machine nests domains", kNesting);
+        TRY(device.ops().enable_nesting(*fresh->domain));
     }
     TRY(group.attach(*fresh->domain));
     Undo detach([&] { group.detach(*fresh->domain); });

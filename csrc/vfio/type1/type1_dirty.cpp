@@ -104,7 +104,15 @@ Result<> Type1::begin_tracking(VfioDma& dma) {
 
 Result<std::int64_t> Type1::get_dirty_bitmap(fs::Task& task,
                                              const uapi::vfio_iommu_type1_dirty_bitmap_get& get) {
-    if (get.iova + get.size < get.iova) {
+    if (kernel_.has(fs::Interfaces::v7_2)) {
+        if (get.size == 0) {
+            return refuse(EINVAL, "0 bytes from {:x}", kDirtyPages, get.iova);
+        }
+        if (!Range::of(get.iova, get.size)) {
+            return refuse(EOVERFLOW, "{:x} bytes from {:x} wrap", kDirtyPages, get.size, get.iova);
+        }
+    } else if (get.iova + get.size < get.iova) {
+        // Also a range up to the last byte.
         return refuse(EINVAL, "{:x} bytes from {:x} wrap", kDirtyPages, get.size, get.iova);
     }
     TRY(check_bitmap(get.bitmap, get.size));

@@ -36,6 +36,12 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
     if ((map->flags & uapi::VFIO_DMA_MAP_FLAG_WRITE) != 0) {
         protection |= iommu::kWrite;
     }
+    const auto iovas = Range::of(map->iova, map->size);
+    const bool wraps = !iovas || !Range::of(map->vaddr, map->size);
+    if (wraps && map->size != 0 && kernel_.has(fs::Interfaces::v7_2)) {
+        return refuse(EOVERFLOW, "{:x} bytes from iova {:x} or from vaddr {:x} wrap", kDoMap,
+                      map->size, map->iova, map->vaddr);
+    }
     if (set_vaddr == (protection != 0)) {
         return refuse(EINVAL, "flags {:x} ask for neither or for both of access and a new address",
                       kDoMap, map->flags);
@@ -49,8 +55,7 @@ Result<std::int64_t> Type1::map_dma(fs::Block<uapi::vfio_iommu_type1_dma_map> ma
         return refuse(EINVAL, "size {:x}, iova {:x} or vaddr {:x} is 0 or not a multiple of {:x}",
                       kDoMap, map->size, map->iova, map->vaddr, pgsize());
     }
-    const auto iovas = Range::of(map->iova, map->size);
-    if (!iovas || !Range::of(map->vaddr, map->size)) {
+    if (wraps) {
         return refuse(EINVAL, "{:x} bytes from iova {:x} or from vaddr {:x} wrap", kDoMap,
                       map->size, map->iova, map->vaddr);
     }

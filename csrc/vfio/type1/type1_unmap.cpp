@@ -85,9 +85,12 @@ Result<> Type1::check_unmap(const uapi::vfio_iommu_type1_dma_unmap& unmap) {
             return refuse(EINVAL, "all is asked for, and iova {:x} with size {:x}", kDoUnmap,
                           unmap.iova, unmap.size);
         }
-    } else if (!is_aligned(unmap.size, pgsize()) || !Range::of(unmap.iova, unmap.size)) {
-        return refuse(EINVAL, "{:x} bytes from {:x}: 0, not a multiple of {:x}, or past the end",
-                      kDoUnmap, unmap.size, unmap.iova, pgsize());
+    } else if (unmap.size == 0 || !is_aligned(unmap.size, pgsize())) {
+        return refuse(EINVAL, "{:x} bytes: 0, or not a multiple of {:x}", kDoUnmap, unmap.size,
+                      pgsize());
+    } else if (!Range::of(unmap.iova, unmap.size)) {
+        return refuse(kernel_.has(fs::Interfaces::v7_2) ? EOVERFLOW : EINVAL,
+                      "{:x} bytes from {:x} wrap", kDoUnmap, unmap.size, unmap.iova);
     }
     return {};
 }

@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol, TypeAlias
 from typing_extensions import Buffer
 
 from kvmiommu.descriptor import AnyDescriptor
-from kvmiommu.uapi import Abi
 
 from . import uapi as uapi
 
@@ -38,7 +37,8 @@ class Description:
     has_kvm: bool
     iommu_strict: bool
     def __init__(self) -> None: ...
-    def set_abi(self, abi: Abi) -> None: ...
+    firmware: bool
+    def set_platform(self, arch: str, interfaces: str) -> None: ...
     def add_fixed(self, name: str) -> None: ...
     def add_proposal(self, name: str) -> None: ...
     def set_semantics(self, semantics: int, after_map: int) -> None: ...
@@ -76,6 +76,7 @@ class Description:
         iommu: str,
         group: int | None,
         bars: list[int] = [],
+        interrupt_line: int | None = None,
         hardware: DeviceModel | None = None,
     ) -> None: ...
 

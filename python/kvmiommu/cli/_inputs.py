@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kvmiommu import machine as machines
+from kvmiommu.machine.sizes import count_text
 from kvmiommu.transcript import (
     Transcript,
     TranscriptError,
@@ -22,6 +24,7 @@ from kvmiommu.transcript import (
     check_constants,
     parse_bytes,
     symbols_of,
+    unmet_needs,
 )
 
 from ._errors import UsageError
@@ -34,6 +37,7 @@ __all__ = [
     "STDIN",
     "Input",
     "MachineName",
+    "SetAside",
     "Source",
     "Warned",
     "check_stdin",
@@ -113,10 +117,14 @@ def read_bytes(path: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A transcript's file; `place` is where its like goes in a folder of results."""
+    """A transcript's file; `place` is where its like goes in a folder of results.
+
+    `listed` is one that was found in a folder, not named itself.
+    """
 
     path: str
     place: Path
+    listed: bool = False
 
     @property
     def name(self) -> str:
@@ -143,7 +151,7 @@ def transcripts_at(paths: Iterable[str]) -> list[Source]:
                 )
             root = Path(os.path.abspath(path)).name
             for file in files:
-                source = Source(str(file), Path(root, file.relative_to(path)))
+                source = Source(str(file), Path(root, file.relative_to(path)), listed=True)
                 found.setdefault(str(file), source)
         elif _exists(path):
             place = Path(Path(os.path.abspath(path)).parent.name, path.name)
@@ -201,6 +209,14 @@ class Input:
     warnings: tuple[Warned, ...]
 
 
+class SetAside(Exception):  # noqa: N818 - it ends nothing unless no file is left
+    """Why a transcript of a folder is not played; `error` is what it is for one that is named."""
+
+    def __init__(self, why: str, error: UsageError) -> None:
+        self.error = error
+        super().__init__(why)
+
+
 def read_transcripts(
     paths: Iterable[str],
     machines_for: Callable[[Source], tuple[Machine, ...]],
@@ -210,13 +226,19 @@ def read_transcripts(
 ) -> list[Input]:
     """Reads and checks all that `paths` name before anything is played.
 
-    Raises UsageError with the first mistake of each file.
+    A transcript of a folder that cannot be played here is set aside, and standard error says so:
+    one that needs what no machine has, or for which `machines_for` raises SetAside.
+
+    Raises UsageError with the first mistake of each file, or when nothing is left to be played.
     """
     inputs: list[Input] = []
+    aside: list[tuple[Source, SetAside]] = []
     wrong: dict[str, None] = {}
     for source in transcripts_at(paths):
         try:
-            each = _read(source, machines_for(source), answers=answers)
+            each = _read(source, machines_for, answers=answers)
+        except SetAside as reason:
+            aside.append((source, reason))
         except TranscriptError as error:
             wrong[str(error)] = None
         except UsageError as error:
@@ -225,14 +247,30 @@ def read_transcripts(
             inputs.append(each)
             if strict:
                 wrong.update(dict.fromkeys(map(str, each.warnings)))
+    if not inputs:
+        wrong.update((text, None) for _, reason in aside for text in reason.error.messages)
     if wrong:
         raise UsageError(*wrong)
+    _report_aside(aside)
     return inputs
 
 
-def _read(source: Source, played_on: tuple[Machine, ...], *, answers: bool) -> Input:
+def _report_aside(aside: Iterable[tuple[Source, SetAside]]) -> None:
+    """A line for each folder and reason."""
+    counts = Counter((source.folder, str(reason)) for source, reason in aside)
+    for (folder, reason), count in counts.items():
+        complain(f"set aside: {count_text(count, 'file')} of {folder}: {reason}")
+
+
+def _read(
+    source: Source, machines_for: Callable[[Source], tuple[Machine, ...]], *, answers: bool
+) -> Input:
+    played_on = machines_for(source)
     data = read_bytes(source.path)
     transcript = parse_bytes(data, source.name, answers=answers)
+    if source.listed and (needs := unmet_needs(transcript)):
+        why = f"no machine has {' or '.join(needs)}"
+        raise SetAside(why, UsageError(f"{source.name}: {why}"))
     for machine in played_on:
         check_constants(transcript, symbols_of(machine.abi))
     check_answers(transcript)

@@ -12,7 +12,15 @@ import click
 
 import kvmiommu
 from kvmiommu.machine import Machine
-from kvmiommu.transcript import Outcome, Step, Transcript, TranscriptError, play, symbols_of
+from kvmiommu.transcript import (
+    Outcome,
+    Step,
+    Transcript,
+    TranscriptError,
+    buffer_alignment,
+    play,
+    symbols_of,
+)
 
 from ._errors import UsageError
 from ._inputs import MachineName, check_stdin, load_machine, read_transcripts, warn
@@ -88,7 +96,12 @@ def command(first: str, second: str, paths: tuple[str, ...], strict: bool, as_js
 
 def _compare(transcript: Transcript, pair: tuple[Machine, Machine]) -> Iterator[_Differing]:
     runs = [
-        play(transcript, partial(kvmiommu.System, machine), symbols_of(machine.abi))
+        play(
+            transcript,
+            partial(kvmiommu.System, machine),
+            symbols_of(machine.abi),
+            alignment=buffer_alignment(machine.arch, machine.page_size),
+        )
         for machine in pair
     ]
     try:

@@ -21,6 +21,7 @@ from kvmiommu.transcript import (
     System,
     Transcript,
     TranscriptError,
+    buffer_alignment,
     replay,
     rewritten,
     symbols_of,
@@ -28,7 +29,16 @@ from kvmiommu.transcript import (
 
 from . import _reports
 from ._errors import UsageError
-from ._inputs import Input, MachineName, Source, check_stdin, load_machine, read_transcripts, warn
+from ._inputs import (
+    Input,
+    MachineName,
+    SetAside,
+    Source,
+    check_stdin,
+    load_machine,
+    read_transcripts,
+    warn,
+)
 from ._jobs import in_order
 from ._reports import Played, describe
 from ._terminal import Progress, write
@@ -87,7 +97,12 @@ def _play(task: _Task) -> _Done:
     symbols = symbols_of(task.machine.abi)
     try:
         result = replay(
-            task.transcript, factory, symbols, fail_fast=task.fail_fast, observe=observe
+            task.transcript,
+            factory,
+            symbols,
+            alignment=buffer_alignment(task.machine.arch, task.machine.page_size),
+            fail_fast=task.fail_fast,
+            observe=observe,
         )
     except TranscriptError as error:
         raise UsageError(str(error)) from error
@@ -164,6 +179,10 @@ def command(
 
     \b
       A answers, D differences, F files
+
+    Files of a folder that cannot be played are set aside, and standard error says so: those that
+    the kernel opened /dev/iommu for, or a node of /dev/vfio/devices, those with the call 'child',
+    and folders without a machine of their name.
     """
     if output is not None and report is None:
         raise click.UsageError("--output needs a report to write: --json or --junit")
@@ -224,7 +243,12 @@ def _machine_for(
         hint = (
             "" if chosen else f" (from the folder of '{source.path}'; --machine NAME overrules it)"
         )
-        known[name] = load_machine(name, hint)
+        try:
+            known[name] = load_machine(name, hint)
+        except UsageError as error:
+            if source.listed and chosen is None:
+                raise SetAside(f"no machine is called '{name}'", error) from error
+            raise
     return (known[name],)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from kvmiommu.uapi import Abi
 
-from .known import DEFAULT_KERNEL, FIXED_SINCE, MEMORY_START, OPTIONS
+from .known import DEFAULT_INTERFACES, DEFAULT_KERNEL, FIXED_SINCE, MEMORY_START, OPTIONS
 from .sizes import count_text, size_text
 
 __all__ = ["EmulatedDevice", "Iommu", "Machine", "Modules", "PciFunction", "Reserved"]
@@ -65,6 +65,8 @@ class PciFunction:
     """One PCI function. `vfio` is N of /dev/vfio/devices/vfioN, None unless vfio-pci drives it.
 
     `bars` are the bus addresses of its regions, in their order; those left out are chosen.
+    `interrupt_line` is what its register of that name holds, 0 to 255; None is firmware's 11, or 0
+    without firmware.
     """
 
     address: str
@@ -74,6 +76,7 @@ class PciFunction:
     group: int | None = None
     vfio: int | None = None
     bars: tuple[int, ...] = ()
+    interrupt_line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,10 @@ class EmulatedDevice:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Machine:
-    """A machine. Sizes in bytes; `fragmentation` is None or the longest contiguous block."""
+    """A machine. Sizes in bytes; `fragmentation` is None or the longest contiguous block.
+
+    `firmware` says whether firmware has set up the PCI functions before the kernel started.
+    """
 
     name: str
     arch: str
@@ -98,7 +104,8 @@ class Machine:
     memory: int
     memory_start: int = MEMORY_START
     kernel: str = DEFAULT_KERNEL
-    interfaces: str = "6.12"
+    interfaces: str = DEFAULT_INTERFACES
+    firmware: bool = True
     proposals: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     semantics: str = "domain"

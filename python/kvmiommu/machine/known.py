@@ -26,16 +26,14 @@ ABIS: Mapping[str, Abi] = {
     "aarch64": "generic",
     "riscv64": "generic",
 }
-#: The releases that were recorded on an architecture, the default last.
-KERNELS: Mapping[str, tuple[str, ...]] = {
-    "x86_64": ("6.12.117",),
-    "ppc64le": ("6.12.107", "6.12.117"),
-    "aarch64": ("6.12.117",),
-    "riscv64": ("6.12.117",),
+#: The releases that were recorded on an architecture, by their interfaces; the default last.
+KERNELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "x86_64": {"6.12": ("6.12.117",), "7.2": ("7.2.13",)},
+    "ppc64le": {"6.12": ("6.12.107", "6.12.117")},
+    "aarch64": {"6.12": ("6.12.117",), "7.2": ("7.2.13",)},
+    "riscv64": {"6.12": ("6.12.117",)},
 }
-DEFAULT_KERNEL = "6.12.117"
-#: The releases whose interfaces are modelled.
-INTERFACES = ("6.12",)
+DEFAULT_INTERFACES, DEFAULT_KERNEL = "6.12", "6.12.117"
 
 #: What a domain may span: docs/explanation/semantics.md. In the core's order.
 SEMANTICS = ("operations", "domain", "common", "tables", "instance", "legacy", "device")
@@ -68,7 +66,10 @@ FIXED = (
     "spapr-links-pin-for-reading",
 )
 #: Bugs that a release has fixed: it, and every later one.
-FIXED_SINCE: Mapping[str, tuple[int, ...]] = {"spapr-only-first-page-checked": (6, 12, 117)}
+FIXED_SINCE: Mapping[str, tuple[int, ...]] = {
+    "type1-unmap-to-the-last-byte": (7, 2),
+    "spapr-only-first-page-checked": (6, 12, 117),
+}
 
 # -- IOMMUs ----------------------------------------------------------------------------------------
 
@@ -164,6 +165,8 @@ MODELS: Mapping[str, tuple[Bar, ...]] = {
     "nec-usb-xhci": (Bar(16 << 10, 64),),
     "host": (),
 }
+#: Those with an interrupt pin.
+INTERRUPT_PINS = ("edu", "e1000e", "nec-usb-xhci")
 VFIO_PCI = "vfio-pci"
 
 # -- the rest --------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class Changes(TypedDict, total=False):
     memory_start: int | str
     kernel: str
     interfaces: str
+    firmware: bool
     proposals: Sequence[str]
     fixed: Sequence[str]
     semantics: str
@@ -175,7 +176,17 @@ def _changed(
             if isinstance(table, dict):
                 table[name] = _written(value)
                 places.add(("machine", name))
+    _release_as_one(data, changes)
     return frozenset(places)
+
+
+def _release_as_one(data: Mapping[str, object], changes: Mapping[str, object]) -> None:
+    """Who changes the kernel or its interfaces alone means the other to go with it."""
+    table = data.get("machine")
+    if isinstance(table, dict):
+        for changed, other in (("kernel", "interfaces"), ("interfaces", "kernel")):
+            if changed in changes and other not in changes:
+                table.pop(other, None)
 
 
 def _written(value: object) -> object:

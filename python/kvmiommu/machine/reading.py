@@ -42,6 +42,7 @@ def _machine(top: Table) -> Machine:
     iommu_tables, pci_tables = top.tables("iommu"), top.tables("pci")
     emulated_tables = top.tables("emulated")
     memory = _memory(table)
+    interfaces, kernel = _release(table, arch)
     machine = Machine(
         name=table.name("name"),
         arch=arch,
@@ -49,8 +50,9 @@ def _machine(top: Table) -> Machine:
         page_size=page_size,
         memory=memory,
         memory_start=_memory_start(table),
-        kernel=_kernel(table, arch),
-        interfaces=table.choice("interfaces", known.INTERFACES, known.INTERFACES[-1]),
+        kernel=kernel,
+        interfaces=interfaces,
+        firmware=table.boolean("firmware", True),
         proposals=_proposals(table, arch),
         fixed=table.choices("fixed", known.FIXED),
         semantics=table.choice("semantics", known.SEMANTICS, "domain"),
@@ -99,10 +101,24 @@ def _page_size(table: Table, arch: str) -> int:
     return size
 
 
-def _kernel(table: Table, arch: str) -> str:
+def _release(table: Table, arch: str) -> tuple[str, str]:
+    """The interfaces and the kernel, which has them; either follows from the other."""
     if not table.good("arch"):
-        return table.string("kernel", "a release", known.DEFAULT_KERNEL)
-    return table.choice("kernel", known.KERNELS[arch], known.DEFAULT_KERNEL)
+        interfaces = table.string("interfaces", "a release", known.DEFAULT_INTERFACES)
+        return interfaces, table.string("kernel", "a release", known.DEFAULT_KERNEL)
+    recorded = known.KERNELS[arch]
+    of = {kernel: interfaces for interfaces, kernels in recorded.items() for kernel in kernels}
+    if not table.has("interfaces"):
+        kernel = table.choice("kernel", of, known.DEFAULT_KERNEL)
+        return of[kernel], kernel
+    interfaces = table.choice("interfaces", recorded)
+    if not table.has("kernel"):
+        return interfaces, recorded[interfaces][-1]
+    kernel = table.choice("kernel", of)
+    if table.good("interfaces", "kernel") and of[kernel] != interfaces:
+        some = " or ".join(f"'{each}'" for each in recorded[interfaces])
+        table.wrong("kernel", f"{some}, for the interfaces are those of {interfaces}")
+    return interfaces, kernel
 
 
 def _memory(table: Table) -> int:
@@ -289,11 +305,20 @@ def _pci(table: Table, modules: Modules, options: Mapping[str, int | bool]) -> P
         group=table.integer("group", 0, _INT) if table.has("group") else None,
         vfio=table.integer("vfio", 0, _INT) if table.has("vfio") else None,
         bars=table.addresses("bars"),
+        interrupt_line=(
+            table.integer("interrupt_line", 0, 255) if table.has("interrupt_line") else None
+        ),
     )
     if function.iommu is None and function.group is not None and table.good("group"):
         table.wrong("group", "no group without an iommu")
     if function.iommu is not None and function.group is None:
         table.missing("group", f"a group number, for it has the iommu '{function.iommu}'")
+    if (
+        function.interrupt_line is not None
+        and table.good("interrupt_line", "model")
+        and function.model not in known.INTERRUPT_PINS
+    ):
+        table.wrong("interrupt_line", f"no line, for {function.model} has no interrupt pin")
     if table.good("driver", "model"):
         _check_driver(table, function, modules, options)
     if table.good("bars", "model"):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .needs import unmet_needs
 from .player import (
     Difference,
     FileResult,
@@ -11,6 +12,7 @@ from .player import (
     Process,
     Symbols,
     System,
+    buffer_alignment,
     check_constants,
     play,
     replay,
@@ -32,6 +34,7 @@ __all__ = [
     "System",
     "Transcript",
     "TranscriptError",
+    "buffer_alignment",
     "check_answers",
     "check_constants",
     "parse",
@@ -41,4 +44,5 @@ __all__ = [
     "replay",
     "rewritten",
     "symbols_of",
+    "unmet_needs",
 ]

@@ -42,6 +42,8 @@ def result_of(line: str) -> str:
 
 def fields_of(line: str) -> tuple[str, ...]:
     """The fields of a line `  > FIELD…`."""
+    if line == "  >":  # bytes were read, but not one whole field
+        return ()
     column = BEGIN
     fields = tuple(line.removeprefix("  > ").split(" "))
     for field in fields:

@@ -161,11 +161,32 @@ class Poke:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """`bind NAME OFFSET`: names the field that stands at that offset after a successful call."""
+
+    name: str
+    offset: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`TOKEN… [bind NAME OFFSET]…`: the fields that bytes which were read are shown as.
+
+    A field with the token's value is shown as it was written, a bound one by its name; fields that
+    are not wholly within what was read are left out.
+    """
+
+    tokens: tuple[Token, ...]
+    binds: tuple[Bind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Peek:
-    """`peek ADDRESS LENGTH`: reads memory, and may end in a signal."""
+    """`peek ADDRESS LENGTH [TOKEN… [bind NAME OFFSET]…]`: reads memory, and may end in a signal."""
 
     address: Number
     length: Number
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +222,20 @@ class Eventfd:
 
 @dataclass(frozen=True, slots=True)
 class Memfd:
-    """`memfd NAME SIZE`."""
+    """`memfd NAME SIZE [huge] [sealable]`."""
 
     name: str
     size: Number
+    huge: bool = False
+    sealable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """`seal FD SEALS`: fcntl(F_ADD_SEALS)."""
+
+    fd: Number
+    seals: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +270,6 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Bind:
-    """`bind NAME OFFSET`: names the field that stands at that offset after a successful call."""
-
-    name: str
-    offset: Number
-
-
-@dataclass(frozen=True, slots=True)
 class Ioctl:
     """`ioctl FD REQUEST [null | val:N | TOKEN…] [-> NAME] [bind NAME OFFSET]…`.
 
@@ -274,10 +297,11 @@ class Mmap:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """`read FD LENGTH`."""
+    """`read FD LENGTH [TOKEN… [bind NAME OFFSET]…]`."""
 
     fd: Number
     length: Number
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +315,7 @@ class Pread:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """`write FD TOKEN…`."""
+    """`write FD [TOKEN…]`."""
 
     fd: Number
     tokens: tuple[Token, ...]
@@ -370,6 +394,16 @@ class Answers:
     vcpu: Number
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """`child CALL…`: a forked process makes the call, and ends.
+
+    It has the descriptors, the memory and the names of its parent; what it binds is lost with it.
+    """
+
+    call: Call
+
+
 Call: TypeAlias = (
     Mem
     | Unmem
@@ -382,6 +416,7 @@ Call: TypeAlias = (
     | Eventfd
     | Memfd
     | Truncate
+    | Seal
     | Protect
     | Fail
     | Ioctl
@@ -398,4 +433,5 @@ Call: TypeAlias = (
     | Hcall
     | Queue
     | Answers
+    | Child
 )

@@ -36,6 +36,7 @@ __all__ = [
     "Process",
     "Symbols",
     "System",
+    "buffer_alignment",
     "check_constants",
     "play",
     "replay",
@@ -165,6 +166,14 @@ _GUEST_CODE = b"".join(
 _GUEST_HANG = 0x48000000.to_bytes(4, "little")
 
 
+def buffer_alignment(arch: str, page_size: int) -> int:
+    """What the buffers of a transcript are aligned to, in bytes, on a machine of that kind.
+
+    Everywhere 2 MiB, on arm64 a transparent huge page: a table full of pages.
+    """
+    return page_size * (page_size // 8) if arch == "aarch64" else _BUFFER_ALIGNMENT
+
+
 def _signed(value: int, bits: int) -> int:
     """`value` as a C integer of that many bits holds it."""
     value &= (1 << bits) - 1
@@ -213,10 +222,6 @@ def _decode(block: bytes | bytearray, fields: Iterable[_Field]) -> tuple[str, ..
     return tuple(out)
 
 
-def _bytes_read(data: bytes) -> tuple[str, ...]:
-    return (f"hex:{data.hex()}" if any(data) else f"zero:{len(data)}",)
-
-
 # -- the player ------------------------------------------------------------------------------------
 
 
@@ -247,6 +252,8 @@ class _Name:
 
 _OK = Outcome("ok")
 _NO_GUESTS = Outcome(None, reason="this emulator has no guests: its process has no guest()")
+_NO_SEALS = Outcome(None, reason="no file of this emulator has seals")
+_NO_FORK = Outcome(None, reason="no process of this emulator forks")
 
 
 class Player:
@@ -256,9 +263,12 @@ class Player:
     `memfd` or `dup` failed. Every other call that fails leaves its name on what it had.
     """
 
-    def __init__(self, process: Process, symbols: Symbols) -> None:
+    def __init__(
+        self, process: Process, symbols: Symbols, *, alignment: int = _BUFFER_ALIGNMENT
+    ) -> None:
         self._process = process
         self._symbols = symbols
+        self._alignment = alignment
         self._names: dict[str, _Name] = {}
         self._guest: Guest | None = None
 
@@ -290,7 +300,7 @@ class Player:
                 return _OK
             case syntax.Peek():
                 data = process.peek(number(call.address), number(call.length))
-                return Outcome("ok", _bytes_read(data))
+                return Outcome("ok", self._shown(step, data, call.shape))
             case syntax.Open():
                 self._set(call.name, process.open(call.path, _int(number(call.flags))))
                 return _OK
@@ -306,11 +316,14 @@ class Player:
             case syntax.Eventfd():
                 return self._descriptor(call.name, lambda: process.eventfd(0, _EFD_NONBLOCK))
             case syntax.Memfd():
-                size = number(call.size)
-                return self._descriptor(call.name, lambda: self._memfd(call.name, size))
+                return self._descriptor(call.name, lambda: self._memfd(step, call))
             case syntax.Truncate():
                 process.ftruncate(_int(number(call.fd)), _off_t(number(call.size)))
                 return Outcome("0")
+            case syntax.Seal():
+                return _NO_SEALS
+            case syntax.Child():
+                return _NO_FORK
             case syntax.Protect():
                 address, size = number(call.address), number(call.size)
                 cast("EmulatedProcess", process).mprotect(address, size, _int(number(call.prot)))
@@ -330,10 +343,12 @@ class Player:
                 self._set(call.name, address, length)
                 return _OK
             case syntax.Read():
-                return _read(process.read(_int(number(call.fd)), number(call.length)))
+                data = process.read(_int(number(call.fd)), number(call.length))
+                return Outcome(str(len(data)), self._shown(step, data, call.shape))
             case syntax.Pread():
                 fd, offset = _int(number(call.fd)), _off_t(number(call.offset))
-                return _read(process.pread(fd, number(call.length), offset))
+                data = process.pread(fd, number(call.length), offset)
+                return Outcome(str(len(data)), self._shown(step, data, None))
             case syntax.Write():
                 data = bytes(self._encode(step, call.tokens)[0])
                 return Outcome(str(process.write(_int(number(call.fd)), data)))
@@ -424,9 +439,12 @@ class Player:
         self._set(name, make())
         return _OK
 
-    def _memfd(self, name: str, size: int) -> int:
-        fd = self._process.memfd_create(name, 0)
-        self._process.ftruncate(fd, _off_t(size))
+    def _memfd(self, step: Step, call: syntax.Memfd) -> int:
+        flags = (posix.MFD_HUGETLB if call.huge else 0) | (
+            posix.MFD_ALLOW_SEALING if call.sealable else 0
+        )
+        fd = self._process.memfd_create(call.name, flags)
+        self._process.ftruncate(fd, _off_t(self._number(step, call.size)))
         return fd
 
     def _mem(self, step: Step, call: syntax.Mem) -> Outcome:
@@ -435,7 +453,7 @@ class Player:
         if call.huge:
             flags |= posix.MAP_HUGETLB
         prot = posix.PROT_READ if call.readonly else posix.PROT_READ | posix.PROT_WRITE
-        address = self._process.mmap(size, prot, flags, -1, 0, align=_BUFFER_ALIGNMENT)
+        address = self._process.mmap(size, prot, flags, -1, 0, align=self._alignment)
         self._set(call.name, address, size)
         return _OK
 
@@ -463,11 +481,28 @@ class Player:
                 self._set(call.result, value)
             if block is not None:
                 for name, field in bound:
-                    data = block[field.offset : field.offset + field.size]
-                    field.value = int.from_bytes(data, "little")
-                    field.text = name
-                    self._set(name, field.value)
+                    self._bind(name, field, block)
         return Outcome(result, None if block is None else _decode(block, fields), reason)
+
+    def _shown(self, step: Step, data: bytes, shape: syntax.Shape | None) -> tuple[str, ...] | None:
+        """What was read, in the fields of the call if it has any; None for no bytes at all."""
+        if not data:
+            return None
+        if shape is None:
+            return (f"hex:{data.hex()}" if any(data) else f"zero:{len(data)}",)
+        _, fields = self._encode(step, shape.tokens)
+        bound = [(bind.name, self._bound(step, bind, fields)) for bind in shape.binds]
+        shown = [field for field in fields if field.offset + field.size <= len(data)]
+        for name, field in bound:
+            if field in shown:
+                self._bind(name, field, data)
+        return _decode(data, shown)
+
+    def _bind(self, name: str, field: _Field, block: bytes | bytearray) -> None:
+        """The field, as the block has it, is known and shown by this name."""
+        field.value = int.from_bytes(block[field.offset : field.offset + field.size], "little")
+        field.text = name
+        self._set(name, field.value)
 
     def _bound(self, step: Step, bind: syntax.Bind, fields: list[_Field]) -> _Field:
         offset = self._number(step, bind.offset)
@@ -508,10 +543,6 @@ class Player:
         r3, r4 = registers
         r3 = _signed(r3, 64)
         return Outcome(f"0 {r4:#x}" if number == papr.H_GET_TCE and r3 == 0 else str(r3))
-
-
-def _read(data: bytes) -> Outcome:
-    return Outcome(str(len(data)), _bytes_read(data) if data else None)
 
 
 def _raised(error: Exception) -> Outcome:
@@ -564,15 +595,21 @@ class FileResult:
 
 
 def play(
-    transcript: Transcript, system_factory: Callable[[], System], symbols: Symbols
+    transcript: Transcript,
+    system_factory: Callable[[], System],
+    symbols: Symbols,
+    *,
+    alignment: int = _BUFFER_ALIGNMENT,
 ) -> Generator[tuple[Step, Outcome]]:
     """Plays a transcript on a fresh system, call by call: each with its outcome.
+
+    `alignment` is that of buffers, in bytes: `buffer_alignment` of the machine.
 
     Raises TranscriptError for an unknown constant, or a `bind` that names no field.
     """
     check_constants(transcript, symbols)
     with system_factory() as system:
-        player = Player(system.process(), symbols)
+        player = Player(system.process(), symbols, alignment=alignment)
         for step in transcript.steps:
             yield step, player.perform(step)
 
@@ -582,13 +619,14 @@ def replay(
     system_factory: Callable[[], System],
     symbols: Symbols,
     *,
+    alignment: int = _BUFFER_ALIGNMENT,
     fail_fast: bool = False,
     observe: Callable[[Step, Outcome], None] | None = None,
 ) -> FileResult:
     """Plays a transcript, parsed or a file, on a fresh system from `system_factory`.
 
-    With `fail_fast` it ends at the first difference; `observe` is called with every call and what
-    it returned. A call without a recorded answer has no difference.
+    `alignment` is as for `play`. With `fail_fast` it ends at the first difference; `observe` is
+    called with every call and what it returned. A call without a recorded answer has no difference.
 
     Raises TranscriptError for a file that cannot be read, an unknown constant, or a `bind` that
     names no field.
@@ -598,7 +636,9 @@ def replay(
     begin = time.perf_counter()
     answers = 0
     differences = []
-    with contextlib.closing(play(transcript, system_factory, symbols)) as played:
+    with contextlib.closing(
+        play(transcript, system_factory, symbols, alignment=alignment)
+    ) as played:
         for step, outcome in played:
             answers += 1
             if observe is not None:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from .answers import BEGIN
 from .calls import (
+    WIDTHS,
     Block,
     Call,
+    Child,
     Close,
     Dup,
     Eventfd,
@@ -16,11 +18,13 @@ from .calls import (
     Fill,
     Guest,
     Hcall,
+    Integer,
     Ioctl,
     Mem,
     Memfd,
     Memlock,
     Mmap,
+    Number,
     Open,
     Peek,
     Poke,
@@ -30,6 +34,8 @@ from .calls import (
     Pwrite,
     Queue,
     Read,
+    Seal,
+    Shape,
     Status,
     Token,
     Truncate,
@@ -68,6 +74,10 @@ def _results(call: Call) -> tuple[str, ...] | None:
             return _HCALL
         case Ioctl() | Close() | Unmem() | Truncate() | Protect() | Memlock() | Uid() | Status():
             return _NUMBER
+        case Seal():
+            return _NUMBER
+        case Child(inner):
+            return _results(inner)
         case Read() | Pread() | Write() | Pwrite() | Poll():
             return _NUMBER
         case _:
@@ -104,7 +114,7 @@ def _check(step: Step) -> None:
     if not result.startswith("-E") and _kind(result) not in kinds:
         some = ", ".join(_WORDS[kind] for kind in kinds)
         raise error(f"the result '{result}'", f"{some} or -ENAME, as this call has", BEGIN)
-    tokens = _tokens(step.call, result)
+    tokens = _tokens(step.call, result, len(fields))
     if len(tokens) != len(fields):
         raise error(
             f"a block of {len(fields)} fields" if fields else "no block below",
@@ -120,9 +130,18 @@ def _check(step: Step) -> None:
         column += len(field) + 1
 
 
-def _tokens(call: Call, result: str) -> tuple[Token | None, ...]:
-    """The fields that the block of an answer has; None for those that are but bytes."""
+def _tokens(call: Call, result: str, shown: int) -> tuple[Token | None, ...]:
+    """The fields that the block of an answer has; None for those that are but bytes.
+
+    `shown` is how many there are: right where the call alone does not say how many bytes it read.
+    """
     match call:
+        case Child(inner):
+            return _tokens(inner, result, shown)
+        case Peek(length=length, shape=Shape(tokens)):
+            return _within(tokens, _value(length), shown) if result == "ok" else ()
+        case Read(shape=Shape(tokens)):
+            return _within(tokens, int(result), shown) if result.isdecimal() else ()
         case Ioctl(argument=Block(tokens)):
             return tokens
         case Peek() if result == "ok":
@@ -131,6 +150,30 @@ def _tokens(call: Call, result: str) -> tuple[Token | None, ...]:
             return (None,)
         case _:
             return ()
+
+
+def _within(tokens: tuple[Token, ...], length: int | None, shown: int) -> tuple[Token, ...]:
+    """The tokens that lie wholly within so many bytes."""
+    end = 0
+    for at, token in enumerate(tokens):
+        size = len(token.data) if token.number is None else WIDTHS.get(token.type)
+        if size is None and token.number is not None:  # zero:N
+            size = _value(token.number)
+        if size is None or length is None:
+            return tokens[:shown]
+        end += size
+        if end > length:
+            return tokens[:at]
+    return tokens
+
+
+def _value(number: Number) -> int | None:
+    """The value of a number that is written out."""
+    match number.sums:
+        case ((Integer(value),),):
+            return value
+        case _:
+            return None
 
 
 def _is_bytes(token: Token, kind: str) -> bool:

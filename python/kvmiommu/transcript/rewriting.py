@@ -20,7 +20,7 @@ def rewritten(text: str, outcomes: Iterable[tuple[Step, Outcome]]) -> str:
     lines: list[str] = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.removesuffix("\r")
-        if line.startswith(("  = ", "  > ")):
+        if line.startswith(("  = ", "  > ")) or line == "  >":
             continue
         outcome = by_line.get(number)
         if outcome is None:

@@ -26,6 +26,7 @@ from .calls import (
     Bind,
     Block,
     Call,
+    Child,
     Close,
     Constant,
     Dup,
@@ -50,6 +51,8 @@ from .calls import (
     Pwrite,
     Queue,
     Read,
+    Seal,
+    Shape,
     Status,
     Token,
     TokenType,
@@ -71,6 +74,7 @@ __all__ = [
     "Bind",
     "Block",
     "Call",
+    "Child",
     "Close",
     "Constant",
     "Dup",
@@ -96,6 +100,8 @@ __all__ = [
     "Pwrite",
     "Queue",
     "Read",
+    "Seal",
+    "Shape",
     "Status",
     "Step",
     "Token",
@@ -125,7 +131,9 @@ class Answer:
     def lines(self) -> tuple[str, ...]:
         """The answer as the transcript writes it, a line each, without line ends."""
         result = f"  = {self.result}"
-        return (result,) if self.fields is None else (result, "  > " + " ".join(self.fields))
+        if self.fields is None:
+            return (result,)
+        return (result, " ".join(("  >", *self.fields)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,8 @@ def _defined(call: Call) -> Iterator[str]:
         case Ioctl(result=result, binds=binds):
             if result is not None:
                 yield result
+            yield from (bind.name for bind in binds)
+        case Read(shape=Shape(binds=binds)) | Peek(shape=Shape(binds=binds)):
             yield from (bind.name for bind in binds)
 
 
@@ -242,6 +252,39 @@ class _Words:
     def value(self, text: str) -> Number:
         return self._note(number_of(text))
 
+    def bind(self) -> Bind:
+        """What stands behind the word `bind`."""
+        return Bind(self.name(), self.number("OFFSET"))
+
+    def shape(self) -> Shape | None:
+        """The fields of bytes that were read, where they are given."""
+        if not self.left():
+            return None
+        tokens = self.tokens("bind")
+        binds = []
+        while self.left():
+            if (word := self.word("bind")) != "bind":
+                raise self.bad(f"'{word}' where 'bind' should be")
+            binds.append(self.bind())
+        return Shape(tokens, tuple(binds))
+
+    def flags(self, *known: str) -> set[str]:
+        """The words that are left, each one of `known`."""
+        said = set()
+        while self.left():
+            word = self.word("")
+            if word not in known:
+                raise self.bad(f"'{word}' after the size")
+            said.add(word)
+        return said
+
+    def call(self) -> Call:
+        """The words that are left, as a call of their own."""
+        self.word("CALL")
+        first = self._at - 1
+        self._at = len(self._words)
+        return _call(self._words[first:], self._columns[first:], self._used)
+
     def buffer(self) -> str:
         """The name of a buffer that an earlier call has defined."""
         name = self.name()
@@ -260,13 +303,14 @@ class _Words:
 
 def _mem(words: _Words) -> Mem:
     name, size = words.name(), words.number("SIZE")
-    said = set()
-    while words.left():
-        word = words.word("")
-        if word not in ("shared", "ro", "huge"):
-            raise words.bad(f"'{word}' after the size")
-        said.add(word)
+    said = words.flags("shared", "ro", "huge")
     return Mem(name, size, "shared" in said, "ro" in said, "huge" in said)
+
+
+def _memfd(words: _Words) -> Memfd:
+    name, size = words.name(), words.number("SIZE")
+    said = words.flags("huge", "sealable")
+    return Memfd(name, size, "huge" in said, "sealable" in said)
 
 
 def _ioctl(words: _Words) -> Ioctl:
@@ -286,7 +330,7 @@ def _ioctl(words: _Words) -> Ioctl:
         if word == "->" and result is None:
             result = words.name()
         elif word == "bind" and isinstance(argument, Block):
-            binds.append(Bind(words.name(), words.number("OFFSET")))
+            binds.append(words.bind())
         elif word == "bind":
             raise words.bad("'bind' for a call without an argument block")
         else:
@@ -327,7 +371,10 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
     "unmem": ("unmem ADDRESS SIZE", lambda w: Unmem(w.number("ADDRESS"), w.number("SIZE"))),
     "fill": ("fill ADDRESS TOKEN…", lambda w: Fill(w.number("ADDRESS"), w.tokens())),
     "poke": ("poke ADDRESS TOKEN…", lambda w: Poke(w.number("ADDRESS"), w.tokens())),
-    "peek": ("peek ADDRESS LENGTH", lambda w: Peek(w.number("ADDRESS"), w.number("LENGTH"))),
+    "peek": (
+        "peek ADDRESS LENGTH [TOKEN… [bind NAME OFFSET]…]",
+        lambda w: Peek(w.number("ADDRESS"), w.number("LENGTH"), w.shape()),
+    ),
     "open": (
         "open NAME PATH FLAGS",
         lambda w: Open(w.name(), w.word("PATH"), w.number("FLAGS")),
@@ -341,7 +388,8 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
         lambda w: Protect(w.number("ADDRESS"), w.number("SIZE"), w.number("PROT")),
     ),
     "fail": ("fail N", lambda w: Fail(w.number("N"))),
-    "memfd": ("memfd NAME SIZE", lambda w: Memfd(w.name(), w.number("SIZE"))),
+    "memfd": ("memfd NAME SIZE [huge] [sealable]", _memfd),
+    "seal": ("seal FD SEALS", lambda w: Seal(w.number("FD"), w.number("SEALS"))),
     "ioctl": ("ioctl FD REQUEST [null | val:N | TOKEN…] [-> NAME] [bind NAME OFFSET]…", _ioctl),
     "mmap": (
         "mmap NAME FD LENGTH PROT FLAGS OFFSET",
@@ -354,12 +402,18 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
             w.number("OFFSET"),
         ),
     ),
-    "read": ("read FD LENGTH", lambda w: Read(w.number("FD"), w.number("LENGTH"))),
+    "read": (
+        "read FD LENGTH [TOKEN… [bind NAME OFFSET]…]",
+        lambda w: Read(w.number("FD"), w.number("LENGTH"), w.shape()),
+    ),
     "pread": (
         "pread FD LENGTH OFFSET",
         lambda w: Pread(w.number("FD"), w.number("LENGTH"), w.number("OFFSET")),
     ),
-    "write": ("write FD TOKEN…", lambda w: Write(w.number("FD"), w.tokens())),
+    "write": (
+        "write FD [TOKEN…]",
+        lambda w: Write(w.number("FD"), w.tokens() if w.left() else ()),
+    ),
     "pwrite": (
         "pwrite FD OFFSET TOKEN…",
         lambda w: Pwrite(w.number("FD"), w.number("OFFSET"), w.tokens()),
@@ -375,6 +429,7 @@ _CALLS: Mapping[str, tuple[str, Callable[[_Words], Call]]] = {
     "queue": ("queue VCPU NUMBER ARGUMENT… (at most nine)", _queue),
     "answers": ("answers VCPU", lambda w: Answers(w.number("VCPU"))),
     "hcall": ("hcall NUMBER ARGUMENT… (at most five)", _hcall),
+    "child": ("child CALL…", lambda w: Child(w.call())),
 }
 
 
@@ -432,7 +487,7 @@ class _Parser:
                 raise SyntaxMistake("an answer", "the call it belongs to in the line before")
             self._answer = Answer(number, result_of(line))
             return
-        if line.startswith("  > "):
+        if line.startswith("  > ") or line == "  >":
             if self._answer is None or self._answer.fields is not None:
                 raise SyntaxMistake("a block after the call", "a line '  = RESULT' before it")
             self._answer = Answer(self._answer.line, self._answer.result, fields_of(line))

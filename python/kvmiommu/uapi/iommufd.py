@@ -38,6 +38,12 @@ IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING = 0x8B
 IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP = 0x8C
 IOMMUFD_CMD_HWPT_INVALIDATE = 0x8D
 IOMMUFD_CMD_FAULT_QUEUE_ALLOC = 0x8E
+IOMMUFD_CMD_IOAS_MAP_FILE = 0x8F
+IOMMUFD_CMD_VIOMMU_ALLOC = 0x90
+IOMMUFD_CMD_VDEVICE_ALLOC = 0x91
+IOMMUFD_CMD_IOAS_CHANGE_PROCESS = 0x92
+IOMMUFD_CMD_VEVENTQ_ALLOC = 0x93
+IOMMUFD_CMD_HW_QUEUE_ALLOC = 0x94
 
 
 class iommu_destroy(Struct):
@@ -242,6 +248,7 @@ IOMMU_VFIO_IOAS = io(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS, iommu_vfio_ioas)
 IOMMU_HWPT_ALLOC_NEST_PARENT = 1 << 0
 IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1 << 1
 IOMMU_HWPT_FAULT_ID_VALID = 1 << 2
+IOMMU_HWPT_ALLOC_PASID = 1 << 3  # since 7.2
 
 IOMMU_VTD_S1_SRE = 1 << 0
 IOMMU_VTD_S1_EAFE = 1 << 1
@@ -316,7 +323,13 @@ class iommu_hw_info_vtd(Struct):
 
 
 IOMMU_HW_INFO_TYPE_NONE = 0
+IOMMU_HW_INFO_TYPE_DEFAULT = 0  # since 7.2, as all but VT-d's
 IOMMU_HW_INFO_TYPE_INTEL_VTD = 1
+IOMMU_HW_INFO_TYPE_ARM_SMMUV3 = 2
+IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV = 3
+IOMMU_HW_INFO_TYPE_AMD = 4
+
+IOMMU_HW_INFO_FLAG_INPUT_TYPE = 1 << 0
 
 IOMMU_HW_CAP_DIRTY_TRACKING = 1 << 0
 IOMMU_HW_CAP_PCI_PASID_EXEC = 1 << 1
@@ -505,6 +518,168 @@ class iommu_fault_alloc(Struct):
 
 
 IOMMU_FAULT_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC, iommu_fault_alloc)
+
+# ---- Since 7.2
+
+
+class iommu_ioas_map_file(Struct):
+    """Maps a range of a file: a memfd or another file of shared memory, or a dma-buf."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),  # IOMMU_IOAS_MAP_*
+        ("ioas_id", ctypes.c_uint32),
+        ("fd", ctypes.c_int32),
+        ("start", ctypes.c_uint64),
+        ("length", ctypes.c_uint64),
+        ("iova", ctypes.c_uint64),
+    )
+
+    size: int
+    flags: Annotated[int, Flags("IOMMU_IOAS_MAP_*")]
+    ioas_id: int
+    fd: int
+    start: int
+    length: int
+    iova: int
+
+
+IOMMU_IOAS_MAP_FILE = io(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP_FILE, iommu_ioas_map_file)
+
+IOMMU_VIOMMU_TYPE_DEFAULT = 0
+IOMMU_VIOMMU_TYPE_ARM_SMMUV3 = 1
+IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2
+
+
+class iommu_viommu_alloc(Struct):
+    """A guest's IOMMU above a table that tables can be nested in.
+
+    24 bytes are the least, through out_viommu_id.
+    """
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),  # IOMMU_VIOMMU_TYPE_*
+        ("dev_id", ctypes.c_uint32),
+        ("hwpt_id", ctypes.c_uint32),
+        ("out_viommu_id", ctypes.c_uint32),
+        ("data_len", ctypes.c_uint32),
+        ("__reserved", ctypes.c_uint32),
+        ("data_uptr", ctypes.c_uint64),
+    )
+
+    size: int
+    flags: int
+    type: Annotated[int, Choice("IOMMU_VIOMMU_TYPE_*")]
+    dev_id: int
+    hwpt_id: int
+    out_viommu_id: int
+    data_len: int
+    data_uptr: int
+
+
+IOMMU_VIOMMU_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_VIOMMU_ALLOC, iommu_viommu_alloc)
+
+
+class iommu_vdevice_alloc(Struct):
+    """A device under the number that a guest's IOMMU knows it by."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("viommu_id", ctypes.c_uint32),
+        ("dev_id", ctypes.c_uint32),
+        ("out_vdevice_id", ctypes.c_uint32),
+        ("virt_id", ctypes.c_uint64),
+    )
+
+    size: int
+    viommu_id: int
+    dev_id: int
+    out_vdevice_id: int
+    virt_id: int
+
+
+IOMMU_VDEVICE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_VDEVICE_ALLOC, iommu_vdevice_alloc)
+
+
+class iommu_ioas_change_process(Struct):
+    """Moves the charge of every address space of a descriptor to the caller."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("__reserved", ctypes.c_uint32),
+    )
+
+    size: int
+
+
+IOMMU_IOAS_CHANGE_PROCESS = io(
+    IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_CHANGE_PROCESS, iommu_ioas_change_process
+)
+
+IOMMU_VEVENTQ_TYPE_DEFAULT = 0
+IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1
+IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2
+
+
+class iommu_veventq_alloc(Struct):
+    """A queue of events for a guest's IOMMU.
+
+    28 bytes are the least, through out_veventq_fd.
+    """
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("viommu_id", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),  # IOMMU_VEVENTQ_TYPE_*
+        ("veventq_depth", ctypes.c_uint32),
+        ("out_veventq_id", ctypes.c_uint32),
+        ("out_veventq_fd", ctypes.c_uint32),
+        ("__reserved", ctypes.c_uint32),
+    )
+
+    size: int
+    flags: int
+    viommu_id: int
+    type: Annotated[int, Choice("IOMMU_VEVENTQ_TYPE_*")]
+    veventq_depth: int
+    out_veventq_id: int
+    out_veventq_fd: int
+
+
+IOMMU_VEVENTQ_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_VEVENTQ_ALLOC, iommu_veventq_alloc)
+
+IOMMU_HW_QUEUE_TYPE_DEFAULT = 0
+IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1
+
+
+class iommu_hw_queue_alloc(Struct):
+    """A queue of commands that a guest's IOMMU reads from the guest's memory."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("viommu_id", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),  # IOMMU_HW_QUEUE_TYPE_*
+        ("index", ctypes.c_uint32),
+        ("out_hw_queue_id", ctypes.c_uint32),
+        ("nesting_parent_iova", ctypes.c_uint64),
+        ("length", ctypes.c_uint64),
+    )
+
+    size: int
+    flags: int
+    viommu_id: int
+    type: Annotated[int, Choice("IOMMU_HW_QUEUE_TYPE_*")]
+    index: int
+    out_hw_queue_id: int
+    nesting_parent_iova: int
+    length: int
+
+
+IOMMU_HW_QUEUE_ALLOC = io(IOMMUFD_TYPE, IOMMUFD_CMD_HW_QUEUE_ALLOC, iommu_hw_queue_alloc)
 
 
 __all__ = [name for name in globals() if name.startswith(("IOMMU", "iommu_"))]

@@ -1,4 +1,4 @@
-"""Numbers of open(), mmap() and poll(), as Linux has them, on x86 and on POWER.
+"""Numbers of open(), mmap(), memfd_create() and poll(), as Linux has them, on x86 and on POWER.
 
 Python's own ``os`` and ``mmap`` have the host's numbers. A machine of another architecture has its
 own, and so has a transcript that was recorded on one.
@@ -58,6 +58,19 @@ MAP_FIXED_NOREPLACE = 0x100000
 MAP_LOCKED = 0x2000
 MAP_NORESERVE = 0x4000
 
+# ---- memfd_create(), and fcntl(F_ADD_SEALS)
+
+MFD_CLOEXEC = 0x1
+MFD_ALLOW_SEALING = 0x2
+MFD_HUGETLB = 0x4
+
+F_SEAL_SEAL = 0x01
+F_SEAL_SHRINK = 0x02
+F_SEAL_GROW = 0x04
+F_SEAL_WRITE = 0x08
+F_SEAL_FUTURE_WRITE = 0x10
+F_SEAL_EXEC = 0x20
+
 # ---- poll()
 
 POLLIN = 0x0001
@@ -84,4 +97,5 @@ ON_POWER = {
     "MAP_LOCKED": 0x80,
 }
 
-__all__ = [name for name in globals() if name.startswith(("O_", "PROT_", "MAP_", "POLL"))]
+_PREFIXES = ("O_", "PROT_", "MAP_", "MFD_", "F_SEAL_", "POLL")
+__all__ = [name for name in globals() if name.startswith(_PREFIXES)]
