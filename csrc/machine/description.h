@@ -34,6 +34,7 @@ struct PciDescription {
     std::string iommu;                   // an instance's name; empty: not behind an IOMMU
     std::optional<std::uint32_t> group;  // number of its IOMMU group
     std::vector<std::uint64_t> bars;     // addresses of its regions; the rest are allocated
+    std::vector<iommu::ReservedRegion> reserved = {};  // of the device, behind its IOMMU
     // Creates the hardware; empty: `model` is the name of a built-in model.
     std::function<std::unique_ptr<pci::DeviceModel>()> hardware = {};
 };

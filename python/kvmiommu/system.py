@@ -319,6 +319,8 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
             bars=list(function.bars) if function.address not in models else [],
             hardware=models.get(function.address),
         )
+        for region in function.reserved:
+            description.add_pci_reserved(start=region.start, last=region.last, type=region.type)
     for device in machine.emulated:
         description.add_emulated(name=device.name, group=device.group)
     return description

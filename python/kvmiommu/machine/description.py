@@ -25,7 +25,11 @@ class Modules:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A reserved region of an IOMMU, [start, last]; the types are those of `reserved_regions`."""
+    """A reserved region of an IOMMU or of a PCI function, [start, last].
+
+    The types are those of the kernel's `reserved_regions`: VFIO cannot have a device with a region
+    of type "direct", which the firmware relies on.
+    """
 
     start: int
     last: int
@@ -65,6 +69,7 @@ class PciFunction:
     """One PCI function. `vfio` is N of /dev/vfio/devices/vfioN, None unless vfio-pci drives it.
 
     `bars` are the bus addresses of its regions, in their order; those left out are chosen.
+    `reserved` are regions of the function alone, beside those of its IOMMU.
     """
 
     address: str
@@ -74,6 +79,7 @@ class PciFunction:
     group: int | None = None
     vfio: int | None = None
     bars: tuple[int, ...] = ()
+    reserved: tuple[Reserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
