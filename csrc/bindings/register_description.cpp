@@ -77,6 +77,15 @@ void add_reserved(Description& description, std::uint64_t start, std::uint64_t l
     description.iommus.back().instance.reserved.push_back({{start, last}, reserved_type(type)});
 }
 
+void add_pci_reserved(Description& description, std::uint64_t start, std::uint64_t last,
+                      const std::string& type) {
+    if (description.pci.empty() || last < start) {
+        throw py::value_error(
+            "a reserved region belongs to the PCI function added last, and start <= last");
+    }
+    description.pci.back().reserved.push_back({{start, last}, reserved_type(type)});
+}
+
 void add_pci(Description& description, const std::string& address, const std::string& model,
              const std::string& driver, const std::string& iommu,
              std::optional<std::uint32_t> group, const std::vector<std::uint64_t>& bars,
@@ -191,6 +200,11 @@ constexpr char kAddReserved[] = R"(add_reserved(self, *, start, last, type)
 
 A reserved region [start, last] of the IOMMU that was added last.)";
 
+constexpr char kAddPciReserved[] = R"(add_pci_reserved(self, *, start, last, type)
+--
+
+A reserved region [start, last] of the PCI function that was added last.)";
+
 constexpr char kAddEmulated[] = R"(add_emulated(self, *, name, group)
 --
 
@@ -241,7 +255,9 @@ void register_description(py::module_& core) {
             py::kw_only(), arg("name"), arg("group"), kAddEmulated)
         .def("add_pci", &add_pci, py::kw_only(), arg("address"), arg("model"), arg("driver"),
              arg("iommu"), arg("group"), arg("bars") = std::vector<std::uint64_t>{},
-             arg("interrupt_line") = py::none(), arg("hardware") = py::none(), kAddPci);
+             arg("interrupt_line") = py::none(), arg("hardware") = py::none(), kAddPci)
+        .def("add_pci_reserved", &add_pci_reserved, py::kw_only(), arg("start"), arg("last"),
+             arg("type"), kAddPciReserved);
 }
 
 }  // namespace kvmiommu

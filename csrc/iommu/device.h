@@ -33,14 +33,21 @@ struct IommuDevice {
 
 class Device {
   public:
-    Device(std::string name, Ops& ops, const IommuDevice& instance)
-        : name_(std::move(name)), ops_(ops), instance_(instance) {}
+    /// `reserved` are regions that the firmware or the hardware keeps for this device alone.
+    Device(std::string name, Ops& ops, const IommuDevice& instance,
+           std::vector<ReservedRegion> reserved = {})
+        : name_(std::move(name)), ops_(ops), instance_(instance), reserved_(std::move(reserved)) {}
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
 
     const std::string& name() const { return name_; }
     Ops& ops() const { return ops_; }
     const IommuDevice& iommu_device() const { return instance_; }
+    /// The regions of the device, without those of its IOMMU.
+    const std::vector<ReservedRegion>& own_reserved_regions() const { return reserved_; }
+    /// Does the firmware rely on a region of it that stays identity mapped, so that its DMA cannot
+    /// be blocked? (dev_iommu.require_direct)
+    bool requires_direct() const;
     /// The group that it was added to, or null.
     Group* group() const { return group_; }
 
@@ -50,6 +57,7 @@ class Device {
     const std::string name_;
     Ops& ops_;
     const IommuDevice& instance_;
+    const std::vector<ReservedRegion> reserved_;
     Group* group_ = nullptr;  // since the machine was put together
 };
 

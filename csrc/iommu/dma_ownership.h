@@ -30,6 +30,7 @@ class [[nodiscard]] DmaOwnership {
     /// EINVAL no owner
     /// EPERM it has an owner, be it this one, or a kernel driver uses a device
     /// EBUSY another domain than the default one is attached
+    /// EINVAL a device has a reserved region of type "direct", so its DMA cannot be blocked
     static Result<DmaOwnership> of(Group& group, const void* owner);
     /// Claims the DMA of a device, and with it that of its group, of which devices may be claimed
     /// one by one for the same owner. (iommu_device_claim_dma_owner)
@@ -37,6 +38,7 @@ class [[nodiscard]] DmaOwnership {
     /// ENODEV the device is in no group
     /// EPERM the group has another owner, or a kernel driver uses a device of it
     /// EBUSY another domain than the default one is attached
+    /// EINVAL a device of the group has a reserved region of type "direct"
     static Result<DmaOwnership> of(Device& device, const void* owner);
 
     explicit operator bool() const { return group_ != nullptr; }

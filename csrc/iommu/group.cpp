@@ -12,6 +12,7 @@ namespace kvmiommu::iommu {
 namespace {
 constexpr Source kClaim{"drivers/iommu/iommu.c: __iommu_take_dma_ownership"};
 constexpr Source kUseDefault{"drivers/iommu/iommu.c: iommu_device_use_default_domain"};
+constexpr Source kBlock{"drivers/iommu/iommu.c: __iommu_device_set_domain"};
 constexpr Source kAttach{"drivers/iommu/iommu.c: __iommu_attach_group"};
 constexpr Source kReplace{"drivers/iommu/iommu.c: iommu_group_replace_domain"};
 }  // namespace
@@ -29,6 +30,8 @@ std::vector<ReservedRegion> Group::reserved_regions() const {
     std::vector<ReservedRegion> regions;
     std::vector<const IommuDevice*> seen;
     for (const Device* const device : devices_) {
+        const auto& own = device->own_reserved_regions();
+        regions.insert(regions.end(), own.begin(), own.end());
         const IommuDevice* const instance = &device->iommu_device();
         if (std::find(seen.begin(), seen.end(), instance) == seen.end()) {
             seen.push_back(instance);
@@ -58,9 +61,9 @@ Result<> Group::claim_dma_owner(const void* owner, Claim claim) {
     if (domain_ != &ops().default_domain_of(*this)) {
         return refuse(EBUSY, "group {} is not in its default domain", kClaim, id_);
     }
+    TRY(set_domain(ops().blocked_domain_of(*this)));
     owner_ = owner;
     owner_cnt_ = 1;
-    set_core_domain();
     return {};
 }
 
@@ -127,12 +130,22 @@ Domain* Group::domain() const {
     return domain_;
 }
 
+Result<> Group::attach_device(Domain& domain, Device& device) {
+    if (&domain == &ops().blocked_domain_of(*this) && device.requires_direct()) {
+        return refuse(EINVAL,
+                      "the firmware needs a region of a device of group {} identity mapped, so its "
+                      "DMA cannot be blocked",
+                      kBlock, id_);
+    }
+    return domain.attach_device(device);
+}
+
 Result<> Group::set_domain(Domain& domain) {
     if (domain_ == &domain) {
         return {};
     }
     for (auto device = devices_.begin(); device != devices_.end(); ++device) {
-        const auto attached = domain.attach_device(**device);
+        const auto attached = attach_device(domain, **device);
         if (attached) {
             continue;
         }

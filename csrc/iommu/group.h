@@ -58,7 +58,7 @@ class Group {
     GroupData* iommudata() const { return iommudata_; }
     const std::vector<Device*>& devices() const { return devices_; }
     Device& first_device() const { return *devices_.front(); }
-    /// The reserved regions of all its devices.
+    /// The reserved regions of all its devices and of their IOMMUs, each IOMMU's once.
     std::vector<ReservedRegion> reserved_regions() const;
     /// Do the IOMMUs keep its devices from raising other devices' interrupts?
     bool has_isolated_msi() const;
@@ -137,8 +137,9 @@ class Group {
     void release_dma_owner() EXCLUDES(mutex_);
 
     bool fits(const Domain& domain) const;
+    Result<> attach_device(Domain& domain, Device& device);
     Result<> set_domain(Domain& domain) REQUIRES(mutex_);
-    // The default or the blocked domain, which no device refuses.
+    // The default domain, or the blocked one of a group with an owner, which no device refuses.
     void set_core_domain() REQUIRES(mutex_);
 
     Ops& ops() const { return first_device().ops(); }

@@ -36,6 +36,7 @@ struct PciDescription {
     std::vector<std::uint64_t> bars;     // addresses of its regions; the rest are allocated
     // In its register; nothing: what firmware writes, or 0 without firmware.
     std::optional<std::uint8_t> interrupt_line;
+    std::vector<iommu::ReservedRegion> reserved = {};  // of the device, behind its IOMMU
     // Creates the hardware; empty: `model` is the name of a built-in model.
     std::function<std::unique_ptr<pci::DeviceModel>()> hardware = {};
 };

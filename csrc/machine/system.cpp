@@ -192,8 +192,9 @@ Result<> System::add_functions(const Description& machine) {
                 return refuse(EINVAL, "PCI function {}: its IOMMU is not known, or it has no group",
                               kSource, index);
             }
-            devices_.push_back(std::make_unique<iommu::Device>(
-                description.address, *unit->second.ops, unit->second.instance));
+            devices_.push_back(
+                std::make_unique<iommu::Device>(description.address, *unit->second.ops,
+                                                unit->second.instance, description.reserved));
             auto& group = groups_[*description.group];
             if (!group) {
                 group = std::make_unique<iommu::Group>(*description.group);

@@ -19,6 +19,10 @@ constexpr Source kContainerPin{"drivers/vfio/container.c: vfio_device_container_
 constexpr Source kContainerDmaRw{"drivers/vfio/container.c: vfio_device_container_dma_rw"};
 }  // namespace
 
+Result<bool> DeviceOps::match(std::string_view name) const {
+    return name == device_->name();
+}
+
 Device::Device(Group& group, DeviceSet& device_set, std::string name,
                std::unique_ptr<DeviceOps> driver)
     : group_(group), device_set_(device_set), name_(std::move(name)), driver_(std::move(driver)) {

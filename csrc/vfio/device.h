@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/base.h"
 #include "fs/file.h"
@@ -30,6 +31,8 @@ class Device {
     Device& operator=(const Device&) = delete;
 
     const std::string& name() const { return name_; }
+    /// What DeviceOps::match() says.
+    Result<bool> match(std::string_view name) const { return driver_->match(name); }
     Group& group() { return group_; }
 
     /// Can all its DMA be made to snoop the caches?

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "base/base.h"
 #include "fs/file.h"
@@ -19,6 +20,11 @@ class DeviceOps {
     virtual ~DeviceOps() = default;
     DeviceOps(const DeviceOps&) = delete;
     DeviceOps& operator=(const DeviceOps&) = delete;
+
+    /// Does VFIO_GROUP_GET_DEVICE_FD with `name` ask for this device? (vfio_device_ops.match; a
+    /// driver without it compares names) EINVAL it does, with an option that the driver does not
+    /// take
+    virtual Result<bool> match(std::string_view name) const;
 
     /// Called at the device's first open and at its last close.
     virtual void open() = 0;

@@ -131,16 +131,21 @@ Result<std::int64_t> Group::unset_container(fs::Task&, std::uint64_t) {
     return 0;
 }
 
+Result<Device*> Group::find_device(std::string_view name) const {
+    for (const auto& device : devices_) {
+        if (TRY(device->match(name))) {
+            return device.get();
+        }
+    }
+    return refuse(ENODEV, "group {} has no device of that name bound to VFIO", kGetDevice,
+                  iommu_group_.id());
+}
+
 Result<std::int64_t> Group::get_device_fd(fs::Task& task, std::uint64_t argument) {
     const std::string name = TRY(user_string(task, argument));
-    const auto found = std::find_if(devices_.begin(), devices_.end(),
-                                    [&](const auto& device) { return device->name() == name; });
-    if (found == devices_.end()) {
-        return refuse(ENODEV, "group {} has no device of that name bound to VFIO", kGetDevice,
-                      iommu_group_.id());
-    }
+    Device* const device = TRY(find_device(name));
     const int fd = TRY(task.files().get_unused_fd(task.limit(fs::Resource::nofile)));
-    auto file = DeviceFile::open(task, **found);
+    auto file = DeviceFile::open(task, *device);
     if (!file) {
         task.files().put_unused_fd(fd);
         return std::unexpected(file.error());

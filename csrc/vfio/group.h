@@ -56,6 +56,7 @@ class Group {
     /// EFAULT the name cannot be read
     /// EINVAL the name has no NUL within a page's length
     /// ENODEV the name is not that of a device of this group
+    /// and what DeviceOps::match() says
     /// EBADF the process has exited
     /// EMFILE RLIMIT_NOFILE descriptors are open
     /// and what Device::open() says
@@ -94,6 +95,8 @@ class Group {
 
   private:
     friend class GroupFile;
+    // The device that `name` asks for. (vfio_device_get_from_name)
+    Result<Device*> find_device(std::string_view name) const;
     // Called when the last reference to the group's file is put.
     void released() EXCLUDES(mutex_);
 

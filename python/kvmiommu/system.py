@@ -328,6 +328,8 @@ def _description(machine: Machine, models: Mapping[str, DeviceModel]) -> _core.D
             interrupt_line=function.interrupt_line,
             hardware=models.get(function.address),
         )
+        for region in function.reserved:
+            description.add_pci_reserved(start=region.start, last=region.last, type=region.type)
     for device in machine.emulated:
         description.add_emulated(name=device.name, group=device.group)
     return description

@@ -360,6 +360,16 @@ LAST_PCI = '[[pci]]\naddress = "0000:00:1f.0"'
             "iommu[0].reserved[0].type: found 'directt'; expected one of 'direct', 'direct-rel",
         ),
         (
+            "vfio = 0",
+            'vfio = 0\nreserved = [{ start = 0x1000, last = 0x1800, type = "direct" }]',
+            "pci[0].reserved[0]: found 0x1000-0x1800; expected whole pages of 4K",
+        ),
+        (
+            'model = "host"',
+            'model = "host"\nreserved = [{ start = 0x1000, last = 0x1fff, type = "direct" }]',
+            "pci[1].reserved: found ",
+        ),
+        (
             "[[iommu]]",
             '[[iommu]]\nname = "dmar0"\ndriver = "amd"\naddress_width = 48\n'
             'page_sizes = ["4K"]\n[[iommu]]',

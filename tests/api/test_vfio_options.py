@@ -103,3 +103,27 @@ def test_an_extension_is_no_type(extension: int) -> None:
         with pytest.raises(OSError, match="not a type") as refused:
             container.set_iommu(extension)
         assert refused.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize(
+    ("kind", "reserved"), [("direct", False), ("direct-relaxable", False), ("reserved", True)]
+)
+def test_a_region_of_a_function_is_its_groups(kind: str, reserved: bool) -> None:
+    """One that firmware relies on keeps VFIO out; of the others, what is reserved is not mapped."""
+    region = machine.Reserved(0xBDF00000, 0xBDFFFFFF, kind)
+    functions = tuple(
+        dataclasses.replace(each, reserved=(region,)) if each.group == 1 else each
+        for each in Q35.pci
+    )
+    with System(dataclasses.replace(Q35, pci=functions)) as system:
+        process = system.process()
+        container, group = Container(process), Group(process, 1)
+        if kind == "direct":
+            with pytest.raises(OSError, match="identity mapped") as refused:
+                group.set_container(container)
+            assert refused.value.errno == errno.EINVAL
+            return
+        group.set_container(container)
+        container.set_iommu()
+        ranges = container.get_info().iova_ranges
+        assert any(each.start <= region.start <= each.last for each in ranges) is not reserved

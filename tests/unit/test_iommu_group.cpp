@@ -173,5 +173,63 @@ TEST_CASE("a group has what all of its devices have") {
     CHECK(units.guest_group.reserved_regions().empty());
 }
 
+// A group of one device, whose region of that type is its own or its IOMMU's.
+struct WithRegion {
+    WithRegion(ReservedType type, bool own)
+        : instance{.name = "dmar0",
+                   .page_sizes = k4K,
+                   .reserved = own ? std::vector<ReservedRegion>{} : regions(type)},
+          device{"0000:00:01.0", intel, instance,
+                 own ? regions(type) : std::vector<ReservedRegion>{}} {
+        group.add_device(device);
+    }
+    static std::vector<ReservedRegion> regions(ReservedType type) {
+        return {{{0xbdf00000, 0xbdffffff}, type}};
+    }
+
+    Machine machine;
+    FaultPoints faults;
+    IntelOps intel{machine.memory()};
+    const IommuDevice instance;
+    Device device;
+    Group group{1};
+};
+
+TEST_CASE("regions of a device and of its IOMMU are the group's") {
+    for (const bool own : {false, true}) {
+        const WithRegion board(ReservedType::reserved, own);
+        const auto regions = board.group.reserved_regions();
+        REQUIRE(regions.size() == 1);
+        CHECK(regions[0].range == Range{0xbdf00000, 0xbdffffff});
+    }
+}
+
+TEST_CASE("nobody can own the DMA of a device that the firmware needs identity mapped") {
+    for (const bool own : {false, true}) {
+        WithRegion board(ReservedType::direct, own);
+        CHECK(outcome(DmaOwnership::of(board.group, kOwner)) == "EINVAL");
+        CHECK(outcome(DmaOwnership::of(board.device, kOwner)) == "EINVAL");
+        CHECK_FALSE(board.group.dma_owner_claimed());
+        CHECK(board.group.domain() == &board.intel.default_domain());
+        // Without an owner it may be attached to a domain, as the kernel's own drivers do.
+        const auto domain = value(board.intel.domain_alloc_paging(board.device, board.faults));
+        CHECK(outcome(board.group.attach(*domain)) == "ok");
+        CHECK(outcome(DmaOwnership::of(board.group, kOwner)) == "EBUSY");
+        board.group.detach(*domain);
+        // A group in use is refused for that.
+        CHECK(outcome(board.group.use_default_domain()) == "ok");
+        CHECK(outcome(DmaOwnership::of(board.group, kOwner)) == "EPERM");
+        board.group.unuse_default_domain();
+    }
+}
+
+TEST_CASE("any other region leaves the DMA to an owner") {
+    for (const ReservedType type : {ReservedType::direct_relaxable, ReservedType::reserved,
+                                    ReservedType::msi, ReservedType::sw_msi}) {
+        WithRegion board(type, true);
+        CHECK(outcome(DmaOwnership::of(board.group, kOwner)) == "ok");
+    }
+}
+
 }  // namespace
 }  // namespace kvmiommu::iommu

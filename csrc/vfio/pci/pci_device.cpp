@@ -9,6 +9,7 @@
 #include "fs/kernel.h"
 #include "fs/task.h"
 #include "iommu/ops.h"
+#include "vfio/pci/pci_name.h"
 
 namespace kvmiommu::vfio {
 
@@ -51,6 +52,10 @@ PciDevice::PciDevice(fs::Kernel& kernel, const pci::Function& function)
       function_(function),
       irqs_(kernel, function, kernel.arch() == fs::Arch::x86_64) {
     function.hardware->interrupts().connect(irqs_);
+}
+
+Result<bool> PciDevice::match(std::string_view name) const {
+    return match_pci_name(function_.address, name);
 }
 
 bool PciDevice::enforced_coherent() const {

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/base.h"
@@ -25,6 +26,8 @@ class PciDevice final : public DeviceOps {
   public:
     PciDevice(fs::Kernel& kernel, const pci::Function& function);
 
+    /// What match_pci_name() says.
+    Result<bool> match(std::string_view name) const override;
     /// Both reset the function if it can be reset. (vfio_pci_core_enable, vfio_pci_core_disable)
     void open() override;
     void close() override EXCLUDES(mutex_);

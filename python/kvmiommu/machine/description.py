@@ -25,7 +25,11 @@ class Modules:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A reserved region of an IOMMU, [start, last]; the types are those of `reserved_regions`."""
+    """A reserved region of an IOMMU or of a PCI function, [start, last].
+
+    The types are those of the kernel's `reserved_regions`: VFIO cannot have a device with a region
+    of type "direct", which the firmware relies on.
+    """
 
     start: int
     last: int
@@ -67,6 +71,7 @@ class PciFunction:
     `bars` are the bus addresses of its regions, in their order; those left out are chosen.
     `interrupt_line` is what its register of that name holds, 0 to 255; None is firmware's 11, or 0
     without firmware.
+    `reserved` are regions of the function alone, beside those of its IOMMU.
     """
 
     address: str
@@ -77,6 +82,7 @@ class PciFunction:
     vfio: int | None = None
     bars: tuple[int, ...] = ()
     interrupt_line: int | None = None
+    reserved: tuple[Reserved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ def _machine(top: Table) -> Machine:
     _check_iommus(machine, iommu_tables, table)
     named = top.good("iommu") and all(each.good("name") for each in iommu_tables)
     _check_pci(machine, pci_tables, named)
+    if named:
+        _check_pci_reserved(machine, iommu_tables, pci_tables)
     _check_emulated(machine, emulated_tables)
     for each in (*iommu_tables, *pci_tables, *emulated_tables):
         each.done()
@@ -266,7 +268,7 @@ def _check_iommus(machine: Machine, tables: list[Table], head: Table) -> None:
         if head.good("page_size") and table.good("driver", "page_sizes"):
             _check_granule(iommu, table, machine.page_size)
         if table.good("page_sizes", "reserved"):
-            _check_reserved(iommu, table)
+            _check_reserved(iommu.reserved, iommu.page_sizes[0], table)
 
 
 def _check_granule(iommu: Iommu, table: Table, page_size: int) -> None:
@@ -282,14 +284,14 @@ def _check_granule(iommu: Iommu, table: Table, page_size: int) -> None:
         )
 
 
-def _check_reserved(iommu: Iommu, table: Table) -> None:
-    page = iommu.page_sizes[0]
-    for at, region in enumerate(iommu.reserved):
+def _check_reserved(regions: tuple[Reserved, ...], page: int, table: Table) -> None:
+    """Whole pages of the IOMMU, in ascending order."""
+    for at, region in enumerate(regions):
         text = f"{region.start:#x}-{region.last:#x}"
         if region.start % page or (region.last + 1) % page:
             table.wrong("reserved", f"whole pages of {size_text(page)}", found=text, item=at)
-        elif at and region.start <= iommu.reserved[at - 1].last:
-            last = iommu.reserved[at - 1].last
+        elif at and region.start <= regions[at - 1].last:
+            last = regions[at - 1].last
             table.wrong("reserved", f"a region behind {last:#x}", found=text, item=at)
 
 
@@ -308,7 +310,10 @@ def _pci(table: Table, modules: Modules, options: Mapping[str, int | bool]) -> P
         interrupt_line=(
             table.integer("interrupt_line", 0, 255) if table.has("interrupt_line") else None
         ),
+        reserved=tuple(_reserved(each) for each in table.tables("reserved")),
     )
+    if function.iommu is None and function.reserved:
+        table.wrong("reserved", "no reserved region without an iommu")
     if function.iommu is None and function.group is not None and table.good("group"):
         table.wrong("group", "no group without an iommu")
     if function.iommu is not None and function.group is None:
@@ -395,6 +400,17 @@ def _check_pci(machine: Machine, tables: list[Table], iommus_are_known: bool) ->
                     f"'{other.iommu}', the iommu of {other.address}, which is in group "
                     f"{function.group} too",
                 )
+
+
+def _check_pci_reserved(machine: Machine, iommus: list[Table], tables: list[Table]) -> None:
+    pages = {
+        iommu.name: iommu.page_sizes[0]
+        for iommu, table in zip(machine.iommus, iommus, strict=True)
+        if table.good("page_sizes")
+    }
+    for function, table in zip(machine.pci, tables, strict=True):
+        if function.iommu in pages and table.good("iommu", "reserved"):
+            _check_reserved(function.reserved, pages[function.iommu], table)
 
 
 def _emulated(table: Table) -> EmulatedDevice:
