@@ -85,9 +85,11 @@ class NamedMemory:
             yield
         except BaseException:
             with self._lock:
+                since = self._mapped.cut(start, start + length)
                 for piece in taken:
                     self._unmapped.cut(piece.start, piece.end)
                 self._mapped.add(taken)
+                self._mapped.add(since)
             raise
 
     def symbol(self, address: int) -> str | None:

@@ -362,7 +362,7 @@ class RecordingProcess(Process):
         name, kind = self._names.pop(number, None), self._kinds.pop(number, "")
         try:
             self._record(call, lambda: super(RecordingProcess, self).close(fd), lambda _: ("0", ""))
-        except OSError:
+        except BaseException:
             if name is not None and self._names.setdefault(number, name) == name:
                 self._kinds[number] = kind
             raise

@@ -165,6 +165,17 @@ def test_the_groups_of_a_hot_reset_have_names() -> None:
     )
 
 
+def test_a_close_that_is_refused_leaves_the_name() -> None:
+    with System("q35-intel", record=True) as system:
+        process, other = system.process(), system.process()
+        mine, theirs = vfio.Container(process), vfio.Container(other)
+        assert mine.fd == theirs.fd
+        with pytest.raises(ValueError, match="process"):
+            process.close(theirs)
+        mine.get_api_version()
+        assert "ioctl container VFIO_GET_API_VERSION" in system.transcript()
+
+
 def test_bytes_that_could_be_a_descriptor_are_bytes() -> None:
     def program(process: Process) -> None:
         memory = process.mmap(0x1000, RW, PRIVATE)
