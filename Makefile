@@ -121,7 +121,6 @@ test:
 
 test-unit: $(BUILD)/unit/.stamp-built
 	$(BUILD)/unit/tests/unit/unit_tests
-	$(BUILD)/unit/tests/unit/one_kind_tests
 
 test-python: $(VENV)/.stamp-package $(VENV)/.stamp-group-test
 	python -m pytest $(PYTEST_ARGS)

@@ -521,6 +521,10 @@ class RadixTable : public RadixTree<F> {
             [[unlikely]] {
             return nullptr;
         }
+        return this->with_usual_levels(
+            top, [&] [[gnu::always_inline]] (Top known) { return find_below(known, iova, level); });
+    }
+    [[gnu::always_inline]] Entry* find_below(Top top, std::uint64_t iova, auto level) const {
         const mm::LinearMap map = map_.linear();
         Entry* place = this->root_entry(map, top, iova);
         constexpr bool kKnown = !std::same_as<decltype(level), unsigned>;

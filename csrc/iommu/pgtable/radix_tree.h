@@ -101,7 +101,8 @@ class RadixTree {
             return iova_to_phys_in_fragments(top, iova);
         }
         if constexpr (kUnrolls) {
-            return look_up(top, iova);
+            return with_usual_levels(
+                top, [&] [[gnu::always_inline]] (Top known) { return look_up(known, iova); });
         } else {
             return look_up_with(top, iova);
         }
@@ -276,6 +277,17 @@ class RadixTree {
     static constexpr bool kUnrolls = std::is_empty_v<Geometry>;
     static unsigned highest_level(Top top) { return (kUnrolls ? kMostLevels : top.levels) - 1; }
     static bool lacks(Top top, unsigned level) { return kUnrolls && level >= top.levels; }
+    // Returns act(top). Where a tree may have five levels and most have four, four are a constant
+    // in act(), so that no level is asked for.
+    static constexpr unsigned kUsualLevels = 4;
+    [[gnu::always_inline]] static auto with_usual_levels(Top top, auto&& act) {
+        if constexpr (kUnrolls && kMostLevels > kUsualLevels && !Grows<F>) {
+            if (top.levels == kUsualLevels) [[likely]] {
+                return act(Top{top.root, kUsualLevels});
+            }
+        }
+        return act(top);
+    }
     // The table of the root for an iova within reach.
     PhysAddr root_of(Top top, std::uint64_t iova) const {
         if constexpr (Concatenates<F>) {
