@@ -318,6 +318,15 @@ class Play:
             del model.pages[at]
         self.check()
 
+    def cut(self, which: int, skip: int, count: int) -> None:
+        """Unmaps `count` pages of a map call from its page `skip` on; 0: all behind that."""
+        calls = sorted({page.call for page in self.model.pages.values()})
+        if calls:
+            call = calls[which % len(calls)]
+            pages = [at for at, page in self.model.pages.items() if page.call == call]
+            first = min(pages) + min(skip, len(pages) - 1)
+            self.unmap(first, count or max(pages) + 1 - first)
+
     def check(self) -> None:
         """All attached devices reach what the dictionary says, and the domain says what it can."""
         model = self.model
@@ -362,6 +371,12 @@ steps = st.one_of(
     st.tuples(st.just("map"), numbers, st.sampled_from((0, 0, 512, 1)), counts),
     st.tuples(st.just("map"), numbers, st.sampled_from((0, 0, 512, 1)), counts),
     st.tuples(st.just("unmap"), numbers, counts),
+    st.tuples(
+        st.just("cut"),
+        st.integers(0, 3),
+        st.sampled_from((0, 0, 1, 16)),
+        st.sampled_from((0, 0, 1, 8)),
+    ),
     st.tuples(st.just("late")),
 )
 programs = st.lists(steps, min_size=4, max_size=14)

@@ -40,7 +40,7 @@ class MockDomain final : public pgtable::TableDomain<pgtable::MockV1> {
         return std::unique_ptr<MockDomain>(new MockDomain(
             ops, value(Table::create(memory, pgtable::shape_for<pgtable::MockV1>(40), faults))));
     }
-    Result<> attach_device(Device&) override { return {}; }
+    Result<> attach_device(Device&, FaultPoints&) override { return {}; }
 
   private:
     MockDomain(const Ops& ops, Table table)
