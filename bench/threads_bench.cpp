@@ -69,7 +69,7 @@ void BM_threads(benchmark::State& state, const char* name, std::uint64_t pages, 
         // One page off, or large ones would do.
         must(iommu::map(*domain, iova, kAddress + page, pages * page, iommu::kRead | iommu::kWrite,
                         faults));
-        benchmark::DoNotOptimize(iommu::unmap(*domain, iova, pages * page));
+        benchmark::DoNotOptimize(iommu::unmap(*domain, iova, pages * page, faults));
     }
     const double turn = (processor_seconds() - start) / static_cast<double>(state.iterations());
     const std::string key = std::string(name) + "/" + std::to_string(pages);

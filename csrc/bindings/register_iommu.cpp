@@ -82,7 +82,8 @@ void map(BareTable& table, std::uint64_t iova, std::uint64_t address, std::uint6
 }
 
 std::uint64_t unmap(BareTable& table, std::uint64_t iova, std::uint64_t size) {
-    return table.alone(iova, size, [&] { return iommu::unmap(*table.domain, iova, size); });
+    return table.alone(iova, size,
+                       [&] { return iommu::unmap(*table.domain, iova, size, table.faults); });
 }
 
 std::uint64_t map_sg(BareTable& table, std::uint64_t iova,
@@ -135,7 +136,7 @@ void map_batch(BareTable& table, py::handle iovas, py::handle addresses, std::ui
                 iommu::map(*table.domain, from[done], to[done], size, protection, table.faults);
             if (!mapped) {
                 for (std::size_t at = 0; at < done; ++at) {
-                    iommu::unmap(*table.domain, from[at], size);
+                    iommu::unmap(*table.domain, from[at], size, table.faults);
                 }
                 return mapped;
             }
@@ -158,7 +159,7 @@ std::uint64_t unmap_batch(BareTable& table, py::handle iovas, std::uint64_t size
     const RangeClaims::Claim claim(table.claims, hull(from, size));
     std::uint64_t bytes = 0;
     for (const std::uint64_t iova : from) {
-        bytes += iommu::unmap(*table.domain, iova, size);
+        bytes += iommu::unmap(*table.domain, iova, size, table.faults);
     }
     return bytes;
 }

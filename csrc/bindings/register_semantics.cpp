@@ -106,6 +106,15 @@ std::vector<std::uint64_t> tables_of(const iommu::Domain& domain) {
     return {domain.table_bytes()};
 }
 
+std::uint64_t lookup(BoardDomain& self, std::uint64_t iova, const BoardDevice* device) {
+    const auto* const shared = dynamic_cast<const iommu::SharedDomain*>(self.domain.get());
+    if (device == nullptr || shared == nullptr) {
+        return self.domain->iova_to_phys(iova);
+    }
+    check_board(self, *device);
+    return shared->iova_to_phys_of(*device->device, iova);
+}
+
 spapr::PagingDomain& windows_of(iommu::Domain& domain) {
     auto* const windows = dynamic_cast<spapr::PagingDomain*>(&domain);
     if (windows == nullptr) {
@@ -143,7 +152,16 @@ An IOMMU.)")
         .def("add_device", &add_device, arg("name"), arg("iommu"), R"(add_device(self, name, iommu)
 --
 
-A device behind an IOMMU.)");
+A device behind an IOMMU.)")
+        .def(
+            "fail_nth",
+            [](const std::shared_ptr<Board>& self, std::uint32_t nth) {
+                self->board->faults.fail_nth(nth);
+            },
+            arg("nth"), R"(fail_nth(self, nth)
+--
+
+The nth allocation from now on fails.)");
     Class<BoardDevice>(core, "BoardDevice", "A device behind an IOMMU.")
         .def(
             "map",
@@ -184,8 +202,8 @@ Where an iova of this device leads; 0: nowhere.)");
             "attach",
             [](BoardDomain& self, const BoardDevice& device) {
                 check_board(self, device);
-                locked(self.owner, [&](IommuBoard&) {
-                    return IommuBoard::attach(*self.domain, *device.device);
+                locked(self.owner, [&](IommuBoard& board) {
+                    return board.attach(*self.domain, *device.device);
                 });
             },
             arg("device"), R"(attach(self, device)
@@ -221,21 +239,20 @@ Maps a range.)")
         .def(
             "unmap",
             [](BoardDomain& self, std::uint64_t iova, std::uint64_t size) {
-                return locked(self.owner, [&](IommuBoard&) {
-                    return Result<std::uint64_t>(iommu::unmap(*self.domain, iova, size));
+                return locked(self.owner, [&](IommuBoard& board) {
+                    return Result<std::uint64_t>(
+                        iommu::unmap(*self.domain, iova, size, board.faults));
                 });
             },
             arg("iova"), arg("size"), R"(unmap(self, iova, size)
 --
 
 Unmaps a range.)")
-        .def(
-            "iova_to_phys",
-            [](BoardDomain& self, std::uint64_t iova) { return self.domain->iova_to_phys(iova); },
-            arg("iova"), R"(iova_to_phys(self, iova)
+        .def("iova_to_phys", &lookup, arg("iova"), arg("device") = py::none(),
+             R"(iova_to_phys(self, iova, device=None)
 --
 
-Where an iova leads; 0: nowhere.)")
+Where an iova leads, of a device that is attached or of any; 0: nowhere.)")
         .def(
             "create_window",
             [](BoardDomain& self, std::uint64_t start, std::uint64_t size, unsigned page_shift) {

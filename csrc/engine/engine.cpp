@@ -58,7 +58,7 @@ iommu::Domain& domain(void* handle) {
 }
 
 [[gnu::noinline]] std::uint64_t unmap(void* handle, std::uint64_t iova, std::uint64_t size) {
-    return iommu::unmap(domain(handle), iova, size);
+    return iommu::unmap(domain(handle), iova, size, no_faults);
 }
 
 std::uint64_t iova_to_phys(void* handle, std::uint64_t iova) {

@@ -58,7 +58,7 @@ class BareDomain final : private BareOwner, public pgtable::TableDomain<F> {
         return std::unique_ptr<Domain>(new BareDomain(request, std::move(table)));
     }
 
-    Result<> attach_device(Device&) override {
+    Result<> attach_device(Device&, FaultPoints&) override {
         return refuse(EINVAL, "the domain is a page table alone: no device can be attached",
                       Source{"kvmiommu: iommu/bare_domain.h"});
     }

@@ -2,6 +2,8 @@
 
 #include "iommu/domain.h"
 
+#include <utility>
+
 #include "iommu/user_data.h"
 
 namespace kvmiommu::iommu {
@@ -23,6 +25,14 @@ bool Domain::unmap_page(std::uint64_t, std::uint64_t) {
 }
 bool Domain::map_row(std::uint64_t, PhysAddr, std::uint64_t, std::uint64_t, std::uint32_t) {
     return false;
+}
+
+// Called of domains that take ranges, which override both.
+Result<> Domain::map_range(std::uint64_t, PhysAddr, std::uint64_t, std::uint32_t, FaultPoints&) {
+    std::unreachable();
+}
+Unmapped Domain::unmap_range(std::uint64_t, std::uint64_t, FaultPoints&) {
+    std::unreachable();
 }
 
 std::optional<Translation> Domain::translate(std::uint64_t iova) const {

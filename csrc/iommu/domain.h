@@ -33,6 +33,12 @@ struct Mapped {
     std::optional<Refusal> refusal;
 };
 
+/// What unmap_range() did: the bytes that unmap() returns, and the iovas that are unmapped now.
+struct Unmapped {
+    std::uint64_t bytes = 0;
+    std::vector<Range> ranges;
+};
+
 class Domain {
   public:
     virtual ~Domain();
@@ -47,13 +53,15 @@ class Domain {
     /// Page sizes that can be mapped, a bit each; 0 for a domain without a page table.
     std::uint64_t pgsize_bitmap() const { return pgsize_bitmap_.load(std::memory_order_relaxed); }
     /// The iovas that can be translated (iommu_domain_geometry).
-    Range aperture() const { return aperture_; }
+    Range aperture() const {
+        return {aperture_start_, aperture_last_.load(std::memory_order_relaxed)};
+    }
 
     /// Moves one device into this domain, from whichever it is in; refused, the device stays there.
     /// The group tells the domain that it leaves by detach_device(). (attach_dev)
     /// EINVAL this domain cannot serve this device, another one may
     /// any other: no domain could
-    virtual Result<> attach_device(Device& device) = 0;
+    virtual Result<> attach_device(Device& device, FaultPoints& faults) = 0;
     /// A device that was attached is in another domain now.
     virtual void detach_device(Device&) {}
     /// Can devices of other drivers be attached?
@@ -75,9 +83,20 @@ class Domain {
                              std::uint64_t count, std::uint32_t protection,
                              FaultPoints& faults) = 0;
     /// Unmaps up to `count` pages of `page_size` bytes. Returns the bytes that are unmapped now:
-    /// fewer than asked for up to a hole, more where a larger leaf went whole. (unmap_pages)
+    /// fewer than asked for up to a hole, or up to a leaf whose split had no memory; more where a
+    /// larger leaf went whole. (unmap_pages)
     virtual std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                                      std::uint64_t count) = 0;
+                                      std::uint64_t count, FaultPoints& faults) = 0;
+    /// Does unmap_pages() return all that it unmapped, which is one range then? Otherwise it may
+    /// return 0 though something is unmapped, and leaves are the mappings that it was given.
+    virtual bool counts_unmapped() const { return true; }
+
+    /// Does the domain divide ranges into pages itself? Then map() and unmap() call the two below.
+    bool takes_ranges() const { return takes_ranges_; }
+    /// As map() and unmap(), but nothing is invalidated.
+    virtual Result<> map_range(std::uint64_t iova, PhysAddr address, std::uint64_t size,
+                               std::uint32_t protection, FaultPoints& faults);
+    virtual Unmapped unmap_range(std::uint64_t iova, std::uint64_t size, FaultPoints& faults);
     /// The physical address behind an iova; 0: none.
     virtual PhysAddr iova_to_phys(std::uint64_t iova) const = 0;
     /// The translation that the hardware finds for a device; none: a fault. A domain that does not
@@ -127,11 +146,20 @@ class Domain {
 
   protected:
     Domain(const Ops& ops, DomainType type, std::uint64_t pgsize_bitmap, Range aperture)
-        : ops_(ops), type_(type), pgsize_bitmap_(pgsize_bitmap), aperture_(aperture) {}
+        : ops_(ops),
+          type_(type),
+          pgsize_bitmap_(pgsize_bitmap),
+          aperture_start_(aperture.start),
+          aperture_last_(aperture.last) {}
 
     void set_pgsize_bitmap(std::uint64_t sizes) {
         pgsize_bitmap_.store(sizes, std::memory_order_relaxed);
     }
+    void set_aperture_last(std::uint64_t last) {
+        aperture_last_.store(last, std::memory_order_relaxed);
+    }
+    /// Of a domain that overrides map_range() and unmap_range().
+    void take_ranges() { takes_ranges_ = true; }
     /// Of a driver that overrides the two below, for a domain allocated to track.
     void allow_dirty_tracking() { can_track_dirty_ = true; }
     virtual void mark_dirty(std::uint64_t) {}
@@ -140,9 +168,11 @@ class Domain {
   private:
     const Ops& ops_;
     const DomainType type_;
-    std::atomic<std::uint64_t> pgsize_bitmap_;
-    const Range aperture_;
+    bool takes_ranges_ = false;
     bool can_track_dirty_ = false;
+    std::atomic<std::uint64_t> pgsize_bitmap_;
+    const std::uint64_t aperture_start_;
+    std::atomic<std::uint64_t> aperture_last_;
     std::atomic<bool> dirty_tracking_{false};
     Mutex iotlb_mutex_{lock_order::kDomain};
     std::unique_ptr<Iotlb> iotlb_ GUARDED_BY(iotlb_mutex_);

@@ -96,7 +96,7 @@ void Group::unuse_default_domain() {
     --owner_cnt_;
 }
 
-Result<> Group::attach(Domain& domain) {
+Result<> Group::attach(Domain& domain, FaultPoints& faults) {
     const Lock lock(mutex_);
     if (domain_ != &ops().default_domain_of(*this) && domain_ != &ops().blocked_domain_of(*this)) {
         return refuse(EBUSY, "group {} is attached to another domain", kAttach, id_);
@@ -104,15 +104,15 @@ Result<> Group::attach(Domain& domain) {
     if (!fits(domain)) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kAttach, id_);
     }
-    return set_domain(domain);
+    return set_domain(domain, faults);
 }
 
-Result<> Group::replace(Domain& domain) {
+Result<> Group::replace(Domain& domain, FaultPoints& faults) {
     const Lock lock(mutex_);
     if (!fits(domain)) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than group {}", kReplace, id_);
     }
-    return set_domain(domain);
+    return set_domain(domain, faults);
 }
 
 bool Group::fits(const Domain& domain) const {
@@ -130,29 +130,30 @@ Domain* Group::domain() const {
     return domain_;
 }
 
-Result<> Group::attach_device(Domain& domain, Device& device) {
+Result<> Group::attach_device(Domain& domain, Device& device, FaultPoints& faults) {
     if (&domain == &ops().blocked_domain_of(*this) && device.requires_direct()) {
         return refuse(EINVAL,
                       "the firmware needs a region of a device of group {} identity mapped, so its "
                       "DMA cannot be blocked",
                       kBlock, id_);
     }
-    return domain.attach_device(device);
+    return domain.attach_device(device, faults);
 }
 
-Result<> Group::set_domain(Domain& domain) {
+Result<> Group::set_domain(Domain& domain, FaultPoints& faults) {
     if (domain_ == &domain) {
         return {};
     }
     for (auto device = devices_.begin(); device != devices_.end(); ++device) {
-        const auto attached = attach_device(domain, **device);
+        const auto attached = attach_device(domain, **device, faults);
         if (attached) {
             continue;
         }
-        // The domain that they were in does not refuse them.
+        // The domain that they were in still has them, and neither refuses them nor allocates.
+        FaultPoints none;
         for (auto back = devices_.begin(); back != device; ++back) {
             domain.detach_device(**back);
-            [[maybe_unused]] const auto returned = domain_->attach_device(**back);
+            [[maybe_unused]] const auto returned = domain_->attach_device(**back, none);
             assert(returned);
         }
         return std::unexpected(attached.error());
@@ -175,7 +176,8 @@ Result<> Group::set_domain(Domain& domain) {
 void Group::set_core_domain() {
     Domain& core =
         owner_ != nullptr ? ops().blocked_domain_of(*this) : ops().default_domain_of(*this);
-    [[maybe_unused]] const auto set = set_domain(core);
+    FaultPoints none;  // nothing is allocated
+    [[maybe_unused]] const auto set = set_domain(core, none);
     assert(set);
 }
 

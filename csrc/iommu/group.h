@@ -78,12 +78,12 @@ class Group {
     /// EBUSY they are in another domain
     /// EINVAL the domain is of another driver
     /// or as Domain::attach_device()
-    Result<> attach(Domain& domain) EXCLUDES(mutex_);
+    Result<> attach(Domain& domain, FaultPoints& faults) EXCLUDES(mutex_);
     /// Moves all devices to `domain` from whichever they are in, without the blocked domain in
     /// between; refused, all stay. (iommu_group_replace_domain)
     /// EINVAL the domain is of another driver
     /// or as Domain::attach_device()
-    Result<> replace(Domain& domain) EXCLUDES(mutex_);
+    Result<> replace(Domain& domain, FaultPoints& faults) EXCLUDES(mutex_);
     /// Moves all devices from `domain` to the blocked one if the DMA has an owner, else to the
     /// default one. (iommu_detach_group)
     void detach(Domain& domain) EXCLUDES(mutex_);
@@ -137,8 +137,8 @@ class Group {
     void release_dma_owner() EXCLUDES(mutex_);
 
     bool fits(const Domain& domain) const;
-    Result<> attach_device(Domain& domain, Device& device);
-    Result<> set_domain(Domain& domain) REQUIRES(mutex_);
+    Result<> attach_device(Domain& domain, Device& device, FaultPoints& faults);
+    Result<> set_domain(Domain& domain, FaultPoints& faults) REQUIRES(mutex_);
     // The default domain, or the blocked one of a group with an owner, which no device refuses.
     void set_core_domain() REQUIRES(mutex_);
 

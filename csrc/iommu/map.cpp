@@ -33,7 +33,7 @@ bool map_at_once(Domain& domain, std::uint64_t iova, PhysAddr address, PageChoic
         done += mapped.bytes;
         if (mapped.refusal) {
             if (done != 0) {
-                unmap(domain, iova, done);
+                unmap(domain, iova, done, faults);
             }
             return std::unexpected(*mapped.refusal);
         }
@@ -47,6 +47,9 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
                        std::uint32_t protection, FaultPoints& faults) {
     if (!domain.paging()) {
         return refuse(EINVAL, "the domain has no page table", kMap);
+    }
+    if (domain.takes_ranges()) [[unlikely]] {
+        return domain.map_range(iova, address, size, protection, faults);
     }
     const std::uint64_t sizes = domain.pgsize_bitmap();
     if (sizes == 0) {
@@ -72,9 +75,9 @@ Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std
 namespace {
 
 // Calls unmapped(iova, bytes, page size) for each unmap_pages().
-template <class Unmapped>
+template <class Call>
 std::uint64_t unmap_each(Domain& domain, std::uint64_t iova, std::uint64_t size,
-                         Unmapped&& unmapped) {
+                         FaultPoints& faults, Call&& unmapped) {
     const std::uint64_t sizes = domain.pgsize_bitmap();
     if (!domain.paging() || sizes == 0 || !is_aligned(iova | size, lowest_bit(sizes))) {
         return 0;
@@ -84,7 +87,7 @@ std::uint64_t unmap_each(Domain& domain, std::uint64_t iova, std::uint64_t size,
         const PageChoice choice = choose_page_size(sizes, at, at, left);
         std::uint64_t gone = choice.page_size;
         if (choice.bytes != choice.page_size || !domain.unmap_page(at, choice.page_size)) {
-            gone = domain.unmap_pages(at, choice.page_size, choice.count());
+            gone = domain.unmap_pages(at, choice.page_size, choice.count(), faults);
             if (gone == 0) {
                 break;
             }
@@ -105,8 +108,43 @@ Range gone_range(std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
 
 }  // namespace
 
-std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size) {
-    const std::uint64_t gone = unmap_each(domain, iova, size, [](auto...) {});
+namespace {
+
+// unmap_by_choice() of a domain that takes ranges. Not inline: no other domain comes here.
+[[gnu::noinline]] std::uint64_t unmap_range(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                                            FaultPoints& faults) {
+    const Unmapped unmapped = domain.unmap_range(iova, size, faults);
+    if (Iotlb* const iotlb = domain.iotlb()) {
+        for (const Range range : unmapped.ranges) {
+            iotlb->unmapped(range);
+        }
+    }
+    return unmapped.bytes;
+}
+
+// Adds what was unmapped to a gather; what does not belong to it is invalidated first.
+void gather_range(Domain& domain, Iotlb& iotlb, Range gone, std::uint64_t page_size,
+                  IotlbGather& gather) {
+    iotlb.mark_unmapped(gone);
+    // (include/linux/iommu.h: iommu_iotlb_gather_is_disjoint)
+    const bool touches = gather.empty() || (gone.last + 1 >= gather.range.start &&
+                                            gone.start <= gather.range.last + 1);
+    if (!gather.empty() && (gather.page_size != page_size || !touches)) {
+        iotlb_sync(domain, gather);
+    }
+    gather.page_size = page_size;
+    gather.range = {std::min(gather.range.start, gone.start),
+                    std::max(gather.range.last, gone.last)};
+}
+
+}  // namespace
+
+std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                              FaultPoints& faults) {
+    if (domain.takes_ranges()) [[unlikely]] {
+        return unmap_range(domain, iova, size, faults);
+    }
+    const std::uint64_t gone = unmap_each(domain, iova, size, faults, [](auto...) {});
     if (gone != 0) {
         invalidate_unmapped(domain, iova, size, gone);
     }
@@ -118,25 +156,24 @@ void invalidate(Iotlb& iotlb, std::uint64_t iova, std::uint64_t asked, std::uint
 }
 
 std::uint64_t unmap_fast(Domain& domain, std::uint64_t iova, std::uint64_t size,
-                         IotlbGather& gather) {
+                         IotlbGather& gather, FaultPoints& faults) {
     Iotlb* const iotlb = domain.iotlb();
-    return unmap_each(
-        domain, iova, size, [&](std::uint64_t at, std::uint64_t bytes, std::uint64_t page_size) {
-            if (iotlb == nullptr) {
-                return;
+    if (domain.takes_ranges()) {
+        const Unmapped unmapped = domain.unmap_range(iova, size, faults);
+        for (const Range range : unmapped.ranges) {
+            if (iotlb != nullptr) {
+                gather_range(domain, *iotlb, range, lowest_bit(domain.pgsize_bitmap()), gather);
             }
-            const Range gone = gone_range(at, iova + size - at, bytes);
-            iotlb->mark_unmapped(gone);
-            // (include/linux/iommu.h: iommu_iotlb_gather_is_disjoint)
-            const bool touches = gather.empty() || (gone.last + 1 >= gather.range.start &&
-                                                    gone.start <= gather.range.last + 1);
-            if (!gather.empty() && (gather.page_size != page_size || !touches)) {
-                iotlb_sync(domain, gather);
-            }
-            gather.page_size = page_size;
-            gather.range = {std::min(gather.range.start, gone.start),
-                            std::max(gather.range.last, gone.last)};
-        });
+        }
+        return unmapped.bytes;
+    }
+    return unmap_each(domain, iova, size, faults,
+                      [&](std::uint64_t at, std::uint64_t bytes, std::uint64_t page_size) {
+                          if (iotlb != nullptr) {
+                              gather_range(domain, *iotlb, gone_range(at, iova + size - at, bytes),
+                                           page_size, gather);
+                          }
+                      });
 }
 
 void iotlb_sync(Domain& domain, IotlbGather& gather) {

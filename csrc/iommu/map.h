@@ -61,7 +61,8 @@ inline bool is_one_page(const Domain& domain, std::uint64_t start, std::uint64_t
 /// The rest of map() and of unmap(), which are inline for one page alone.
 Result<> map_by_choice(Domain& domain, std::uint64_t iova, PhysAddr address, std::uint64_t size,
                        std::uint32_t protection, FaultPoints& faults);
-std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size);
+std::uint64_t unmap_by_choice(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                              FaultPoints& faults);
 
 /// Invalidates what was unmapped: `gone` bytes of `asked`, from `iova` on.
 void invalidate(Iotlb& iotlb, std::uint64_t iova, std::uint64_t asked, std::uint64_t gone);
@@ -87,13 +88,15 @@ inline Result<> map(Domain& domain, std::uint64_t iova, PhysAddr address, std::u
 
 /// Unmaps [iova, iova + size) and invalidates it. Returns the bytes that are unmapped now: fewer
 /// than `size` if a hole ended it, more if a larger leaf went whole, 0 if iova or size is not a
-/// multiple of the smallest page. (iommu_unmap)
-inline std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size) {
+/// multiple of the smallest page. A split of a larger leaf allocates a table; without memory it
+/// ends there. (iommu_unmap)
+inline std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t size,
+                           FaultPoints& faults) {
     if (is_one_page(domain, iova, size) && domain.unmap_page(iova, size)) [[likely]] {
         invalidate_unmapped(domain, iova, size, size);
         return size;
     }
-    return unmap_by_choice(domain, iova, size);
+    return unmap_by_choice(domain, iova, size, faults);
 }
 
 /// Unmaps that are not invalidated yet (include/linux/iommu.h: iommu_iotlb_gather): pages of one
@@ -108,7 +111,7 @@ struct IotlbGather {
 /// As unmap(), but it is iotlb_sync() with the same gather that invalidates. If the gather holds
 /// pages of another size or a range that does not touch, it is synced first. (iommu_unmap_fast)
 std::uint64_t unmap_fast(Domain& domain, std::uint64_t iova, std::uint64_t size,
-                         IotlbGather& gather);
+                         IotlbGather& gather, FaultPoints& faults);
 /// Invalidates what was gathered. (iommu_iotlb_sync)
 void iotlb_sync(Domain& domain, IotlbGather& gather);
 

@@ -14,6 +14,7 @@
 #include "iommu/domain.h"
 #include "iommu/hw_info.h"
 #include "iommu/iotlb.h"
+#include "iommu/semantics/driver_sizes.h"
 #include "iommu/semantics/semantics.h"
 
 namespace kvmiommu::iommu {
@@ -72,10 +73,11 @@ class Ops {
     /// (iommu_paging_domain_alloc).
     /// As domain_alloc_paging()
     Result<std::unique_ptr<Domain>> paging_domain_alloc(Device& device, FaultPoints& faults);
-    /// `driver_sizes`: see SharedDomain.
+    /// `driver_sizes` are the page sizes that all IOMMUs of the driver have in common. Called again
+    /// when an IOMMU comes later.
     void set_rules(Rules rules, std::uint64_t driver_sizes) {
         rules_ = rules;
-        driver_sizes_ = driver_sizes;
+        driver_sizes_->set(driver_sizes);
     }
 
     /// What the IOTLBs of the machine share; null: its IOMMUs keep no translations.
@@ -95,7 +97,8 @@ class Ops {
   private:
     IotlbControl* iotlb_control_ = nullptr;
     Rules rules_{};
-    std::uint64_t driver_sizes_ = 0;
+    // Domains may outlive the driver.
+    const std::shared_ptr<DriverSizes> driver_sizes_ = std::make_shared<DriverSizes>();
 };
 
 }  // namespace kvmiommu::iommu

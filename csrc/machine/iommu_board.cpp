@@ -63,17 +63,17 @@ Result<> IommuBoard::attach(iommu::Domain& domain, iommu::Device& device) {
     if (&domain.ops() != &device.ops() && !domain.spans_drivers()) {
         return refuse(EINVAL, "the domain is of another IOMMU driver than the device", kAttach);
     }
-    return domain.attach_device(device);
+    return domain.attach_device(device, faults);
 }
 
 Result<> IommuBoard::map(iommu::Device& device, std::uint64_t iova, mm::PhysAddr address,
                          std::uint64_t size, std::uint32_t protection) {
-    auto& own = own_[&device];
-    if (!own) {
-        own = TRY(domain(device));
-        TRY(own->attach_device(device));
+    if (!own_.contains(&device)) {
+        auto own = TRY(domain(device));
+        TRY(own->attach_device(device, faults));
+        own_[&device] = std::move(own);
     }
-    return iommu::map(*own, iova, address, size, protection, faults);
+    return iommu::map(*own_[&device], iova, address, size, protection, faults);
 }
 
 Result<std::uint64_t> IommuBoard::unmap(iommu::Device& device, std::uint64_t iova,
@@ -88,7 +88,7 @@ Result<std::uint64_t> IommuBoard::unmap(iommu::Device& device, std::uint64_t iov
         }
         done += std::min(size - done, found->bytes_from(iova + done));
     } while (done < size);
-    return iommu::unmap(*own->second, iova, size);
+    return iommu::unmap(*own->second, iova, size, faults);
 }
 
 mm::PhysAddr IommuBoard::iova_to_phys(const iommu::Device& device, std::uint64_t iova) const {

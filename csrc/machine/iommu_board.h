@@ -37,7 +37,7 @@ class IommuBoard {
     /// (drivers/iommu/iommu.c: __iommu_attach_group)
     /// EINVAL the domain and the device have different drivers, and it does not span drivers
     /// and what Domain::attach_device() says
-    static Result<> attach(iommu::Domain& domain, iommu::Device& device);
+    Result<> attach(iommu::Domain& domain, iommu::Device& device);
     /// Maps for a device without a domain.
     /// and what domain() and Domain::attach_device() say, for the first map of a device
     /// and what iommu::map() says

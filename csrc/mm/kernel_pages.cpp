@@ -31,6 +31,7 @@ Result<std::byte*> KernelPages::make_page(std::uint64_t index) {
     }
     const std::uint64_t frames = page_size_ >> kFrameShift;
     const SlotRun run = TRY(memory_.allocate(frames, frames));
+    begin(index, memory_.direct(run.slot));
     slots_[index].store(run.slot + 1, std::memory_order_release);
     return memory_.direct(run.slot);
 }

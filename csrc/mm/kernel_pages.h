@@ -36,11 +36,16 @@ class KernelPages : public Backing {
     /// ENOMEM RAM is exhausted
     Result<HeldFrames> frames(std::uint64_t offset, std::uint64_t bytes) override EXCLUDES(mutex_);
 
+  protected:
+    /// Page `index` was allocated, and nobody sees it yet: all of it is zero.
+    virtual void begin(std::uint64_t, std::byte*) REQUIRES(mutex_) {}
+
+    mutable Mutex mutex_{lock_order::kBacking};  // for allocating pages
+
   private:
     PhysicalMemory& memory_;
     const std::uint64_t page_size_;
     const std::uint64_t count_;
-    Mutex mutex_{lock_order::kBacking};                    // for allocating pages
     std::unique_ptr<std::atomic<std::uint64_t>[]> slots_;  // slot + 1; 0: not allocated
 };
 

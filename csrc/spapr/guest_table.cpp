@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <utility>
+
+#include "base/wide.h"
 
 namespace kvmiommu::spapr {
 
@@ -71,42 +74,119 @@ GuestTable::~GuestTable() {
 }
 
 std::uint64_t GuestTable::get(std::uint64_t index) const {
-    std::byte* const place = page(index >> entry_bits_);
-    return place == nullptr ? 0 : entry(place, index)->load(std::memory_order_relaxed);
+    std::byte* place = page(index >> entry_bits_);
+    if (place == nullptr) {
+        const Lock lock(mutex_);
+        place = page(index >> entry_bits_);
+        if (place == nullptr) {
+            return filled(index >> entry_bits_);
+        }
+    }
+    return entry(place, index)->load(std::memory_order_relaxed);
 }
 
 std::uint64_t GuestTable::entries_without_page(std::uint64_t index) const {
     if (page(index >> entry_bits_) != nullptr) {
         return 0;
     }
-    return (low_mask(entry_bits_) + 1) - (index & low_mask(entry_bits_));
+    const Lock lock(mutex_);
+    if (page(index >> entry_bits_) != nullptr || filled(index >> entry_bits_) != 0) {
+        return 0;
+    }
+    return entries_in_page() - (index & low_mask(entry_bits_));
 }
 
 void GuestTable::put(std::uint64_t index, std::uint64_t tce) {
     if (index >> entry_bits_ >= count()) [[unlikely]] {
         return;
     }
-    std::byte* place = page(index >> entry_bits_);
-    if (place == nullptr) [[unlikely]] {
-        if (tce == 0) {
-            return;
+    if (std::byte* const place = page(index >> entry_bits_)) [[likely]] {
+        entry(place, index)->store(tce, std::memory_order_relaxed);
+    } else {
+        fill_page(index >> entry_bits_, index & low_mask(entry_bits_), 1, tce);
+    }
+}
+
+void GuestTable::fill(std::uint64_t index, std::uint64_t count, std::uint64_t tce) {
+    count = std::min(count, entries() - std::min(index, entries()));
+    if (count == 0) {
+        return;
+    }
+    const std::uint64_t end = index + count;
+    const std::uint64_t first_whole = align_up(index, entries_in_page()) >> entry_bits_;
+    const std::uint64_t end_whole = end >> entry_bits_;
+    if (first_whole > end_whole) {  // a part of one page
+        fill_page(end_whole, index & low_mask(entry_bits_), count, tce);
+        return;
+    }
+    if (const std::uint64_t head = (first_whole << entry_bits_) - index; head != 0) {
+        fill_page(first_whole - 1, index & low_mask(entry_bits_), head, tce);
+    }
+    if (first_whole < end_whole) {
+        const Lock lock(mutex_);
+        set_filled({first_whole, end_whole - 1}, tce);
+        for (std::uint64_t at = first_whole; at < end_whole; ++at) {
+            if (std::byte* const place = page(at)) {
+                wide::fill(reinterpret_cast<std::uint64_t*>(place), entries_in_page(), tce, 0);
+            }
         }
-        const auto made = make_page(index >> entry_bits_);
+    }
+    if (const std::uint64_t tail = end & low_mask(entry_bits_); tail != 0) {
+        fill_page(end_whole, 0, tail, tce);
+    }
+}
+
+// Stores a value in entries of one page, which is allocated unless it has that value already.
+void GuestTable::fill_page(std::uint64_t index, std::uint64_t first, std::uint64_t count,
+                           std::uint64_t tce) {
+    std::byte* place = page(index);
+    if (place == nullptr) {
+        {
+            const Lock lock(mutex_);
+            if (page(index) == nullptr && filled(index) == tce) {
+                return;
+            }
+        }
+        const auto made = make_page(index);
         if (!made) {
             return;
         }
         place = *made;
     }
-    entry(place, index)->store(tce, std::memory_order_relaxed);
+    wide::fill(reinterpret_cast<std::uint64_t*>(place) + first, count, tce, 0);
 }
 
-void GuestTable::fill(std::uint64_t index, std::uint64_t count, std::uint64_t tce) {
-    const std::uint64_t end = index + std::min(count, entries() - std::min(index, entries()));
-    while (index < end) {
-        put(index, tce);
-        // Without a page none of its entries is looked at: a guest may name a great many.
-        const std::uint64_t missing = entries_without_page(index);
-        index += std::min(end - index, std::max<std::uint64_t>(missing, 1));
+void GuestTable::begin(std::uint64_t index, std::byte* page) {
+    if (const std::uint64_t tce = filled(index); tce != 0) {
+        wide::fill(reinterpret_cast<std::uint64_t*>(page), entries_in_page(), tce, 0);
+    }
+}
+
+// The value that all entries of a page without memory have.
+std::uint64_t GuestTable::filled(std::uint64_t page) const {
+    const auto behind = filled_.upper_bound(page);
+    return behind == filled_.begin() || std::prev(behind)->second.last < page
+               ? 0
+               : std::prev(behind)->second.tce;
+}
+
+void GuestTable::set_filled(Range pages, std::uint64_t tce) {
+    auto at = filled_.upper_bound(pages.start);
+    if (at != filled_.begin() && std::prev(at)->second.last >= pages.start) {
+        --at;
+    }
+    while (at != filled_.end() && at->first <= pages.last) {
+        const auto [start, old] = *at;
+        at = filled_.erase(at);
+        if (start < pages.start) {
+            filled_[start] = {pages.start - 1, old.tce};
+        }
+        if (old.last > pages.last) {
+            filled_[pages.last + 1] = old;
+        }
+    }
+    if (tce != 0) {
+        filled_[pages.start] = {pages.last, tce};
     }
 }
 

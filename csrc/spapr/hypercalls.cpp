@@ -150,8 +150,14 @@ std::int64_t unmap(const Registered& registered, const GuestTable& guest, Hardwa
                    std::uint64_t entry) {
     const Subpages pages(guest, table, entry);
     std::int64_t answer = uapi::H_SUCCESS;
-    for (std::uint64_t at = 0; at < pages.count && answer == uapi::H_SUCCESS; ++at) {
-        answer = unmap_page(registered, table, pages.first + at);
+    for (std::uint64_t at = 0; at < pages.count && answer == uapi::H_SUCCESS;) {
+        // Pages without a table have nothing to unmap; a guest's page may be a great many of them.
+        const std::uint64_t empty =
+            table.refuses(pages.first + at) ? 0 : table.pages_without_table(pages.first + at);
+        if (empty == 0) {
+            answer = unmap_page(registered, table, pages.first + at);
+        }
+        at += std::max<std::uint64_t>(empty, 1);
     }
     return answer;
 }

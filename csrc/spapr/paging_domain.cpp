@@ -117,17 +117,16 @@ iommu::Mapped PagingDomain::map_pages(std::uint64_t iova, mm::PhysAddr address,
 }
 
 std::uint64_t PagingDomain::unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                                        std::uint64_t count) {
+                                        std::uint64_t count, FaultPoints& faults) {
     const Ref<HardwareTable> table = window(iova);
     if (!table || page_size < table->page_size()) {
         return 0;
     }
-    FaultPoints none;
     const std::uint64_t bytes = page_size * count;
     std::uint64_t done = 0;
     while (done < bytes) {
         const std::uint64_t page = (iova + done) >> table->page_shift();
-        const auto old = table->exchange(page, {}, none);
+        const auto old = table->exchange(page, {}, faults);
         if (!old || old->rights == 0) {
             break;
         }

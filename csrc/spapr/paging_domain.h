@@ -40,15 +40,15 @@ class PagingDomain final : public iommu::Domain {
     /// The window with this iova in it, or null.
     Ref<HardwareTable> window(std::uint64_t iova) const EXCLUDES(mutex_);
 
-    Result<> attach_device(iommu::Device&) override { return {}; }
+    Result<> attach_device(iommu::Device&, FaultPoints&) override { return {}; }
     /// EINVAL not within a window, pages smaller than the window's, or no rights
     /// EEXIST a page is mapped already
     /// ENOMEM
     iommu::Mapped map_pages(std::uint64_t iova, mm::PhysAddr address, std::uint64_t page_size,
                             std::uint64_t count, std::uint32_t protection,
                             FaultPoints& faults) override;
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                              std::uint64_t count) override;
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count,
+                              FaultPoints& faults) override;
     mm::PhysAddr iova_to_phys(std::uint64_t iova) const override;
     std::optional<iommu::Translation> translate(std::uint64_t iova) const override;
 

@@ -78,7 +78,7 @@ class WindowsDomain final : public iommu::Domain {
     WindowsDomain(const iommu::Ops& ops, TableGroup& group)
         : Domain(ops, iommu::DomainType::platform, 0, {0, ~std::uint64_t{0}}), group_(group) {}
 
-    Result<> attach_device(iommu::Device&) override {
+    Result<> attach_device(iommu::Device&, FaultPoints&) override {
         group_.take_ownership();
         return {};
     }
@@ -86,7 +86,9 @@ class WindowsDomain final : public iommu::Domain {
                             std::uint32_t, FaultPoints&) override {
         return {};
     }
-    std::uint64_t unmap_pages(std::uint64_t, std::uint64_t, std::uint64_t) override { return 0; }
+    std::uint64_t unmap_pages(std::uint64_t, std::uint64_t, std::uint64_t, FaultPoints&) override {
+        return 0;
+    }
     mm::PhysAddr iova_to_phys(std::uint64_t iova) const override {
         const auto found = group_.translate(iova);
         return found ? found->address : 0;
@@ -106,7 +108,7 @@ class KernelDomain final : public iommu::Domain {
     KernelDomain(const iommu::Ops& ops, TableGroup& group)
         : Domain(ops, iommu::DomainType::identity, 0, {0, ~std::uint64_t{0}}), group_(group) {}
 
-    Result<> attach_device(iommu::Device&) override {
+    Result<> attach_device(iommu::Device&, FaultPoints&) override {
         group_.release_ownership();
         return {};
     }
@@ -114,7 +116,9 @@ class KernelDomain final : public iommu::Domain {
                             std::uint32_t, FaultPoints&) override {
         return {};
     }
-    std::uint64_t unmap_pages(std::uint64_t, std::uint64_t, std::uint64_t) override { return 0; }
+    std::uint64_t unmap_pages(std::uint64_t, std::uint64_t, std::uint64_t, FaultPoints&) override {
+        return 0;
+    }
     mm::PhysAddr iova_to_phys(std::uint64_t iova) const override { return iova; }
 
   private:

@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias
 from . import _core
 from .iommu import READ, WRITE
 from .machine import ATTACH_AFTER_MAP, IOMMU_DRIVERS, SEMANTICS
+from .machine.known import granule_wanted, levels_wanted
 
 __all__ = ["AttachAfterMap", "Board", "Device", "Domain", "IommuDriver", "Semantics"]
 
@@ -31,6 +32,9 @@ Semantics: TypeAlias = Literal[
     "operations", "domain", "common", "tables", "instance", "legacy", "device"
 ]
 AttachAfterMap: TypeAlias = Literal["refuse", "rebuild", "second-table"]
+#: Of the kernel that the board's IOMMUs run under, in bytes.
+_PAGE = 4096
+
 IommuDriver: TypeAlias = Literal["intel", "amd", "virtio", "smmu_v3", "riscv", "powernv", "pseries"]
 
 
@@ -57,7 +61,13 @@ class Board:
         )
 
     def iommu(self, name: str, *, driver: IommuDriver, pgsize_bitmap: int, bits: int = 48) -> None:
-        """Puts an IOMMU on the board. EEXIST: there is one of that name."""
+        """Puts an IOMMU on the board.
+
+        `pgsize_bitmap` is a sum of page sizes that the driver's tables have a level for, `bits` the
+        width of its iovas, from 32 to 64. An IOMMU that comes after domains takes page sizes from
+        those under `operations`. ValueError: what a machine's description refuses as well. EEXIST:
+        there is one of that name.
+        """
         if driver not in IOMMU_DRIVERS:
             raise ValueError(f"driver {driver!r}: must be one of {', '.join(IOMMU_DRIVERS)}")
         if not 32 <= bits <= 64:
@@ -66,7 +76,19 @@ class Board:
             raise ValueError(
                 f"pgsize_bitmap {pgsize_bitmap:#x}: must be page sizes from 4 KiB to {bits} bits"
             )
+        sizes = tuple(1 << bit for bit in range(bits) if pgsize_bitmap >> bit & 1)
+        wanted = levels_wanted(driver, sizes) or granule_wanted(driver, sizes, _PAGE)
+        if wanted is not None:
+            raise ValueError(f"pgsize_bitmap {pgsize_bitmap:#x}: must be {wanted}")
         self._board.add_iommu(name=name, driver=driver, bits=bits, pgsize_bitmap=pgsize_bitmap)
+
+    def fail_nth(self, nth: int) -> None:
+        """Makes the `nth` allocation from now on fail, 1 being the next; 0: none fails.
+
+        An attach or a map is ENOMEM then and changes nothing; an unmap ends before the page that it
+        would have split.
+        """
+        self._board.fail_nth(nth)
 
     def device(self, name: str, iommu: str) -> Device:
         """A device behind the IOMMU of that name. ENOENT: there is none."""
@@ -123,17 +145,24 @@ class Domain:
     def map(self, iova: int, phys: int, size: int, prot: int = READ | WRITE) -> None:
         """Maps `size` bytes in every table, or in none.
 
-        ENODEV: no device was attached yet, so there is no table; else as `iommu.Domain.map()`.
+        ENODEV: no device was attached yet, so there is no table, or the IOMMUs have no page size in
+        common. ERANGE: beyond what one of the IOMMUs translates. Else as `iommu.Domain.map()`.
         """
         self._domain.map(iova, phys, size, prot)
 
     def unmap(self, iova: int, size: int) -> int:
-        """Unmaps up to `size` bytes in every table and answers the bytes that went."""
+        """Unmaps up to `size` bytes and returns how many went, from the start of the first page.
+
+        Each table loses what its driver unmaps, and then whatever another table has lost: a page
+        that is large in one of them and goes whole there goes from all.
+        """
         return self._domain.unmap(iova, size)
 
-    def iova_to_phys(self, iova: int) -> int:
-        """Where an iova leads, in all tables; 0: nowhere."""
-        return self._domain.iova_to_phys(iova)
+    def iova_to_phys(self, iova: int, device: Device | None = None) -> int:
+        """Where an iova leads; 0: nowhere. With `device`, in the table that it uses; 0 if it is not
+        attached.
+        """
+        return self._domain.iova_to_phys(iova, None if device is None else device._device)
 
     def create_window(self, start: int, size: int, page_shift: int) -> None:
         """Behind POWER's bridges no iova is valid before: pages of 2**page_shift bytes at

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from kvmiommu.machine import MachineError
 from kvmiommu.vfio import Container, Group
 
 K4, M2, G1 = 4 << 10, 2 << 20, 1 << 30
+
+
+def errno_of(call: Callable[[], None]) -> int:
+    try:
+        call()
+    except OSError as refused:
+        return refused.errno or -1
+    return 0
 
 
 def board_of(name: str, after: str = "refuse") -> tuple[semantics.Board, list[semantics.Device]]:
@@ -97,6 +106,107 @@ def test_a_range_that_leads_elsewhere_in_part_stays_mapped() -> None:
     assert device.iova_to_phys(4 << 20) == 2 << 32
     assert device.unmap(0, 1 << 32, 4 << 20) == 4 << 20
     assert device.iova_to_phys(0) == 0
+
+
+def test_each_allocation_fails_in_turn() -> None:
+    board = semantics.Board("tables")
+    board.iommu("smmu", driver="smmu_v3", pgsize_bitmap=iommu.pages("4K", "2M"))
+    board.iommu("dmar", driver="intel", pgsize_bitmap=iommu.pages("4K"))
+    disk, nic = board.device("disk", "smmu"), board.device("nic", "dmar")
+    domain = board.domain(disk)
+    domain.attach(disk)
+    domain.map(0, G1, M2)
+    for step in (lambda: domain.attach(nic), lambda: domain.map(G1, G1, M2)):
+        points, error = 0, errno.ENOMEM
+        attached = domain.iova_to_phys(0, nic)
+        while error == errno.ENOMEM:
+            assert domain.iova_to_phys(0, nic) == attached
+            assert domain.iova_to_phys(G1) == 0
+            points += 1
+            board.fail_nth(points)
+            error = errno_of(step)
+        assert error == 0
+        assert points > 2
+    board.fail_nth(0)
+    domain.detach(nic)
+    # The table that a split needs is one, too.
+    board.fail_nth(1)
+    assert domain.unmap(K4, K4) == 0
+    assert domain.iova_to_phys(K4) == G1 + K4
+    assert domain.unmap(K4, K4) == K4
+    assert domain.iova_to_phys(K4) == 0
+    assert domain.iova_to_phys(2 * K4) == G1 + 2 * K4
+
+
+def test_a_domain_reaches_as_far_as_the_narrowest_iommu_in_it() -> None:
+    board = semantics.Board("common")
+    for name, bits in (("wide", 48), ("narrow", 39)):
+        board.iommu(name, driver="intel", pgsize_bitmap=K4, bits=bits)
+    disk, nic = board.device("disk", "wide"), board.device("nic", "narrow")
+    domain = board.domain(disk)
+    domain.attach(nic)
+    domain.attach(disk)
+    with pytest.raises(OSError, match="an IOMMU of the domain ends at 0x7fffffffff") as refused:
+        domain.map(1 << 40, G1, K4)
+    assert refused.value.errno == errno.ERANGE
+    domain.detach(nic)
+    domain.map(1 << 40, G1, K4)
+    with pytest.raises(OSError, match="something is mapped at 0x10000000fff") as refused:
+        domain.attach(nic)
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_an_iommu_that_comes_late_takes_page_sizes_from_its_drivers_domains() -> None:
+    board = semantics.Board("operations")
+    board.iommu("smmu0", driver="smmu_v3", pgsize_bitmap=iommu.pages("4K", "2M"))
+    disk = board.device("disk", "smmu0")
+    domain, other = board.domain(disk), board.domain(disk)
+    assert domain.pgsize_bitmap == iommu.pages("4K", "2M")
+    domain.attach(disk)
+    domain.map(0, G1, M2)
+    board.iommu("dmar0", driver="intel", pgsize_bitmap=K4)
+    assert domain.pgsize_bitmap == iommu.pages("4K", "2M")
+    board.iommu("smmu1", driver="smmu_v3", pgsize_bitmap=K4)
+    assert domain.pgsize_bitmap == other.pgsize_bitmap == K4
+    nic = board.device("nic", "smmu1")
+    with pytest.raises(OSError, match="in use, of which the IOMMU lacks 0x200000") as refused:
+        domain.attach(nic)
+    assert refused.value.errno == errno.EINVAL
+    domain.attach(board.device("another disk", "smmu0"))  # its IOMMU has what is in use
+    assert domain.unmap(0, M2) == M2
+    domain.map(0, G1, M2)
+    domain.attach(nic)
+
+
+@pytest.mark.parametrize("drivers", [("intel", "smmu_v3"), ("virtio", "amd"), ("riscv", "virtio")])
+def test_what_goes_from_one_table_goes_from_all(
+    drivers: tuple[semantics.IommuDriver, semantics.IommuDriver],
+) -> None:
+    board = semantics.Board("tables")
+    for driver in drivers:
+        board.iommu(driver, driver=driver, pgsize_bitmap=iommu.pages("4K", "2M"))
+    devices = [board.device(driver, driver) for driver in drivers]
+    domain = board.domain(devices[0])
+    for device in devices:
+        domain.attach(device)
+    domain.map(M2, G1, M2)
+    domain.map(2 * M2, 2 * G1, M2)  # the neighbour
+    went = domain.unmap(M2, 16 * K4)
+    # An SMMU alone would split the page; Intel's, AMD's and RISC-V's lose it whole.
+    assert went == M2
+    for device in devices:
+        reached = {domain.iova_to_phys(M2 + at * K4, device) for at in range(512)}
+        assert reached == {0}
+        assert domain.iova_to_phys(2 * M2, device) == 2 * G1
+
+
+def test_boards_refuse_page_sizes_that_tables_have_no_level_for() -> None:
+    board = semantics.Board()
+    for driver, bitmap in (("intel", 0x11000), ("riscv", 0x10000), ("amd", 1 << 39), ("amd", 0)):
+        with pytest.raises(ValueError, match=r"pgsize_bitmap 0x\w+: must be page sizes"):
+            board.iommu("x", driver=driver, pgsize_bitmap=bitmap)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the kernel would pick '2M'"):
+        board.iommu("x", driver="smmu_v3", pgsize_bitmap=M2)
 
 
 def test_strange_boards() -> None:

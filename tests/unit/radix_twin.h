@@ -97,7 +97,7 @@ class Pair {
     void unmap_all() {
         while (!pages_.empty()) {
             const auto [iova, page] = *pages_.begin();
-            CHECK(table_.unmap_pages(iova, page.size, 1) == page.size);
+            CHECK(table_.unmap_pages(iova, page.size, 1, test::no_faults()) == page.size);
             pages_.erase(iova);
         }
         compare();
@@ -157,7 +157,7 @@ class Pair {
             least + align_down(numbers_.below(end - iova - least + 1), unit_);
         // What the first page counts too much must not make the walk stop before the last.
         if (bytes > gone - pages_[last].size || leaving.size() == 1) {
-            CHECK(table_.unmap_pages(iova, unit_, bytes / unit_) == gone);
+            CHECK(table_.unmap_pages(iova, unit_, bytes / unit_, test::no_faults()) == gone);
             for (const std::uint64_t each : leaving) {
                 pages_.erase(each);
             }
@@ -170,7 +170,8 @@ class Pair {
         const std::uint64_t iova = any_iova(unit_);
         const std::uint64_t most = (window_ - (iova - base_)) / unit_;
         const std::uint64_t bytes = (1 + numbers_.below(most)) * unit_;
-        const std::uint64_t gone = table_.unmap_pages(iova, unit_, bytes / unit_);
+        const std::uint64_t gone =
+            table_.unmap_pages(iova, unit_, bytes / unit_, test::no_faults());
         std::uint64_t counted = 0;
         bool stopped = false;
         auto at = page_at(pages_, iova);

@@ -50,6 +50,12 @@ struct doctest::StringMaker<kvmiommu::mm::Signal> {
 
 namespace kvmiommu::test {
 
+/// Of calls whose allocations do not fail.
+inline FaultPoints& no_faults() {
+    thread_local FaultPoints none;
+    return none;
+}
+
 /// "ok", or the name of the errno.
 template <class Value>
 std::string outcome(const Result<Value>& result) {

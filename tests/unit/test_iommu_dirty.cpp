@@ -162,7 +162,7 @@ void mark_beside_a_map(unsigned levels) {
         machine.memory(), pgtable::Shape<Format>{levels, levels}, faults));
     REQUIRE(!table.map_pages(k2M, k1G, k2M, 1, kRead, {}, faults).refusal);
     meanwhile = [&] {
-        CHECK(table.unmap_pages(k2M, k2M, 1) == k2M);
+        CHECK(table.unmap_pages(k2M, k2M, 1, test::no_faults()) == k2M);
         REQUIRE(!table.map_pages(k2M, k1M, k4K, 1, kBoth, {}, faults).refusal);
     };
     table.mark_dirty(k2M + k4K);

@@ -26,7 +26,7 @@ struct Bus {
         group.add_device(device);
         owned = value(DmaOwnership::of(group, this));
         domain = value(ops.domain_alloc_paging(device, faults));
-        value(group.attach(*domain));
+        value(group.attach(*domain, test::no_faults()));
     }
     ~Bus() {
         group.detach(*domain);
@@ -82,7 +82,8 @@ TEST_CASE("once a strict unmap has returned, no access of a device reaches the p
               [&](PhysAddr page) {
                   value(iommu::map(*bus.domain, kIova, page, 4096, kRead | kWrite, bus.faults));
               },
-              [&] { CHECK(iommu::unmap(*bus.domain, kIova, 4096) == 4096); }) == 0);
+              [&] { CHECK(iommu::unmap(*bus.domain, kIova, 4096, test::no_faults()) == 4096); }) ==
+          0);
 }
 
 TEST_CASE("once a group has left a domain, no access of its devices reaches what is mapped there") {
@@ -90,13 +91,13 @@ TEST_CASE("once a group has left a domain, no access of its devices reaches what
     CHECK(written_after_unmap(
               bus,
               [&](PhysAddr page) {
-                  iommu::unmap(*bus.domain, kIova, 4096);
+                  iommu::unmap(*bus.domain, kIova, 4096, test::no_faults());
                   value(iommu::map(*bus.domain, kIova, page, 4096, kRead | kWrite, bus.faults));
               },
               [&] {
                   bus.group.detach(*bus.domain);
-                  iommu::unmap(*bus.domain, kIova, 4096);
-                  value(bus.group.attach(*bus.domain));
+                  iommu::unmap(*bus.domain, kIova, 4096, test::no_faults());
+                  value(bus.group.attach(*bus.domain, test::no_faults()));
               }) == 0);
 }
 
@@ -108,7 +109,7 @@ TEST_CASE("a write by a stale translation to a page that is free is lost") {
     value(iommu::map(*bus.domain, kIova, page, 4096, kRead | kWrite, bus.faults));
     const std::array<std::byte, 4> bytes{std::byte{1}};
     value(bus.port.write(kIova, bytes));
-    CHECK(iommu::unmap(*bus.domain, kIova, 4096) == 4096);
+    CHECK(iommu::unmap(*bus.domain, kIova, 4096, test::no_faults()) == 4096);
     value(bus.port.write(kIova, std::array<std::byte, 4>{std::byte{2}}));
     CHECK(*memory.at(page) == std::byte{2});  // stale, and somebody holds the page
     memory.put(run);

@@ -68,7 +68,7 @@ void agree_with_a_list(Domain& domain, std::uint64_t base, std::uint64_t seed) {
             const auto [start, range] = *behind;
             CHECK(outcome(map(domain, iova, k1G, size, kRead, faults)) ==
                   (domain.ops().name() == std::string("virtio") ? "EINVAL" : "EEXIST"));
-            CHECK(unmap(domain, start, range.first) == range.first);
+            CHECK(unmap(domain, start, range.first, test::no_faults()) == range.first);
             ranges.erase(start);
         }
         std::uint64_t wrong = 0;
@@ -128,7 +128,7 @@ TEST_CASE("domains of an SMMU and of a RISC-V IOMMU map what they are told") {
         CAPTURE(device->name());
         const auto domain = value(device->ops().domain_alloc_paging(*device, faults));
         CHECK(domain->pgsize_bitmap() == kIntelSizes);
-        CHECK(outcome(domain->attach_device(*device)) == "ok");
+        CHECK(outcome(domain->attach_device(*device, test::no_faults())) == "ok");
         const std::uint64_t last = domain->aperture().last;
         CHECK(last == low_mask(device == &behind_first ? 48 : device == &behind_second ? 40 : 47));
         agree_with_a_list(*domain, 0, 1);
@@ -169,10 +169,10 @@ TEST_CASE("a domain of an SMMU serves devices behind that one alone, and is spli
     Device here("0000:00:01.0", smmu, one);
     Device there("0000:00:02.0", smmu, other);
     const auto domain = value(smmu.domain_alloc_paging(here, faults));
-    CHECK(outcome(domain->attach_device(here)) == "ok");
-    CHECK(outcome(domain->attach_device(there)) == "EINVAL");
+    CHECK(outcome(domain->attach_device(here, test::no_faults())) == "ok");
+    CHECK(outcome(domain->attach_device(there, test::no_faults())) == "EINVAL");
     value(map(*domain, 0, k1G, k2M, kRead, faults));
-    CHECK(unmap(*domain, k4K, k4K) == k4K);
+    CHECK(unmap(*domain, k4K, k4K, test::no_faults()) == k4K);
     CHECK(domain->iova_to_phys(2 * k4K) == k1G + 2 * k4K);
 }
 
@@ -184,9 +184,10 @@ TEST_CASE("a domain of a RISC-V IOMMU serves devices whose IOMMU walks as many l
     const IommuDevice sv57 = instance_of("riscv1", 57, kIntelSizes);
     Device narrow("0000:00:01.0", riscv, sv39);
     Device wide("0000:00:02.0", riscv, sv57);
-    CHECK(outcome(value(riscv.domain_alloc_paging(narrow, faults))->attach_device(wide)) == "ok");
-    CHECK(outcome(value(riscv.domain_alloc_paging(wide, faults))->attach_device(narrow)) ==
-          "ENODEV");
+    CHECK(outcome(value(riscv.domain_alloc_paging(narrow, faults))
+                      ->attach_device(wide, test::no_faults())) == "ok");
+    CHECK(outcome(value(riscv.domain_alloc_paging(wide, faults))
+                      ->attach_device(narrow, test::no_faults())) == "ENODEV");
 }
 
 TEST_CASE("an unmap takes a RISC-V page only from its start") {
@@ -198,10 +199,10 @@ TEST_CASE("an unmap takes a RISC-V page only from its start") {
     const auto domain = value(riscv.domain_alloc_paging(device, faults));
     value(map(*domain, k2M, k1G, k2M, kRead, faults));
     value(map(*domain, 0, 2 * k1G, k2M, kRead, faults));
-    CHECK(unmap(*domain, k2M + k4K, k4K) == 0);
+    CHECK(unmap(*domain, k2M + k4K, k4K, test::no_faults()) == 0);
     CHECK(domain->iova_to_phys(k2M + k4K) == k1G + k4K);
     // One that ends inside of a page counts all of it.
-    CHECK(unmap(*domain, 0, k4K) == k2M);
+    CHECK(unmap(*domain, 0, k4K, test::no_faults()) == k2M);
     CHECK(domain->iova_to_phys(k4K) == 0);
     CHECK(domain->iova_to_phys(k2M) == k1G);
 }
@@ -259,12 +260,12 @@ TEST_CASE("an Intel domain takes devices whose IOMMU can do as much") {
     Device behind_wide("0000:00:03.0", ops, wide);
     Device behind_small("0000:00:04.0", ops, small);
     const auto domain = value(ops.domain_alloc_paging(device, faults));
-    CHECK(outcome(domain->attach_device(device)) == "ok");
-    CHECK(outcome(domain->attach_device(behind_narrow)) == "EINVAL");
-    CHECK(outcome(domain->attach_device(behind_small)) == "EINVAL");
-    CHECK(outcome(domain->attach_device(behind_wide)) == "ok");
+    CHECK(outcome(domain->attach_device(device, test::no_faults())) == "ok");
+    CHECK(outcome(domain->attach_device(behind_narrow, test::no_faults())) == "EINVAL");
+    CHECK(outcome(domain->attach_device(behind_small, test::no_faults())) == "EINVAL");
+    CHECK(outcome(domain->attach_device(behind_wide, test::no_faults())) == "ok");
     CHECK(domain->enforce_cache_coherency());
-    CHECK(outcome(domain->attach_device(behind_wide)) == "EINVAL");
+    CHECK(outcome(domain->attach_device(behind_wide, test::no_faults())) == "EINVAL");
     CHECK_FALSE(value(ops.domain_alloc_paging(behind_wide, faults))->enforce_cache_coherency());
 }
 
@@ -277,8 +278,8 @@ TEST_CASE("an AMD domain takes every AMD device and is always coherent") {
     Device device("0000:00:01.0", ops, unit);
     Device behind_other("0000:40:01.0", ops, other);
     const auto domain = value(ops.domain_alloc_paging(device, faults));
-    CHECK(outcome(domain->attach_device(device)) == "ok");
-    CHECK(outcome(domain->attach_device(behind_other)) == "ok");
+    CHECK(outcome(domain->attach_device(device, test::no_faults())) == "ok");
+    CHECK(outcome(domain->attach_device(behind_other, test::no_faults())) == "ok");
     CHECK(domain->enforce_cache_coherency());
 }
 
@@ -292,10 +293,10 @@ TEST_CASE("a virtio domain is one device's, and its pages are not larger than th
     Device behind_other("0000:00:02.0", ops, other);
     Device behind_coarse("0000:00:03.0", ops, coarse);
     const auto domain = value(ops.domain_alloc_paging(device, faults));
-    CHECK(outcome(domain->attach_device(device)) == "ok");
-    CHECK(outcome(domain->attach_device(behind_other)) == "EINVAL");
+    CHECK(outcome(domain->attach_device(device, test::no_faults())) == "ok");
+    CHECK(outcome(domain->attach_device(behind_other, test::no_faults())) == "EINVAL");
     const auto of_coarse = value(ops.domain_alloc_paging(behind_coarse, faults));
-    CHECK(outcome(of_coarse->attach_device(behind_coarse)) == "ENODEV");
+    CHECK(outcome(of_coarse->attach_device(behind_coarse, test::no_faults())) == "ENODEV");
     CHECK_FALSE(domain->enforce_cache_coherency());
     faults.fail_nth(1);
     CHECK(outcome(ops.domain_alloc_paging(device, faults)) == "ENOMEM");
@@ -309,21 +310,21 @@ TEST_CASE("a virtio mapping goes as it was made, or stays") {
     const auto domain = value(ops.domain_alloc_paging(device, faults));
     // Three pages in one request, for they line up with nothing.
     value(map(*domain, k4K, 2 * k4K, 3 * k4K, kRead, faults));
-    CHECK(domain->unmap_pages(2 * k4K, k4K, 2) == 0);
-    CHECK(domain->unmap_pages(2 * k4K, k4K, 8) == 0);
+    CHECK(domain->unmap_pages(2 * k4K, k4K, 2, test::no_faults()) == 0);
+    CHECK(domain->unmap_pages(2 * k4K, k4K, 8, test::no_faults()) == 0);
     CHECK(domain->iova_to_phys(3 * k4K) == 4 * k4K);
-    CHECK(domain->unmap_pages(k4K, k4K, 1) == 3 * k4K);
+    CHECK(domain->unmap_pages(k4K, k4K, 1, test::no_faults()) == 3 * k4K);
     CHECK(domain->iova_to_phys(3 * k4K) == 0);
     // Less than asked for counts as nothing, and is forgotten.
     value(map(*domain, 0, k1G, k4K, kRead, faults));
-    CHECK(domain->unmap_pages(0, k4K, 2) == 0);
+    CHECK(domain->unmap_pages(0, k4K, 2, test::no_faults()) == 0);
     CHECK(domain->iova_to_phys(0) == 0);
     value(map(*domain, k2M, k1G, k4K, kRead, faults));
     value(map(*domain, k2M + k4K, k1G, k4K, kRead, faults));
-    CHECK(domain->unmap_pages(k2M, k4K, 2) == 2 * k4K);
+    CHECK(domain->unmap_pages(k2M, k4K, 2, test::no_faults()) == 2 * k4K);
     CHECK(outcome(map(*domain, ~std::uint64_t{0xfff}, k1G, k4K, kRead, faults)) == "ok");
     CHECK(domain->iova_to_phys(~std::uint64_t{0}) == k1G + k4K - 1);
-    CHECK(domain->unmap_pages(~std::uint64_t{0xfff}, k4K, 1) == k4K);
+    CHECK(domain->unmap_pages(~std::uint64_t{0xfff}, k4K, 1, test::no_faults()) == k4K);
 }
 
 }  // namespace

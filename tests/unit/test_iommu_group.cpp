@@ -83,7 +83,7 @@ TEST_CASE("devices are claimed one by one for one owner, and released with the l
     // Those who claim groups want to be alone.
     CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EPERM");
     const auto domain = units.domain();
-    value(group.attach(*domain));
+    value(group.attach(*domain, test::no_faults()));
     first.release();
     CHECK_FALSE(first);
     first.release();
@@ -129,10 +129,10 @@ TEST_CASE("a group is in one domain, which an owner's end puts back") {
     Group& group = units.group;
     const auto domain = units.domain();
     const auto another = units.domain();
-    CHECK(outcome(group.attach(*domain)) == "ok");
+    CHECK(outcome(group.attach(*domain, test::no_faults())) == "ok");
     CHECK(group.domain() == domain.get());
-    CHECK(outcome(group.attach(*domain)) == "EBUSY");
-    CHECK(outcome(group.attach(*another)) == "EBUSY");
+    CHECK(outcome(group.attach(*domain, test::no_faults())) == "EBUSY");
+    CHECK(outcome(group.attach(*another, test::no_faults())) == "EBUSY");
     // Attached without an owner: nobody can become one, and no kernel driver may bind.
     CHECK(outcome(DmaOwnership::of(group, kOwner)) == "EBUSY");
     CHECK(outcome(DmaOwnership::of(units.first, kOwner)) == "EBUSY");
@@ -141,7 +141,7 @@ TEST_CASE("a group is in one domain, which an owner's end puts back") {
     CHECK(group.domain() == &units.intel.default_domain());
 
     DmaOwnership owned = value(DmaOwnership::of(group, kOwner));
-    CHECK(outcome(group.attach(*another)) == "ok");
+    CHECK(outcome(group.attach(*another, test::no_faults())) == "ok");
     group.detach(*another);
     CHECK(group.domain() == &units.intel.blocked_domain());
     owned.release();
@@ -153,13 +153,13 @@ TEST_CASE(
     TwoUnits units;
     const auto domain = units.domain();
     const DmaOwnership owned = value(DmaOwnership::of(units.guest_group, kOwner));
-    CHECK(outcome(units.guest_group.attach(*domain)) == "EINVAL");
-    CHECK(outcome(units.guest_group.replace(*domain)) == "EINVAL");
+    CHECK(outcome(units.guest_group.attach(*domain, test::no_faults())) == "EINVAL");
+    CHECK(outcome(units.guest_group.replace(*domain, test::no_faults())) == "EINVAL");
     CHECK(units.guest_group.domain() == &units.virtio.blocked_domain());
     // The first device takes it, the second stands behind another device.
     const auto guest = value(units.virtio.domain_alloc_paging(units.guest_first, units.faults));
-    CHECK(outcome(units.guest_group.attach(*guest)) == "EINVAL");
-    CHECK(outcome(units.guest_group.replace(*guest)) == "EINVAL");
+    CHECK(outcome(units.guest_group.attach(*guest, test::no_faults())) == "EINVAL");
+    CHECK(outcome(units.guest_group.replace(*guest, test::no_faults())) == "EINVAL");
     CHECK(units.guest_group.domain() == &units.virtio.blocked_domain());
 }
 

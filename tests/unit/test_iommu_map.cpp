@@ -114,7 +114,7 @@ TEST_CASE("a domain without page sizes maps nothing: ENODEV") {
     unit.instance.page_sizes = 0;
     const auto domain = value(unit.ops.domain_alloc_paging(unit.device, unit.faults));
     CHECK(outcome(map(*domain, 0, k4K, k4K, kRead, unit.faults)) == "ENODEV");
-    CHECK(unmap(*domain, 0, k4K) == 0);
+    CHECK(unmap(*domain, 0, k4K, test::no_faults()) == 0);
 }
 
 TEST_CASE("what meets a mapping half-way leaves nothing of itself") {
@@ -131,15 +131,15 @@ TEST_CASE("unmap() answers what went") {
     Unit unit;
     const auto domain = value(unit.ops.domain_alloc_paging(unit.device, unit.faults));
     value(map(*domain, 0, k1G, 2 * k2M + k4K, kRead, unit.faults));
-    CHECK(unmap(unit.ops.default_domain(), 0, k4K) == 0);
-    CHECK(unmap(*domain, 0x800, k4K) == 0);
-    CHECK(unmap(*domain, 0, 0x800) == 0);
-    CHECK(unmap(*domain, k2M, k4K) == k2M);    // a large page goes whole
-    CHECK(unmap(*domain, 0, 3 * k2M) == k2M);  // a hole ends it
-    CHECK(unmap(*domain, 2 * k2M, k4K) == k4K);
-    CHECK(unmap(*domain, 0, k2M) == 0);
-    CHECK(unmap(*domain, 0, k1G) == k1G);  // a table goes with its holes
-    CHECK(unmap(*domain, 0, k1G) == 0);
+    CHECK(unmap(unit.ops.default_domain(), 0, k4K, test::no_faults()) == 0);
+    CHECK(unmap(*domain, 0x800, k4K, test::no_faults()) == 0);
+    CHECK(unmap(*domain, 0, 0x800, test::no_faults()) == 0);
+    CHECK(unmap(*domain, k2M, k4K, test::no_faults()) == k2M);    // a large page goes whole
+    CHECK(unmap(*domain, 0, 3 * k2M, test::no_faults()) == k2M);  // a hole ends it
+    CHECK(unmap(*domain, 2 * k2M, k4K, test::no_faults()) == k4K);
+    CHECK(unmap(*domain, 0, k2M, test::no_faults()) == 0);
+    CHECK(unmap(*domain, 0, k1G, test::no_faults()) == k1G);  // a table goes with its holes
+    CHECK(unmap(*domain, 0, k1G, test::no_faults()) == 0);
 }
 
 TEST_CASE("a row of pages over the end of the iovas, where the table goes on: ERANGE") {
@@ -163,7 +163,7 @@ TEST_CASE("a row of pages over the end of the iovas, where the table goes on: ER
                 CHECK(outcome(map(*domain, start, 8 * k1G, 2 * page, kRead, faults)) == "ERANGE");
                 CHECK(domain->iova_to_phys(start) == 0);
                 CHECK(outcome(map(*domain, start, 8 * k1G, page, kRead, faults)) == "ok");
-                CHECK(unmap(*domain, start, page) == page);
+                CHECK(unmap(*domain, start, page, test::no_faults()) == page);
             }
         }
     }

@@ -93,8 +93,8 @@ TEST_CASE("a domain of VFIO's tracks no writes, one of user space's does if it w
         CHECK_FALSE(value(alloc(able, 0))->can_track_dirty());
         const auto domain = value(alloc(able, kDirty));
         CHECK(outcome(domain->set_dirty_tracking(true)) == "ok");
-        CHECK(outcome(domain->attach_device(able)) == "ok");
-        CHECK(outcome(domain->attach_device(plain)) == "EINVAL");
+        CHECK(outcome(domain->attach_device(able, test::no_faults())) == "ok");
+        CHECK(outcome(domain->attach_device(plain, test::no_faults())) == "EINVAL");
         CHECK(outcome(alloc(plain, kDirty)) == "EOPNOTSUPP");
         const UserData data{1, {}};
         CHECK(outcome(alloc(able, kNestParent)) == "EOPNOTSUPP");

@@ -29,11 +29,11 @@ TEST_CASE("whole from the start: a page goes whole when the unmap begins with it
     FaultPoints faults;
     auto table = two_blocks<VtdSecondLevel>(
         machine, {.partial_unmap = PartialUnmap::whole_from_start}, faults);
-    CHECK(table.unmap_pages(k2M + k4K, k4K, 1) == 0);
-    CHECK(table.unmap_pages(k2M + k4K, k4K, 511) == 0);
-    CHECK(table.unmap_pages(k2M, k4K, 1) == k2M);
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 1, test::no_faults()) == 0);
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 511, test::no_faults()) == 0);
+    CHECK(table.unmap_pages(k2M, k4K, 1, test::no_faults()) == k2M);
     CHECK(table.iova_to_phys(2 * k2M - 1) == 0);
-    CHECK(table.unmap_pages(2 * k2M, k4K, 511) == k2M);
+    CHECK(table.unmap_pages(2 * k2M, k4K, 511, test::no_faults()) == k2M);
     CHECK(table.iova_to_phys(3 * k2M - 1) == 0);
 }
 
@@ -41,12 +41,12 @@ TEST_CASE("refuse: an unmap ends before a page that is not in it from end to end
     Machine machine;
     FaultPoints faults;
     auto table = two_blocks<ArmV8Stage1>(machine, {.partial_unmap = PartialUnmap::refuse}, faults);
-    CHECK(table.unmap_pages(k2M, k4K, 511) == 0);
-    CHECK(table.unmap_pages(k2M + k4K, k4K, 511) == 0);
+    CHECK(table.unmap_pages(k2M, k4K, 511, test::no_faults()) == 0);
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 511, test::no_faults()) == 0);
     CHECK(table.iova_to_phys(k2M) == k1G);
-    CHECK(table.unmap_pages(k2M, k4K, 512 + 511) == k2M);
+    CHECK(table.unmap_pages(k2M, k4K, 512 + 511, test::no_faults()) == k2M);
     CHECK(table.iova_to_phys(2 * k2M) == k1G + k2M);
-    CHECK(table.unmap_pages(2 * k2M, k4K, 512) == k2M);
+    CHECK(table.unmap_pages(2 * k2M, k4K, 512, test::no_faults()) == k2M);
 }
 
 TEST_CASE("split: what remains of a page is mapped with smaller ones, with its rights") {
@@ -54,7 +54,7 @@ TEST_CASE("split: what remains of a page is mapped with smaller ones, with its r
     FaultPoints faults;
     auto table = two_blocks<ArmV8Stage2>(machine, {.partial_unmap = PartialUnmap::split}, faults);
     const std::uint64_t before = table.table_bytes();
-    CHECK(table.unmap_pages(k2M + k4K, k4K, 3) == 3 * k4K);
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 3, test::no_faults()) == 3 * k4K);
     CHECK(table.table_bytes() == before + k4K);
     CHECK(table.iova_to_phys(k2M) == k1G);
     CHECK(table.iova_to_phys(k2M + k4K) == 0);
@@ -66,11 +66,11 @@ TEST_CASE("split: what remains of a page is mapped with smaller ones, with its r
     CHECK(way.back().entry == ArmV8Stage2::make_leaf(k1G, k4K, kRead | kCache, {}));
     CHECK(way.back().protection == kRead);
     // Across the border of two pages: the rest of the first and a part of the second.
-    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2) == 2 * k4K);
+    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2, test::no_faults()) == 2 * k4K);
     CHECK(table.iova_to_phys(2 * k2M + k4K) == k1G + k2M + k4K);
     // From 1 GiB down to 4 KiB in two steps.
     REQUIRE(refusal_of(table.map_pages(k1G, 4 * k1G, k1G, 1, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(2 * k1G - k4K, k4K, 1) == k4K);
+    CHECK(table.unmap_pages(2 * k1G - k4K, k4K, 1, test::no_faults()) == k4K);
     CHECK(table.iova_to_phys(2 * k1G - k4K - 1) == 5 * k1G - k4K - 1);
     CHECK(table.iova_to_phys(2 * k1G - k4K) == 0);
     CHECK(table.walk(k1G).size() == 3);
@@ -84,7 +84,7 @@ TEST_CASE("split: sixteen entries of one page become pages of one entry") {
     V7s table = value(V7s::create(machine.memory(),
                                   {2, 2, 0, {.partial_unmap = PartialUnmap::split}, {}}, faults));
     REQUIRE(refusal_of(table.map_pages(k64K, k1G, k64K, 1, kRead, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k64K + k4K, k4K, 1) == k4K);
+    CHECK(table.unmap_pages(k64K + k4K, k4K, 1, test::no_faults()) == k4K);
     CHECK(table.iova_to_phys(k64K + k4K) == 0);
     CHECK(table.iova_to_phys(2 * k64K - 1) == k1G + k64K - 1);
     CHECK(table.walk(k64K).back().entry == ArmV7s::make_leaf(k1G, k4K, kRead, {}));
@@ -92,7 +92,7 @@ TEST_CASE("split: sixteen entries of one page become pages of one entry") {
     REQUIRE(refusal_of(table.map_pages(16 * k1M, 0x50000000, 16 * k1M, 1, kBoth, {}, faults)) ==
             "ok");
     CHECK(table.walk(17 * k1M).back().page_size == 16 * k1M);
-    CHECK(table.unmap_pages(17 * k1M, k4K, 1) == k4K);
+    CHECK(table.unmap_pages(17 * k1M, k4K, 1, test::no_faults()) == k4K);
     CHECK(table.walk(16 * k1M).back().page_size == k1M);
     CHECK(table.iova_to_phys(17 * k1M) == 0);
     CHECK(table.iova_to_phys(17 * k1M + k4K) == 0x50000000 + k1M + k4K);
@@ -107,9 +107,9 @@ TEST_CASE("split: without memory for the table the unmap ends") {
     while (const auto frame = machine.memory().allocate_frames(0)) {
         taken.push_back(*frame);
     }
-    CHECK(table.unmap_pages(k2M, k4K, 1) == 0);
+    CHECK(table.unmap_pages(k2M, k4K, 1, test::no_faults()) == 0);
     CHECK(table.iova_to_phys(k2M) == k1G);
-    CHECK(table.unmap_pages(k2M, k2M, 1) == k2M);
+    CHECK(table.unmap_pages(k2M, k2M, 1, test::no_faults()) == k2M);
     for (const PhysAddr frame : taken) {
         machine.memory().free_frames(frame, 0);
     }

@@ -128,7 +128,7 @@ TEST_CASE("tables next to each other at the top are one table of more bits") {
         CHECK(table.iova_to_phys(k512G) == k512G + k1G);
         CHECK(refusal_of(table.map_pages(2 * k512G, k1G, k1G, 1, kBoth, {}, faults)) == "ERANGE");
         CHECK(table.iova_to_phys(2 * k512G) == 0);
-        CHECK(table.unmap_pages(k512G - k1G, k1G, 2) == 2 * k1G);
+        CHECK(table.unmap_pages(k512G - k1G, k1G, 2, test::no_faults()) == 2 * k1G);
         CHECK(refusal_of(table.map_pages(k512G - k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
         CHECK(table.table_bytes() == 6 * k4K);
     }
@@ -196,7 +196,7 @@ TEST_CASE("a page of 64 KiB is the same entry sixteen times") {
     CHECK((way[0] & 0xfff0000000000fff) == 0x6000000000000401);
     CHECK((way[1] & 0xfff0000000000fff) == 0x6000000000000201);
     // The third page of 4 KiB stands for all.
-    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K, 1) == k64K);
+    CHECK(table.unmap_pages(k64K + 2 * k4K, k4K, 1, test::no_faults()) == k64K);
     CHECK(table.iova_to_phys(k64K) == 0);
     CHECK(table.iova_to_phys(2 * k64K - 1) == 0);
     CHECK(table.iova_to_phys(2 * k64K) == 0x100020000);
@@ -232,7 +232,7 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     CHECK(map(k512G - k4K, k4K, 1) == "ok");
     CHECK(table.top().levels == 3);
     CHECK(table.iova_to_phys(k512G) == 0);
-    CHECK(table.unmap_pages(k512G, k4K, 1) == 0);
+    CHECK(table.unmap_pages(k512G, k4K, 1, test::no_faults()) == 0);
     CHECK(map(k512G, k4K, 1) == "ok");
     CHECK(table.top().levels == 4);
     CHECK(map(std::uint64_t{1} << 48, k4K, 1) == "ok");
@@ -247,7 +247,7 @@ TEST_CASE("a tree grows as far as it is needed and keeps what it maps") {
     for (const std::uint64_t iova :
          {std::uint64_t{0}, k512G - k4K, k512G, std::uint64_t{1} << 48, ~std::uint64_t{0xfff}}) {
         CHECK(table.iova_to_phys(iova + 7) == 8 * k512G + 7);
-        CHECK(table.unmap_pages(iova, k4K, 1) == k4K);
+        CHECK(table.unmap_pages(iova, k4K, 1, test::no_faults()) == k4K);
         CHECK(table.iova_to_phys(iova) == 0);
     }
 }
@@ -267,7 +267,7 @@ TEST_CASE("a page that is as large as the tree makes it grow") {
     CHECK(refusal_of(other.map_pages(0, size, size, 1, kRead, {}, faults)) == "ok");
     CHECK(other.top().levels == 5);
     CHECK(entries_to(machine, other, 0, 4) == std::vector<std::uint64_t>{0x3001000000000001});
-    CHECK(other.unmap_pages(k512G, k4K, 1) == size);
+    CHECK(other.unmap_pages(k512G, k4K, 1, test::no_faults()) == size);
 }
 
 TEST_CASE("beyond the levels that there may be: ERANGE") {
@@ -298,11 +298,11 @@ TEST_CASE("a larger page takes the place of a table that maps nothing any more")
     Amd table = value(Amd::create(machine.memory(), {3, 6}, faults));
     // Halves of what is covered, so that the table stays.
     REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k2M, k4K, 256) == k1G / 1024);
+    CHECK(table.unmap_pages(k2M, k4K, 256, test::no_faults()) == k1G / 1024);
     CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "EEXIST");
     CHECK(table.iova_to_phys(0) == 0);
     CHECK(table.iova_to_phys(2 * k2M - k4K) == k1G + k2M - k4K);
-    CHECK(table.unmap_pages(k2M + 256 * k4K, k4K, 256) == k1G / 1024);
+    CHECK(table.unmap_pages(k2M + 256 * k4K, k4K, 256, test::no_faults()) == k1G / 1024);
     CHECK(machine.memory().used_frames() == 3);
     CHECK(refusal_of(table.map_pages(0, k1G, 2 * k2M, 1, kBoth, {}, faults)) == "ok");
     CHECK(machine.memory().used_frames() == 2);
@@ -325,10 +325,11 @@ TEST_CASE("a table that is covered goes as it is, with its holes") {
     REQUIRE(map(3 * k4K) == "ok");
     REQUIRE(map(k2M + 5 * k4K) == "ok");
     CHECK(machine.memory().used_frames() == 5);
-    CHECK(table.unmap_pages(0, k4K, 512) == k2M);
+    CHECK(table.unmap_pages(0, k4K, 512, test::no_faults()) == k2M);
     CHECK(machine.memory().used_frames() == 4);
-    CHECK(table.unmap_pages(0, k4K, 1024) == 0);  // a hole, where there was the table
-    CHECK(table.unmap_pages(0, k1G, 1) == k1G);   // covered one level higher
+    CHECK(table.unmap_pages(0, k4K, 1024, test::no_faults()) ==
+          0);  // a hole, where there was the table
+    CHECK(table.unmap_pages(0, k1G, 1, test::no_faults()) == k1G);  // covered one level higher
     CHECK(machine.memory().used_frames() == 2);
     CHECK(table.iova_to_phys(k2M + 5 * k4K) == 0);
 }
@@ -339,10 +340,10 @@ TEST_CASE("a hole ends an unmap in a table that is not covered") {
     Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     REQUIRE(refusal_of(table.map_pages(k4K, k1G, k4K, 2, kBoth, {}, faults)) == "ok");
     REQUIRE(refusal_of(table.map_pages(4 * k4K, k1G, k4K, 1, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(0, k4K, 8) == 0);
-    CHECK(table.unmap_pages(k4K, k4K, 8) == 2 * k4K);
+    CHECK(table.unmap_pages(0, k4K, 8, test::no_faults()) == 0);
+    CHECK(table.unmap_pages(k4K, k4K, 8, test::no_faults()) == 2 * k4K);
     CHECK(table.iova_to_phys(4 * k4K) == k1G);
-    CHECK(table.unmap_pages(4 * k4K, k4K, 508) == k4K);
+    CHECK(table.unmap_pages(4 * k4K, k4K, 508, test::no_faults()) == k4K);
 }
 
 TEST_CASE("a page that the range begins or ends in goes whole and counts whole") {
@@ -350,12 +351,12 @@ TEST_CASE("a page that the range begins or ends in goes whole and counts whole")
     FaultPoints faults;
     Vtd table = value(Vtd::create(machine.memory(), {4, 4}, faults));
     REQUIRE(refusal_of(table.map_pages(0, k1G, k2M, 3, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(k2M + k4K, k4K, 1) == k2M);
+    CHECK(table.unmap_pages(k2M + k4K, k4K, 1, test::no_faults()) == k2M);
     CHECK(table.iova_to_phys(k2M) == 0);
     CHECK(table.iova_to_phys(k2M - 1) == k1G + k2M - 1);
     CHECK(table.iova_to_phys(2 * k2M) == k1G + 2 * k2M);
     REQUIRE(refusal_of(table.map_pages(k2M, k1G, k4K, 512, kBoth, {}, faults)) == "ok");
-    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2) == k4K + k2M);
+    CHECK(table.unmap_pages(2 * k2M - k4K, k4K, 2, test::no_faults()) == k4K + k2M);
     CHECK(table.iova_to_phys(2 * k2M) == 0);
     CHECK(table.iova_to_phys(3 * k2M - 1) == 0);
 }
@@ -466,7 +467,7 @@ TEST_CASE("threads with ranges of their own share tables, also while the tree gr
             wrong += mapped.bytes != k64K;
             wrong += table.iova_to_phys(iova + 77) != k1G + iova + 77;
             if (round % 3 == 0) {
-                wrong += table.unmap_pages(iova, k4K, 16) != k64K;
+                wrong += table.unmap_pages(iova, k4K, 16, test::no_faults()) != k64K;
                 wrong += table.iova_to_phys(iova) != 0;
             }
         }
@@ -506,7 +507,7 @@ std::uint32_t fail_at_every_point(Machine& machine, unsigned levels, unsigned mo
         }
         CHECK(refusal_of(mapped) == "ENOMEM");
         CHECK(table.iova_to_phys(iova + mapped.bytes) == 0);
-        CHECK(table.unmap_pages(iova, size, 1) == mapped.bytes);
+        CHECK(table.unmap_pages(iova, size, 1, test::no_faults()) == mapped.bytes);
         CHECK(table.iova_to_phys(iova) == 0);
     }
 }

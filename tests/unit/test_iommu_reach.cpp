@@ -40,7 +40,7 @@ class MockDomain final : public pgtable::TableDomain<pgtable::MockV1> {
         return std::unique_ptr<MockDomain>(new MockDomain(
             ops, value(Table::create(memory, pgtable::shape_for<pgtable::MockV1>(40), faults))));
     }
-    Result<> attach_device(Device&) override { return {}; }
+    Result<> attach_device(Device&, FaultPoints&) override { return {}; }
 
   private:
     MockDomain(const Ops& ops, Table table)
@@ -66,7 +66,7 @@ struct Bus {
         for (std::uint64_t at = 0; at < kPages; ++at) {
             value(map(*domain, kIova + at * k2K, behind(at), k2K, kRead | kWrite, faults));
         }
-        value(group.attach(*domain));
+        value(group.attach(*domain, test::no_faults()));
     }
     ~Bus() {
         group.detach(*domain);
@@ -139,7 +139,7 @@ TEST_CASE(
     "what lies before the leaf that is missing has been moved, and the fault names its iova") {
     for_each_bus([](Bus& bus) {
         const std::vector<std::byte> out(3 * k2K, std::byte{9});
-        CHECK(unmap(*bus.domain, kIova + 2 * k2K, k2K) == k2K);
+        CHECK(unmap(*bus.domain, kIova + 2 * k2K, k2K, test::no_faults()) == k2K);
         CHECK(outcome(bus.port.write(kIova + 1, out)) == "EFAULT");
         CHECK(bus.log.faults().back().iova == kIova + 2 * k2K);
         CHECK(bus.byte(kIova + 2 * k2K - 1) == std::byte{9});
@@ -172,7 +172,7 @@ TEST_CASE("an unmapped leaf of 2 KiB goes from the IOTLB, and its neighbour stay
         value(bus.port.read(iova, byte));
     }
     CHECK(misses() == 3);
-    CHECK(unmap(*bus.domain, kIova + k2K, k2K) == k2K);
+    CHECK(unmap(*bus.domain, kIova + k2K, k2K, test::no_faults()) == k2K);
     CHECK(outcome(bus.port.read(kIova + k2K, byte)) == "EFAULT");
     CHECK(misses() == 4);
     value(bus.port.read(kIova + k2K - 1, byte));
@@ -186,7 +186,7 @@ TEST_CASE(
     std::array<std::byte, 1> byte{};
     value(bus.port.read(kIova, byte));
     value(bus.port.read(kIova + k2K, byte));
-    CHECK(unmap(*bus.domain, kIova, k2K) == k2K);
+    CHECK(unmap(*bus.domain, kIova, k2K, test::no_faults()) == k2K);
     value(bus.port.read(kIova + k2K, byte));
     CHECK(bus.control.figures().stale_uses == 0);
     value(bus.port.read(kIova + k2K - 1, byte));
@@ -194,7 +194,7 @@ TEST_CASE(
     CHECK(bus.control.stale_uses().back().unmapped == Range{kIova, kIova + k2K - 1});
     value(bus.port.read(kIova + 2 * k2K, byte));
     value(bus.port.read(kIova + 3 * k2K, byte));
-    CHECK(unmap(*bus.domain, kIova + 3 * k2K, k2K) == k2K);
+    CHECK(unmap(*bus.domain, kIova + 3 * k2K, k2K, test::no_faults()) == k2K);
     value(bus.port.read(kIova + 2 * k2K, byte));
     CHECK(bus.control.figures().stale_uses == 1);
 

@@ -40,7 +40,7 @@ struct Bus {
         to.map_pages(kIova, page + kPage, kPage, 1, kRead | kWrite, faults);
         *machine.memory().at(page) = std::byte{1};
         *machine.memory().at(page + kPage) = std::byte{2};
-        value(group.attach(from));
+        value(group.attach(from, test::no_faults()));
     }
     ~Bus() {
         group.detach(*group.domain());
@@ -81,16 +81,16 @@ struct Bus {
 TEST_CASE("a group goes from one domain to another with all its devices, and back") {
     Bus bus;
     CHECK(bus.read() == 1);
-    CHECK(outcome(bus.group.attach(bus.to)) == "EBUSY");
-    CHECK(outcome(bus.group.replace(bus.to)) == "ok");
+    CHECK(outcome(bus.group.attach(bus.to, test::no_faults())) == "EBUSY");
+    CHECK(outcome(bus.group.replace(bus.to, test::no_faults())) == "ok");
     CHECK(bus.group.domain() == &bus.to);
     CHECK(bus.to.devices == bus.all);
     CHECK(bus.from.devices.empty());
     CHECK(bus.all_in(bus.to));
     CHECK(bus.read() == 2);
-    CHECK(outcome(bus.group.replace(bus.to)) == "ok");  // nothing to do
+    CHECK(outcome(bus.group.replace(bus.to, test::no_faults())) == "ok");  // nothing to do
     CHECK(bus.to.devices == bus.all);
-    CHECK(outcome(bus.group.replace(bus.from)) == "ok");
+    CHECK(outcome(bus.group.replace(bus.from, test::no_faults())) == "ok");
     CHECK(bus.read() == 1);
 }
 
@@ -99,7 +99,7 @@ TEST_CASE("from the blocked domain a replace is an attach") {
     bus.group.detach(bus.from);
     CHECK(bus.ops.blocked().devices == bus.all);
     CHECK(bus.read() == 0);
-    CHECK(outcome(bus.group.replace(bus.to)) == "ok");
+    CHECK(outcome(bus.group.replace(bus.to, test::no_faults())) == "ok");
     CHECK(bus.ops.blocked().devices.empty());
     CHECK(bus.read() == 2);
 }
@@ -111,7 +111,7 @@ TEST_CASE("a device that is refused keeps all devices where they were, with the 
             CAPTURE(device->name());
             bus.to.refused = device;
             bus.to.error = error;
-            CHECK(outcome(bus.group.replace(bus.to)) == name);
+            CHECK(outcome(bus.group.replace(bus.to, test::no_faults())) == name);
             CHECK(bus.group.domain() == &bus.from);
             CHECK(bus.from.devices == bus.all);
             CHECK(bus.to.devices.empty());
@@ -120,7 +120,7 @@ TEST_CASE("a device that is refused keeps all devices where they were, with the 
         }
     }
     bus.to.refused = nullptr;
-    CHECK(outcome(bus.group.replace(bus.to)) == "ok");
+    CHECK(outcome(bus.group.replace(bus.to, test::no_faults())) == "ok");
     CHECK(bus.read() == 2);
 }
 
@@ -136,10 +136,10 @@ TEST_CASE("no access meets a group between two domains, and none the old one aft
     int wrong = 0;
     for (int turn = 0; turn < kTurns; ++turn) {
         bus.to.refused = turn % 3 == 0 ? &bus.three : nullptr;
-        const bool moved = bus.group.replace(bus.to).has_value();
+        const bool moved = bus.group.replace(bus.to, test::no_faults()).has_value();
         wrong += moved != (turn % 3 != 0);
         wrong += bus.read() != (moved ? 2 : 1);
-        wrong += !bus.group.replace(bus.from).has_value();
+        wrong += !bus.group.replace(bus.from, test::no_faults()).has_value();
         wrong += bus.read() != 1;
     }
     ends = true;

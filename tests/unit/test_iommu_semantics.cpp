@@ -64,8 +64,8 @@ TEST_CASE("today's domain is the driver's own") {
     Bench bench(Semantics::domain, AttachAfterMap::refuse);
     const auto domain = bench.domain_for(bench.first);
     CHECK(dynamic_cast<SharedDomain*>(domain.get()) == nullptr);
-    CHECK(outcome(domain->attach_device(bench.alike)) == "ok");
-    CHECK(outcome(domain->attach_device(bench.limited)) == "EINVAL");
+    CHECK(outcome(domain->attach_device(bench.alike, test::no_faults())) == "ok");
+    CHECK(outcome(domain->attach_device(bench.limited, test::no_faults())) == "EINVAL");
 }
 
 TEST_CASE("devices behind one IOMMU share one table under every semantics but one") {
@@ -75,16 +75,16 @@ TEST_CASE("devices behind one IOMMU share one table under every semantics but on
         Bench bench(semantics, AttachAfterMap::refuse);
         const auto domain = bench.domain_for(bench.first);
         CHECK(bench.map_at(*domain, 0, k1G, k4K) == "ENODEV");
-        value(domain->attach_device(bench.first));
-        value(domain->attach_device(bench.first));
+        value(domain->attach_device(bench.first, test::no_faults()));
+        value(domain->attach_device(bench.first, test::no_faults()));
         CHECK(bench.map_at(*domain, k4K, k1G, k4K) == "ok");
         const std::uint64_t one = domain->table_bytes();
-        value(domain->attach_device(bench.beside));
+        value(domain->attach_device(bench.beside, test::no_faults()));
         const bool shared = semantics != Semantics::device;
         CHECK(domain->table_bytes() == (shared ? one : 2 * one));
         CHECK(Bench::tables(*domain).size() == (shared ? 1 : 2));
         CHECK(domain->iova_to_phys(k4K) == k1G);
-        CHECK(unmap(*domain, k4K, k4K) == k4K);
+        CHECK(unmap(*domain, k4K, k4K, test::no_faults()) == k4K);
         CHECK(domain->iova_to_phys(k4K) == 0);
     }
 }
@@ -108,16 +108,16 @@ TEST_CASE("whom a domain takes") {
         CAPTURE(static_cast<int>(row.semantics));
         Bench bench(row.semantics, AttachAfterMap::refuse);
         const auto domain = bench.domain_for(bench.first);
-        value(domain->attach_device(bench.first));
-        CHECK(outcome(domain->attach_device(bench.alike)) == row.alike);
-        CHECK(outcome(domain->attach_device(bench.limited)) == row.limited);
-        CHECK(outcome(domain->attach_device(bench.foreign)) == row.foreign);
+        value(domain->attach_device(bench.first, test::no_faults()));
+        CHECK(outcome(domain->attach_device(bench.alike, test::no_faults())) == row.alike);
+        CHECK(outcome(domain->attach_device(bench.limited, test::no_faults())) == row.limited);
+        CHECK(outcome(domain->attach_device(bench.foreign, test::no_faults())) == row.foreign);
         CHECK(domain->pgsize_bitmap() == row.sizes);
         CHECK(Bench::tables(*domain).size() == row.tables);
         // Whatever they are made of, all tables say the same.
         CHECK(bench.map_at(*domain, k2M, k1G, 3 * k2M) == "ok");
         CHECK(domain->iova_to_phys(2 * k2M + 5) == k1G + k2M + 5);
-        CHECK(unmap(*domain, k2M, 3 * k2M) == 3 * k2M);
+        CHECK(unmap(*domain, k2M, 3 * k2M, test::no_faults()) == 3 * k2M);
         CHECK(domain->iova_to_phys(2 * k2M) == 0);
     }
 }
@@ -133,18 +133,18 @@ TEST_CASE("a device that lacks page sizes in use, decided in three ways") {
             }
             Bench bench(semantics, after);
             const auto domain = bench.domain_for(bench.first);
-            value(domain->attach_device(bench.first));
+            value(domain->attach_device(bench.first, test::no_faults()));
             CHECK(bench.map_at(*domain, k2M, k1G, k2M + k4K) == "ok");
             CHECK(domain->walk(k2M).back().page_size == k2M);
             const std::uint64_t before = domain->table_bytes();
-            const auto attached = domain->attach_device(bench.limited);
+            const auto attached = domain->attach_device(bench.limited, test::no_faults());
             if (after == AttachAfterMap::refuse) {
                 CHECK(outcome(attached) == "EINVAL");
                 CHECK(domain->table_bytes() == before);
                 CHECK(domain->pgsize_bitmap() == kLarge);
                 // Nothing large is in use any more: then it may come.
-                CHECK(unmap(*domain, k2M, k2M) == k2M);
-                CHECK(outcome(domain->attach_device(bench.limited)) == "ok");
+                CHECK(unmap(*domain, k2M, k2M, test::no_faults()) == k2M);
+                CHECK(outcome(domain->attach_device(bench.limited, test::no_faults())) == "ok");
                 CHECK(domain->pgsize_bitmap() == k4K);
                 CHECK(bench.map_at(*domain, k2M, k1G, k2M) == "ok");
                 CHECK(domain->walk(k2M).back().page_size == k4K);
@@ -174,9 +174,10 @@ TEST_CASE("page sizes that have nothing in common") {
             .name = "ivhd1", .address_width = 48, .page_sizes = k4K | k1G, .reserved = {}};
         Device stranger("0000:00:06.0", bench.amd, disjoint);
         const auto domain = bench.domain_for(bench.foreign);
-        value(domain->attach_device(bench.foreign));
+        value(domain->attach_device(bench.foreign, test::no_faults()));
         const bool second = after == AttachAfterMap::second_table;
-        CHECK(outcome(domain->attach_device(stranger)) == (second ? "ok" : "EINVAL"));
+        CHECK(outcome(domain->attach_device(stranger, test::no_faults())) ==
+              (second ? "ok" : "EINVAL"));
         CHECK(bench.map_at(*domain, k64K, k1G, k64K) == "ok");
         // What is a multiple of one table's smallest page alone cannot be mapped in both.
         CHECK(bench.map_at(*domain, 4 * k64K + k4K, k1G, k4K) == "EINVAL");
@@ -206,22 +207,23 @@ TEST_CASE("page sizes in common that a table has no granule for") {
         Device third("0000:00:03.0", smmu, coarse);
         Device fourth("0000:00:04.0", smmu, any);
         const auto domain = bench.domain_for(first);
-        value(domain->attach_device(first));
-        value(domain->attach_device(second));
+        value(domain->attach_device(first, test::no_faults()));
+        value(domain->attach_device(second, test::no_faults()));
         CHECK(bench.map_at(*domain, k64K, k1G, k64K) == "ok");
         const bool rebuilt = after == AttachAfterMap::rebuild;
-        CHECK(outcome(domain->attach_device(third)) == (rebuilt ? "ok" : "EINVAL"));
+        CHECK(outcome(domain->attach_device(third, test::no_faults())) ==
+              (rebuilt ? "ok" : "EINVAL"));
         domain->detach_device(second);
         CHECK(lowest_bit(domain->pgsize_bitmap()) == (rebuilt ? k64K : k4K));
-        CHECK(outcome(domain->attach_device(fourth)) == "ok");
+        CHECK(outcome(domain->attach_device(fourth, test::no_faults())) == "ok");
         CHECK(domain->iova_to_phys(2 * k64K - 1) == k1G + k64K - 1);
         CHECK(bench.map_at(*domain, 4 * k64K, k1G, k64K) == "ok");
         CHECK(bench.map_at(*domain, 8 * k64K, k1G, k4K) == (rebuilt ? "EINVAL" : "ok"));
         // With nothing mapped there is nothing to decide.
         for (const std::uint64_t iova : {k64K, 4 * k64K, 8 * k64K}) {
-            unmap(*domain, iova, k64K);
+            unmap(*domain, iova, k64K, test::no_faults());
         }
-        CHECK(outcome(domain->attach_device(third)) == "ok");
+        CHECK(outcome(domain->attach_device(third, test::no_faults())) == "ok");
         CHECK(lowest_bit(domain->pgsize_bitmap()) == k64K);
         CHECK(bench.map_at(*domain, 8 * k64K, k1G, k64K) == "ok");
     }
@@ -230,22 +232,22 @@ TEST_CASE("page sizes in common that a table has no granule for") {
 TEST_CASE("an attach that fails leaves everything as it was") {
     Bench bench(Semantics::tables, AttachAfterMap::refuse);
     const auto domain = bench.domain_for(bench.first);
-    value(domain->attach_device(bench.first));
+    value(domain->attach_device(bench.first, test::no_faults()));
     CHECK(bench.map_at(*domain, k4K, k1G, k4K) == "ok");  // AMD's have 64 KiB and more
     const std::uint64_t before = domain->table_bytes();
-    CHECK(outcome(domain->attach_device(bench.foreign)) == "EINVAL");
+    CHECK(outcome(domain->attach_device(bench.foreign, test::no_faults())) == "EINVAL");
     CHECK(domain->table_bytes() == before);
     CHECK(domain->pgsize_bitmap() == kLarge);
-    CHECK(unmap(*domain, k4K, k4K) == k4K);
-    CHECK(outcome(domain->attach_device(bench.foreign)) == "ok");
+    CHECK(unmap(*domain, k4K, k4K, test::no_faults()) == k4K);
+    CHECK(outcome(domain->attach_device(bench.foreign, test::no_faults())) == "ok");
 }
 
 TEST_CASE("a map that fails in one table is undone in all") {
     Bench bench(Semantics::tables, AttachAfterMap::refuse);
     const auto domain = bench.domain_for(bench.first);
-    value(domain->attach_device(bench.first));
-    value(domain->attach_device(bench.limited));
-    value(domain->attach_device(bench.foreign));
+    value(domain->attach_device(bench.first, test::no_faults()));
+    value(domain->attach_device(bench.limited, test::no_faults()));
+    value(domain->attach_device(bench.foreign, test::no_faults()));
     for (std::uint32_t nth = 1;; ++nth) {
         CAPTURE(nth);
         bench.faults.fail_nth(nth);
@@ -260,23 +262,23 @@ TEST_CASE("a map that fails in one table is undone in all") {
         }
     }
     bench.faults.fail_nth(0);
-    CHECK(unmap(*domain, k2M - k64K, 2 * k2M) == 2 * k2M);
+    CHECK(unmap(*domain, k2M - k64K, 2 * k2M, test::no_faults()) == 2 * k2M);
 }
 
 TEST_CASE("a part of a page that is large in one table goes from all as far as it goes from one") {
     Bench bench(Semantics::tables, AttachAfterMap::refuse);
     const auto domain = bench.domain_for(bench.first);
-    value(domain->attach_device(bench.first));
-    value(domain->attach_device(bench.limited));
+    value(domain->attach_device(bench.first, test::no_faults()));
+    value(domain->attach_device(bench.limited, test::no_faults()));
     CHECK(bench.map_at(*domain, 0, k1G, 2 * k2M) == "ok");
-    CHECK(unmap(*domain, k4K, k4K) == k2M);
+    CHECK(unmap(*domain, k4K, k4K, test::no_faults()) == k2M);
     const auto gone = [&](Device& stays, Device& goes) {
         domain->detach_device(goes);
         CHECK(Bench::tables(*domain).size() == 1);
         CHECK(domain->iova_to_phys(0) == 0);
         CHECK(domain->iova_to_phys(k2M - 1) == 0);
         CHECK(domain->iova_to_phys(k2M) == k1G + k2M);
-        value(domain->attach_device(goes));
+        value(domain->attach_device(goes, test::no_faults()));
         CHECK(domain->iova_to_phys(k2M) == k1G + k2M);
         static_cast<void>(stays);
     };
@@ -287,11 +289,11 @@ TEST_CASE("a part of a page that is large in one table goes from all as far as i
 TEST_CASE("a range that begins in a large page and is as long goes from all tables alike") {
     Bench bench(Semantics::tables, AttachAfterMap::refuse);
     const auto domain = bench.domain_for(bench.first);
-    value(domain->attach_device(bench.first));
-    value(domain->attach_device(bench.limited));
+    value(domain->attach_device(bench.first, test::no_faults()));
+    value(domain->attach_device(bench.limited, test::no_faults()));
     CHECK(bench.map_at(*domain, 0, k1G, 2 * k2M) == "ok");
     // In the first table both pages of 2 MiB go, and in the other what they stood for.
-    CHECK(unmap(*domain, k1M, k2M) == 2 * k2M);
+    CHECK(unmap(*domain, k1M, k2M, test::no_faults()) == 2 * k2M);
     for (int turn = 0; turn < 2; ++turn) {
         for (std::uint64_t at = 0; at < 2 * k2M; at += k4K) {
             REQUIRE(domain->iova_to_phys(at) == 0);
@@ -311,11 +313,11 @@ TEST_CASE("a hole that one table does not see ends the unmap in none") {
         .name = "smmu0", .address_width = 48, .page_sizes = k16K | k32M, .reserved = {}};
     Device arm("0000:00:06.0", smmu, coarse);
     const auto domain = bench.domain_for(bench.first);
-    value(domain->attach_device(bench.first));
-    value(domain->attach_device(arm));
+    value(domain->attach_device(bench.first, test::no_faults()));
+    value(domain->attach_device(arm, test::no_faults()));
     CHECK(bench.map_at(*domain, 0, k1G + k16K, k2M) == "ok");
     CHECK(bench.map_at(*domain, 4 * k2M, k1G + k16K, k2M) == "ok");
-    CHECK(unmap(*domain, 0, k32M) == k32M);
+    CHECK(unmap(*domain, 0, k32M, test::no_faults()) == k32M);
     for (int turn = 0; turn < 2; ++turn) {
         CHECK(domain->iova_to_phys(0) == 0);
         CHECK(domain->iova_to_phys(4 * k2M) == 0);
@@ -328,13 +330,13 @@ TEST_CASE("an unmap of a huge range looks at what several tables have of it, not
     constexpr std::uint64_t k1T = std::uint64_t{1} << 40;
     Bench bench(Semantics::device, AttachAfterMap::refuse);
     const auto domain = bench.domain_for(bench.first);
-    value(domain->attach_device(bench.first));
-    value(domain->attach_device(bench.alike));
+    value(domain->attach_device(bench.first, test::no_faults()));
+    value(domain->attach_device(bench.alike, test::no_faults()));
     CHECK(bench.map_at(*domain, 0, k1G, k1T) == "ok");
-    CHECK(unmap(*domain, k1T / 2 + k4K, k4K) == k1G);
+    CHECK(unmap(*domain, k1T / 2 + k4K, k4K, test::no_faults()) == k1G);
     CHECK(bench.map_at(*domain, k1T / 2, k1G, k4K) == "ok");
     CHECK(bench.map_at(*domain, k1T / 2 + k1G - k4K, k1G, k4K) == "ok");
-    CHECK(unmap(*domain, 0, 64 * k1T) == k1T);
+    CHECK(unmap(*domain, 0, 64 * k1T, test::no_faults()) == k1T);
     for (int turn = 0; turn < 2; ++turn) {
         for (const std::uint64_t iova : {std::uint64_t{0}, k1T / 2, k1T / 2 + k1G - 1, k1T - 1}) {
             CHECK(domain->iova_to_phys(iova) == 0);
@@ -342,7 +344,7 @@ TEST_CASE("an unmap of a huge range looks at what several tables have of it, not
         domain->detach_device(bench.first);
     }
     CHECK(bench.map_at(*domain, 0, k1G, k1T) == "ok");
-    CHECK(unmap(*domain, 0, k1T) == k1T);
+    CHECK(unmap(*domain, 0, k1T, test::no_faults()) == k1T);
 }
 
 TEST_CASE("random calls and a dictionary agree under every semantics") {
@@ -355,7 +357,7 @@ TEST_CASE("random calls and a dictionary agree under every semantics") {
             Bench bench(semantics, after);
             test::Numbers numbers(static_cast<std::uint64_t>(semantics) * 3 + 1);
             const auto domain = bench.domain_for(bench.first);
-            value(domain->attach_device(bench.first));
+            value(domain->attach_device(bench.first, test::no_faults()));
             std::vector<Device*> others{&bench.beside, &bench.limited, &bench.alike};
             std::map<std::uint64_t, PhysAddr> pages;
             for (int step = 0; step < 150; ++step) {
@@ -379,7 +381,8 @@ TEST_CASE("random calls and a dictionary agree under every semantics") {
                         break;
                     }
                     case 2: {
-                        const std::uint64_t gone = unmap(*domain, at, count * k4K);
+                        const std::uint64_t gone =
+                            unmap(*domain, at, count * k4K, test::no_faults());
                         // What went can be seen in the first table; the others are looked at below.
                         std::erase_if(pages, [&](const auto& page) {
                             return domain->iova_to_phys(page.first) == 0;
@@ -392,7 +395,7 @@ TEST_CASE("random calls and a dictionary agree under every semantics") {
                         if (numbers.below(2) == 0) {
                             domain->detach_device(device);
                         } else {
-                            static_cast<void>(domain->attach_device(device));
+                            static_cast<void>(domain->attach_device(device, test::no_faults()));
                         }
                     }
                 }
@@ -408,7 +411,7 @@ TEST_CASE("random calls and a dictionary agree under every semantics") {
             for (Device* const device : others) {
                 domain->detach_device(*device);
             }
-            if (outcome(domain->attach_device(bench.limited)) == "ok") {
+            if (outcome(domain->attach_device(bench.limited, test::no_faults())) == "ok") {
                 domain->detach_device(bench.first);
                 for (const auto& [iova, address] : pages) {
                     REQUIRE(domain->iova_to_phys(iova) == address);

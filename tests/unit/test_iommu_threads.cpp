@@ -112,7 +112,7 @@ class Traffic {
     /// Each round's part goes whole. What is left is the way to the page that nobody touched.
     void unmap_rounds() {
         for (std::uint64_t round = 0; round < kRounds; ++round) {
-            unmap(*domain_, part(round), std::uint64_t{1} << part_bits_);
+            unmap(*domain_, part(round), std::uint64_t{1} << part_bits_, test::no_faults());
         }
         const test::HardwareView hardware(memory_, format_, request_, *domain_);
         const walker::Tree tree = hardware.read();
@@ -181,7 +181,7 @@ class Traffic {
     void unmap_slots(std::uint64_t self, std::uint64_t round) {
         for (std::uint64_t slot = 0; slot < kSlots; ++slot) {
             const std::uint64_t iova = slot_at(round, self, slot);
-            wrong_ += unmap(*domain_, iova, slot_) != slot_;
+            wrong_ += unmap(*domain_, iova, slot_, test::no_faults()) != slot_;
             wrong_ += domain_->translate(iova).has_value();
         }
     }
@@ -195,7 +195,7 @@ class Traffic {
                 wrong_ += !leads_to(block + within, address_of(block) + shifted + within,
                                     rights_of(block));
             }
-            wrong_ += unmap(*domain_, block, table_span_) != table_span_;
+            wrong_ += unmap(*domain_, block, table_span_, test::no_faults()) != table_span_;
             wrong_ += domain_->translate(block).has_value();
             wrong_ += domain_->translate(block + table_span_ - 1).has_value();
         }
@@ -211,7 +211,7 @@ class Traffic {
             wrong_ += !map_one(faults, tree + at, small_, 0);
             wrong_ += !leads_to(tree + at, address_of(tree + at), rights_of(tree + at));
         }
-        wrong_ += unmap(*domain_, tree, upper_span_) != upper_span_;
+        wrong_ += unmap(*domain_, tree, upper_span_, test::no_faults()) != upper_span_;
         wrong_ += domain_->translate(tree).has_value();
     }
 

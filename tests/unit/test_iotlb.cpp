@@ -29,7 +29,7 @@ struct Bench {
         group.add_device(*device);
         domain = value(ops.domain_alloc_user(
             *device, dirty ? uapi::IOMMU_HWPT_ALLOC_DIRTY_TRACKING : 0, nullptr, nullptr, faults));
-        value(group.attach(*domain));
+        value(group.attach(*domain, test::no_faults()));
     }
     ~Bench() { group.detach(*domain); }
 
@@ -89,7 +89,7 @@ TEST_CASE("an unmap ends with its invalidation") {
     CHECK(bench.access(k4K) == k1G + k4K);
     CHECK(bench.control.figures().hits == 1);
     CHECK(bench.control.figures().misses == 2);
-    CHECK(unmap(*bench.domain, 0, k4K) == k4K);
+    CHECK(unmap(*bench.domain, 0, k4K, test::no_faults()) == k4K);
     CHECK(bench.access(5) == 0);
     CHECK(bench.access(k4K) == k1G + k4K);
     CHECK(bench.control.figures().stale_uses == 0);
@@ -101,8 +101,8 @@ TEST_CASE("a queue is worked off when its time has come, and until then devices 
     bench.map(0, k1G, 4 * k4K);
     CHECK(bench.access(0) == k1G);
     CHECK(bench.access(k4K) == k1G + k4K);
-    CHECK(unmap(*bench.domain, 2 * k4K, k4K) == k4K);
-    CHECK(unmap(*bench.domain, 0, 2 * k4K) == 2 * k4K);
+    CHECK(unmap(*bench.domain, 2 * k4K, k4K, test::no_faults()) == k4K);
+    CHECK(unmap(*bench.domain, 0, 2 * k4K, test::no_faults()) == 2 * k4K);
     CHECK(bench.domain->iova_to_phys(0) == 0);
     CHECK(bench.access(8, Access::write) == k1G + 8);
     CHECK(bench.access(k4K) == k1G + k4K);
@@ -126,7 +126,7 @@ TEST_CASE("a mapping in the place of an unmapped one is not seen before the inva
     Bench bench(false);
     bench.map(0, k1G, k4K);
     CHECK(bench.access(0) == k1G);
-    CHECK(unmap(*bench.domain, 0, k4K) == k4K);
+    CHECK(unmap(*bench.domain, 0, k4K, test::no_faults()) == k4K);
     bench.map(0, 2 * k1G, k4K);
     CHECK(bench.access(0) == k1G);
     bench.control.flush();
@@ -138,12 +138,12 @@ TEST_CASE("a full queue is worked off for the next unmap") {
     bench.map(0, k1G, k2M);
     bench.map(k2M, k1G + k4K, 2 * k2M);
     CHECK(bench.access(k2M) == k1G + k4K);
-    CHECK(unmap(*bench.domain, k2M, k4K) == k4K);
+    CHECK(unmap(*bench.domain, k2M, k4K, test::no_faults()) == k4K);
     for (std::uint64_t page = 1; page < Iotlb::kQueue; ++page) {
-        CHECK(unmap(*bench.domain, k2M + page * k4K, k4K) == k4K);
+        CHECK(unmap(*bench.domain, k2M + page * k4K, k4K, test::no_faults()) == k4K);
     }
     CHECK(bench.access(k2M) == k1G + k4K);
-    CHECK(unmap(*bench.domain, k2M + Iotlb::kQueue * k4K, k4K) == k4K);
+    CHECK(unmap(*bench.domain, k2M + Iotlb::kQueue * k4K, k4K, test::no_faults()) == k4K);
     CHECK(bench.access(k2M) == 0);
     CHECK(bench.control.figures().queued == 1);
 }
@@ -153,7 +153,7 @@ TEST_CASE("a larger page goes with all that was kept of it") {
     bench.map(0, k1G, k2M);
     CHECK(bench.access(0) == k1G);
     CHECK(bench.access(k2M - 1) == k1G + k2M - 1);
-    CHECK(unmap(*bench.domain, k64K, k4K) == k2M);
+    CHECK(unmap(*bench.domain, k64K, k4K, test::no_faults()) == k2M);
     CHECK(bench.access(0) == 0);
     CHECK(bench.access(k2M - 1) == 0);
 }
@@ -164,14 +164,14 @@ TEST_CASE("a larger page that a range of its length begins in goes with all that
     for (const std::uint64_t iova : {std::uint64_t{0}, k1M, k2M - 1, 2 * k2M - 1}) {
         CHECK(bench.access(iova) == k1G + iova);
     }
-    CHECK(unmap(*bench.domain, k1M + k4K, k4K) == k2M);
+    CHECK(unmap(*bench.domain, k1M + k4K, k4K, test::no_faults()) == k2M);
     CHECK(bench.access(0) == 0);
     CHECK(bench.access(k2M - 1) == 0);
     CHECK(bench.access(2 * k2M - 1) == k1G + 2 * k2M - 1);
     bench.map(0, k1G, k2M);
     CHECK(bench.access(0) == k1G);
     // As many bytes go as were asked for, but others.
-    CHECK(unmap(*bench.domain, k1M, k2M) == k2M);
+    CHECK(unmap(*bench.domain, k1M, k2M, test::no_faults()) == k2M);
     CHECK(bench.domain->iova_to_phys(0) == 0);
     CHECK(bench.access(0) == 0);
     CHECK(bench.access(2 * k2M - 1) == k1G + 2 * k2M - 1);
@@ -185,15 +185,15 @@ TEST_CASE("what is gathered is invalidated together, and sooner when it does not
     }
     IotlbGather gather;
     CHECK(gather.empty());
-    CHECK(unmap_fast(*bench.domain, k4K, k4K, gather) == k4K);
-    CHECK(unmap_fast(*bench.domain, 0, k4K, gather) == k4K);
+    CHECK(unmap_fast(*bench.domain, k4K, k4K, gather, test::no_faults()) == k4K);
+    CHECK(unmap_fast(*bench.domain, 0, k4K, gather, test::no_faults()) == k4K);
     CHECK(gather.range == Range{0, 2 * k4K - 1});
     CHECK(gather.page_size == k4K);
     CHECK(bench.access(0) == k1G + k4K);
     CHECK(bench.control.stale_uses().back().unmapped == Range{0, k4K - 1});
     CHECK(bench.control.figures().invalidations == 0);
     // Elsewhere: what was gathered goes first.
-    CHECK(unmap_fast(*bench.domain, 8 * k4K, k4K, gather) == k4K);
+    CHECK(unmap_fast(*bench.domain, 8 * k4K, k4K, gather, test::no_faults()) == k4K);
     CHECK(bench.control.figures().invalidations == 1);
     CHECK(bench.access(0) == 0);
     CHECK(bench.access(8 * k4K) == k1G + 9 * k4K);
@@ -204,7 +204,7 @@ TEST_CASE("what is gathered is invalidated together, and sooner when it does not
     CHECK(bench.access(2 * k4K) == k1G + 3 * k4K);
     iotlb_sync(*bench.domain, gather);
     CHECK(bench.control.figures().invalidations == 2);
-    CHECK(unmap_fast(*bench.domain, 5, k4K, gather) == 0);
+    CHECK(unmap_fast(*bench.domain, 5, k4K, gather, test::no_faults()) == 0);
     CHECK(gather.empty());
 }
 
@@ -267,9 +267,9 @@ TEST_CASE("what was kept goes when the devices leave") {
     Bench bench(false);
     bench.map(0, k1G, k4K);
     CHECK(bench.access(0) == k1G);
-    CHECK(unmap(*bench.domain, 0, k4K) == k4K);
+    CHECK(unmap(*bench.domain, 0, k4K, test::no_faults()) == k4K);
     bench.group.detach(*bench.domain);
-    value(bench.group.attach(*bench.domain));
+    value(bench.group.attach(*bench.domain, test::no_faults()));
     CHECK(bench.access(0) == 0);
 }
 

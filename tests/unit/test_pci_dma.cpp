@@ -27,7 +27,7 @@ struct Bus {
         domain = value(ops.domain_alloc_paging(device, faults));
         page = value(machine.memory().allocate_frames(0));
         map(kIova, kRead | kWrite);
-        value(group.attach(*domain));
+        value(group.attach(*domain, test::no_faults()));
     }
     ~Bus() {
         group.detach(*domain);
@@ -95,7 +95,7 @@ TEST_CASE("nothing gets through a group that nobody attached") {
     bus.group.detach(*bus.domain);
     CHECK(bus.read(kIova, 8) == "EFAULT");
     CHECK(bus.log.faults()[0].cause == FaultCause::blocked);
-    value(bus.group.attach(*bus.domain));
+    value(bus.group.attach(*bus.domain, test::no_faults()));
 }
 
 TEST_CASE("an address beyond the domain's, or of no memory") {

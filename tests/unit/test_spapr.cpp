@@ -2,6 +2,8 @@
 //
 // Windows of TCEs, what they are charged as, and registered memory.
 
+#include <map>
+
 #include "spapr/spapr.h"
 #include "support.h"
 
@@ -120,6 +122,52 @@ TEST_CASE("a guest's table whose size wraps as bytes is refused, and nothing is 
     CHECK(table->entries() == k64K / 8);
     table->fill(4, ~std::uint64_t{0}, 0x123);
     CHECK(table->get(table->entries() - 1) == 0x123);
+}
+
+TEST_CASE("one value in a great many entries is kept once, until another comes between") {
+    Machine machine;
+    Process process(machine);
+    const Ref<GuestTableOwner> owner = make<Owner>(machine, *process.mm);
+    constexpr std::uint64_t kMany = std::uint64_t{1} << 29;
+    const auto table = value(GuestTable::create(
+        process.task, owner, {.liobn = 1, .page_shift = 12, .offset = 0, .size = kMany}));
+    const std::uint64_t before = machine.memory().used_frames();
+    table->fill(0, kMany, 0xabc0);
+    CHECK(machine.memory().used_frames() == before);
+    CHECK(table->get(0) == 0xabc0);
+    CHECK(table->get(kMany - 1) == 0xabc0);
+    CHECK(table->entries_without_page(5) == 0);
+    table->put(5, 3);
+    CHECK(machine.memory().used_frames() == before + 1);
+    // 512 entries a page: in front of a border, over one, a whole page between two parts.
+    std::map<std::uint64_t, std::uint64_t> expected{{5, 3}};
+    const auto fill = [&](std::uint64_t from, std::uint64_t count, std::uint64_t tce) {
+        table->fill(from, count, tce);
+        for (std::uint64_t at = from; at < from + count; ++at) {
+            expected[at] = tce;
+        }
+    };
+    fill(510, 1, 0x1000);
+    fill(1000, 100, 0x2000);
+    fill(2000, 1200, 0x3000);
+    fill(2048, 512, 0);
+    fill(4096, 1024, 0x4000);
+    fill(4608, 512, 0x5000);
+    std::uint64_t wrong = 0;
+    for (std::uint64_t at = 0; at < 6000; ++at) {
+        const auto found = expected.find(at);
+        wrong += table->get(at) != (found == expected.end() ? 0xabc0 : found->second);
+    }
+    CHECK(wrong == 0);
+    table->fill(kMany - 10, 100, 0);  // no further than the table
+    CHECK(table->get(kMany - 11) == 0xabc0);
+    CHECK(table->get(kMany - 1) == 0);
+    table->fill(0, kMany, 0);
+    for (const auto& [at, tce] : expected) {
+        wrong += table->get(at) != 0;
+    }
+    CHECK(wrong == 0);
+    CHECK(table->entries_without_page(1 << 20) == 512);
 }
 
 TEST_CASE("a region is pinned as long as it is registered or mapped from") {

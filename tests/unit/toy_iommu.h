@@ -32,7 +32,7 @@ class ToyDomain final : public iommu::Domain {
         allow_dirty_tracking();
     }
 
-    Result<> attach_device(iommu::Device& device) override {
+    Result<> attach_device(iommu::Device& device, FaultPoints&) override {
         if (refused == &device) {
             return refuse(error, "told to refuse", Source{"tests/unit/toy_iommu.h"});
         }
@@ -49,8 +49,8 @@ class ToyDomain final : public iommu::Domain {
         }
         return {page_size * count, std::nullopt};
     }
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                              std::uint64_t count) override {
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count,
+                              FaultPoints&) override {
         std::uint64_t at = 0;
         while (at < count && pages_.erase(iova + at * page_size) != 0) {
             ++at;

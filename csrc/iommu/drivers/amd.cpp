@@ -36,7 +36,7 @@ class AmdDomain final : public AmdTableDomain {
     }
 
     // Otherwise the driver takes all units of a machine for alike.
-    Result<> attach_device(Device& device) override {
+    Result<> attach_device(Device& device, FaultPoints&) override {
         if (can_track_dirty() && !device.iommu_device().dirty_tracking) {
             return refuse(EINVAL, "the domain tracks writes, the device's IOMMU cannot", kAttach);
         }

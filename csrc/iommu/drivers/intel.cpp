@@ -34,7 +34,7 @@ class IntelDomain final : public VtdTableDomain {
         }
     }
 
-    Result<> attach_device(Device& device) override {
+    Result<> attach_device(Device& device, FaultPoints&) override {
         const IommuDevice& instance = device.iommu_device();
         if (instance.address_width < address_width_) {
             return refuse(EINVAL, "the device's IOMMU has {} bits, the domain {}", kAttach,

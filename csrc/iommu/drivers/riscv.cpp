@@ -30,7 +30,7 @@ class RiscVDomain final : public RiscVTableDomain {
           address_width_(instance.address_width) {}
 
     // Any IOMMU will do that can walk as many levels.
-    Result<> attach_device(Device& device) override {
+    Result<> attach_device(Device& device, FaultPoints&) override {
         if (device.iommu_device().address_width < address_width_) {
             return refuse(ENODEV, "the domain's tables have {} bits, the device's IOMMU walks {}",
                           kAttach, address_width_, device.iommu_device().address_width);

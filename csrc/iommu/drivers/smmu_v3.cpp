@@ -41,7 +41,7 @@ class SmmuDomain final : public pgtable::TableDomain<F> {
     }
 
     // A domain belongs to the SMMU that it was allocated for: invalidations go to that one alone.
-    Result<> attach_device(Device& device) override {
+    Result<> attach_device(Device& device, FaultPoints&) override {
         if (&device.iommu_device() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another SMMU than the device is behind",
                           kAttach);

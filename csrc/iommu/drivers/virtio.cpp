@@ -27,7 +27,7 @@ class VirtioDomain final : public Domain {
           page_size_(page_size) {}
 
     // A domain is a number that one virtio-iommu knows.
-    Result<> attach_device(Device& device) override {
+    Result<> attach_device(Device& device, FaultPoints&) override {
         if (&device.iommu_device() != &instance_) {
             return refuse(EINVAL, "the domain belongs to another virtio-iommu", kAttach);
         }
@@ -56,8 +56,8 @@ class VirtioDomain final : public Domain {
     // one that it ends in the middle of goes whole. Where less is mapped than was asked for, the
     // driver removes it from its list and returns 0 (drivers/iommu/virtio-iommu.c:
     // viommu_unmap_pages).
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                              std::uint64_t count) override {
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count,
+                              FaultPoints&) override {
         const std::uint64_t bytes = page_size * count;
         const std::uint64_t last = iova + (bytes - 1);
         const Lock lock(mutex_);
@@ -72,6 +72,7 @@ class VirtioDomain final : public Domain {
         }
         return gone < bytes ? 0 : gone;
     }
+    bool counts_unmapped() const override { return false; }
 
     PhysAddr iova_to_phys(std::uint64_t iova) const override {
         const auto found = translate(iova);

@@ -225,7 +225,8 @@ class RadixTable : public RadixTree<F> {
     /// Domain::unmap_pages(). The policy decides what happens to a leaf that the range covers a
     /// part of. A table that the range covers is freed without a look at its entries: holes in it
     /// count.
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count) {
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count,
+                              FaultPoints& faults) {
         const std::uint64_t bytes = page_size * count;
         if (unmap_row(iova, page_size, count)) [[likely]] {
             return bytes;
@@ -244,7 +245,7 @@ class RadixTable : public RadixTree<F> {
             Entry entry = load(row[index]);
             while (F::present(entry) && !goes_whole(entry, level, whole, at, left)) {
                 if (!names_table(entry, level)) {
-                    if (!split(map, row, index, level, entry)) {
+                    if (!split(map, row, index, level, entry, faults)) {
                         entry = 0;
                         break;
                     }
@@ -614,7 +615,7 @@ class RadixTable : public RadixTree<F> {
     // Replaces a leaf by leaves of the next smaller size. False: the policy does not split, or
     // there is no memory.
     [[gnu::noinline]] bool split(FrameMap map, Entry* row, std::uint64_t index, unsigned level,
-                                 Entry leaf) {
+                                 Entry leaf, FaultPoints& faults) {
         if constexpr (!Splits<F>) {
             return false;
         } else {
@@ -632,8 +633,7 @@ class RadixTable : public RadixTree<F> {
                 }
                 return true;
             }
-            FaultPoints none;
-            const auto table = new_table(none);
+            const auto table = new_table(faults);
             if (!table) {
                 return false;
             }

@@ -37,9 +37,9 @@ class TableDomain : public Domain {
     bool unmap_page(std::uint64_t iova, std::uint64_t page_size) final {
         return table_.unmap_page(iova, page_size);
     }
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                              std::uint64_t count) final {
-        return table_.unmap_pages(iova, page_size, count);
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count,
+                              FaultPoints& faults) final {
+        return table_.unmap_pages(iova, page_size, count, faults);
     }
     PhysAddr iova_to_phys(std::uint64_t iova) const final { return table_.iova_to_phys(iova); }
     std::optional<Translation> translate(std::uint64_t iova) const final {

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain under one of the semantics of April 2015: an address space with one page table or
-// several, which are made when devices are attached and freed when they are detached.
+// A domain under one of the semantics of April 2015 (semantics.h): an address space with one page
+// table or several.
 //
-// It keeps a list of what is mapped, as VFIO and iommufd do one level higher, so that a table can
-// be made at any time. Whatever is unmapped goes from all tables alike: a leaf that is larger in
-// one of them goes whole from all.
+// What it can do follows from the IOMMUs whose devices are attached, never from the order in which
+// they came: each table is made for what its IOMMUs have in common, and made anew from the list of
+// mappings when that changes. Pages stay as large as they were mapped, unless the rules say that
+// all is mapped anew.
+//
+// An unmap does to each table what its driver does. Whatever that takes from one of them then goes
+// from all, as leaves of the others if they cannot do less: a device reaches the same through each.
 
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/base.h"
@@ -20,79 +24,90 @@
 #include "iommu/domain.h"
 #include "iommu/lock_order.h"
 #include "iommu/ops.h"
+#include "iommu/semantics/driver_sizes.h"
+#include "iommu/semantics/mapping_list.h"
 #include "iommu/semantics/semantics.h"
+#include "iommu/semantics/shared_table.h"
 
 namespace kvmiommu::iommu {
 
 class SharedDomain final : public Domain {
   public:
-    /// `driver_sizes` are the page sizes that all IOMMUs of `first`'s driver have in common.
-    SharedDomain(Device& first, Rules rules, std::uint64_t driver_sizes);
+    /// A domain made for the IOMMU of `first`, which is not attached.
+    SharedDomain(Device& first, Rules rules, std::shared_ptr<DriverSizes> driver_sizes);
     ~SharedDomain() override;
 
     /// EINVAL the semantics do not allow the device
     /// EINVAL its IOMMU cannot map what is mapped, in a way that the rules allow
     /// ENOMEM
-    Result<> attach_device(Device& device) override EXCLUDES(mutex_);
+    /// or as the driver's Domain::attach_device()
+    Result<> attach_device(Device& device, FaultPoints& faults) override EXCLUDES(mutex_);
+    /// The last table stays, with all that is mapped.
     void detach_device(Device& device) override EXCLUDES(mutex_);
     bool spans_drivers() const override;
 
-    Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
-                     std::uint64_t count, std::uint32_t protection, FaultPoints& faults) override
+    /// ENODEV no device was attached yet
+    /// ERANGE beyond the iovas of one of the IOMMUs
+    /// or as iommu::map()
+    Result<> map_range(std::uint64_t iova, PhysAddr address, std::uint64_t size,
+                       std::uint32_t protection, FaultPoints& faults) override EXCLUDES(mutex_);
+    /// Returns the bytes of the table that lost most, from the first byte of the first leaf that
+    /// went.
+    Unmapped unmap_range(std::uint64_t iova, std::uint64_t size, FaultPoints& faults) override
         EXCLUDES(mutex_);
-    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size,
-                              std::uint64_t count) override EXCLUDES(mutex_);
+    Mapped map_pages(std::uint64_t iova, PhysAddr address, std::uint64_t page_size,
+                     std::uint64_t count, std::uint32_t protection, FaultPoints& faults) override;
+    std::uint64_t unmap_pages(std::uint64_t iova, std::uint64_t page_size, std::uint64_t count,
+                              FaultPoints& faults) override;
     PhysAddr iova_to_phys(std::uint64_t iova) const override EXCLUDES(mutex_);
     std::optional<Translation> translate(std::uint64_t iova) const override EXCLUDES(mutex_);
     std::vector<WalkStep> walk(std::uint64_t iova) const override EXCLUDES(mutex_);
     std::uint64_t table_bytes() const override EXCLUDES(mutex_);
     bool enforce_cache_coherency() override EXCLUDES(mutex_);
 
+    /// Where an iova of an attached device leads; 0: nowhere.
+    PhysAddr iova_to_phys_of(const Device& device, std::uint64_t iova) const EXCLUDES(mutex_);
     /// Bytes of each table.
     std::vector<std::uint64_t> tables() const EXCLUDES(mutex_);
+    /// The driver's IOMMUs have these in common now.
+    void set_driver_sizes(std::uint64_t sizes) EXCLUDES(mutex_);
 
   private:
-    // A page table, the IOMMU that it was made for, and the devices that use it.
-    struct Table {
-        IommuDevice instance;  // with the page sizes that the table may use
-        std::unique_ptr<Device> maker;
-        std::unique_ptr<Domain> domain;
-        std::vector<Device*> devices;
+    using Tables = std::vector<std::unique_ptr<SharedTable>>;
 
-        // The page sizes that it can map, of which its driver may leave some out.
-        std::uint64_t sizes() const { return instance.page_sizes & domain->pgsize_bitmap(); }
-        Result<> map(std::uint64_t iova, PhysAddr address, std::uint64_t size,
-                     std::uint32_t protection, FaultPoints& faults);
-    };
-    using Tables = std::vector<std::unique_ptr<Table>>;
-    struct Mapping {
-        std::uint64_t size;
-        PhysAddr address;
-        std::uint32_t protection;
-    };
-
-    // Do all devices of a driver share one table, with the page sizes that they have in common?
+    // Do all IOMMUs of the domain use the page sizes that they have in common, in one table for
+    // each driver?
     bool shares() const;
-    Result<> check_driver(const Device& device) const REQUIRES(mutex_);
-    Result<> join(Device& device) REQUIRES(mutex_);
-    Result<> share(Device& device) REQUIRES(mutex_);
-    Result<> rebuild(Device& device, std::uint64_t sizes) REQUIRES(mutex_);
-    Result<std::unique_ptr<Table>> make_table(Device& device, std::uint64_t sizes) const
+    AttachAfterMap after_map() const;
+    Result<> check_allowed(const Device& device) const REQUIRES(mutex_);
+    SharedTable* table_of(const Device& device) const REQUIRES(mutex_);
+    SharedTable* table_with(const Device& device) const REQUIRES(mutex_);
+    Result<> share(Device& device, FaultPoints& faults) REQUIRES(mutex_);
+    Result<> join(Device& device, FaultPoints& faults) REQUIRES(mutex_);
+    Result<> add_table(Device& device, bool apart, FaultPoints& faults) REQUIRES(mutex_);
+    Result<> rebuild(Device& device, std::uint64_t sizes, FaultPoints& faults) REQUIRES(mutex_);
+    Result<> reshape(Device* joining, std::uint64_t sizes, bool all, FaultPoints& faults)
         REQUIRES(mutex_);
-    std::uint64_t sizes_in_use(const Table& table) const REQUIRES(mutex_);
-    Table* table_of(const Device& device) REQUIRES(mutex_);
-    static std::optional<Range> unmap_from(Domain& table, Range range);
-    std::optional<Range> unmap_rest(Domain& table, Range whole, std::optional<Range> gone)
+    void drop_unused() REQUIRES(mutex_);
+    std::uint64_t common_sizes(const Device* joining) const REQUIRES(mutex_);
+    IommuDevice common_iommu(const std::vector<Device*>& devices, std::uint64_t sizes) const
         REQUIRES(mutex_);
-    void forget(Range range) REQUIRES(mutex_);
-    void update_sizes() REQUIRES(mutex_);
+    std::uint64_t usable_sizes() const REQUIRES(mutex_);
+    void update() REQUIRES(mutex_);
 
     const Rules rules_;
-    const std::uint64_t driver_sizes_;
+    const std::shared_ptr<DriverSizes> all_driver_sizes_;
+    // The IOMMU that the domain was made for, and a device that stands for those behind it.
+    const IommuDevice& made_for_;
+    Device maker_;
+
     mutable Mutex mutex_{lock_order::kSharedDomain};
+    std::uint64_t driver_sizes_ GUARDED_BY(mutex_);
+    bool snoops_ GUARDED_BY(mutex_) = false;
     Tables tables_ GUARDED_BY(mutex_);
-    std::map<std::uint64_t, Mapping> mappings_ GUARDED_BY(mutex_);  // by iova
-    mutable FaultPoints no_faults_;                                 // attach_device() has none
+    MappingList mappings_ GUARDED_BY(mutex_);
+    // IOMMUs that the driver's own domain for made_for_ is none for.
+    std::set<const IommuDevice*> unfit_ GUARDED_BY(mutex_);
 };
 
 }  // namespace kvmiommu::iommu

@@ -240,6 +240,7 @@ class Type1 final : public IommuBackend, public DmaAccess {
         REQUIRES(mutex_);
     Result<> map_in_all(fs::Task& task, std::uint64_t iova, mm::PinnedRun run,
                         std::uint32_t protection) REQUIRES(mutex_);
+    void unmap_from_all(std::uint64_t iova, std::uint64_t size) REQUIRES(mutex_);
     // No IOMMU is left: only the pages that drivers have pinned stay pinned and charged.
     void leave_to_drivers(std::uint64_t iova, VfioDma& dma) REQUIRES(mutex_);
     // Unmaps, unpins and uncharges.

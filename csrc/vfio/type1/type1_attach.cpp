@@ -37,6 +37,9 @@ Result<> Type1::attach_group(fs::Task& task, iommu::Group& group, GroupType type
     }
     VfioDomain* const joined = TRY(domain_for(task, group));
     joined->groups.push_back(&group);
+    // A domain that the group has joined may have fewer page sizes now, where a domain spans unlike
+    // IOMMUs (iommu/semantics/semantics.h); otherwise only a new domain changes the common ones.
+    update_pgsize_bitmap();
     update_iova_list();
     return {};
 }
@@ -49,7 +52,7 @@ Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group
     if (nesting_) {
         TRY(device.ops().enable_nesting(*fresh->domain));
     }
-    TRY(group.attach(*fresh->domain));
+    TRY(group.attach(*fresh->domain, task.faults()));
     Undo detach([&] { group.detach(*fresh->domain); });
     TRY(iova_list_with(*fresh->domain, group));
     TRY(check_page_sizes(*fresh->domain));
@@ -63,11 +66,11 @@ Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group
             continue;
         }
         group.detach(*fresh->domain);
-        if (group.attach(*other->domain)) {
+        if (group.attach(*other->domain, task.faults())) {
             detach.dismiss();
             return other.get();
         }
-        if (const auto back = group.attach(*fresh->domain); !back) {
+        if (const auto back = group.attach(*fresh->domain, task.faults()); !back) {
             detach.dismiss();
             return std::unexpected(back.error());
         }
@@ -75,7 +78,6 @@ Result<Type1::VfioDomain*> Type1::domain_for(fs::Task& task, iommu::Group& group
     TRY(replay(task, *fresh->domain));
     detach.dismiss();
     domain_list_.insert(domain_list_.begin(), std::move(fresh));
-    update_pgsize_bitmap();
     return domain_list_.front().get();
 }
 
@@ -161,7 +163,7 @@ Result<> Type1::replay(fs::Task& task, iommu::Domain& domain) {
     std::vector<Range> mapped;
     Undo unmap([&] {
         for (const Range iovas : mapped) {
-            iommu::unmap(domain, iovas.start, iovas.size());
+            iommu::unmap(domain, iovas.start, iovas.size(), task.faults());
         }
     });
     for (auto& [iova, dma] : dma_list_) {
@@ -223,8 +225,8 @@ void Type1::detach_group(iommu::Group& group) {
             }
         }
         domain_list_.erase(found);
-        update_pgsize_bitmap();
     }
+    update_pgsize_bitmap();
     update_iova_list();
     // Its devices may have written any page.
     if (dirty_page_tracking_) {

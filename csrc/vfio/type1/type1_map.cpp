@@ -188,7 +188,7 @@ Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PinnedRun run
     Undo unmap([&] {
         mutex_.assert_held();
         for (std::size_t i = 0; i < done; ++i) {
-            iommu::unmap(*domain_list_[i]->domain, iova, run.bytes());
+            iommu::unmap(*domain_list_[i]->domain, iova, run.bytes(), task.faults());
         }
     });
     for (; done < domain_list_.size(); ++done) {
@@ -199,10 +199,16 @@ Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PinnedRun run
     return {};
 }
 
-void Type1::leave_to_drivers(std::uint64_t iova, VfioDma& dma) {
+// No page of an IOMMU reaches beyond the mapping, so none is split and nothing is allocated.
+void Type1::unmap_from_all(std::uint64_t iova, std::uint64_t size) {
+    FaultPoints none;
     for (const auto& attached : domain_list_) {
-        iommu::unmap(*attached->domain, iova, dma.size);
+        iommu::unmap(*attached->domain, iova, size, none);
     }
+}
+
+void Type1::leave_to_drivers(std::uint64_t iova, VfioDma& dma) {
+    unmap_from_all(iova, dma.size);
     dma.pins.clear();
     dma.iommu_mapped = false;
     dma.pfn_charge.recount(dma.pfn_list.size());
@@ -211,9 +217,7 @@ void Type1::leave_to_drivers(std::uint64_t iova, VfioDma& dma) {
 DmaList::iterator Type1::remove(DmaList::iterator at, DmaList::Removed& removed) {
     VfioDma& dma = at->second;
     if (dma.iommu_mapped && dma.size != 0) {
-        for (const auto& attached : domain_list_) {
-            iommu::unmap(*attached->domain, at->first, dma.size);
-        }
+        unmap_from_all(at->first, dma.size);
     }
     dma.pins.clear();
     dma.pfn_list.clear();

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from kvmiommu.uapi import Abi
 
+from .sizes import size_text
+
 #: Architectures and the page sizes their kernels are built with, in bytes.
 PAGE_SIZES: Mapping[str, tuple[int, ...]] = {
     "x86_64": (4096,),
@@ -144,6 +146,25 @@ def granule(page_sizes: tuple[int, ...], page_size: int) -> int:
         return page_size
     smaller = [size for size in page_sizes if size < page_size]
     return max(smaller) if smaller else min(page_sizes)
+
+
+def levels_wanted(driver: str, page_sizes: tuple[int, ...]) -> str | None:
+    """What must stand instead of page sizes that a driver's tables have no level for, or None."""
+    if set(page_sizes) <= set(TABLE_PAGES[driver]):
+        return None
+    some = ", ".join(f"'{size_text(size)}'" for size in TABLE_PAGES[driver])
+    return f"page sizes of {driver}: {some}"
+
+
+def granule_wanted(driver: str, page_sizes: tuple[int, ...], page_size: int) -> str | None:
+    """The same for an SMMU whose tables would have no granule, under a kernel's page size."""
+    if driver != "smmu_v3" or granule(page_sizes, page_size) in GRANULES:
+        return None
+    picked = size_text(granule(page_sizes, page_size))
+    return (
+        "one of '4K', '16K', '64K' too, the granules of its tables: the kernel would pick "
+        f"'{picked}'"
+    )
 
 
 # -- PCI functions ---------------------------------------------------------------------------------

@@ -216,10 +216,8 @@ def _check_driver_has(table: Table, iommu: Iommu) -> None:
             some = f"{widths[0]} to {widths[-1]}"
         table.wrong("address_width", f"a width of {driver}: {some}")
     if table.good("page_sizes"):
-        pages = known.TABLE_PAGES[driver]
-        if not set(iommu.page_sizes) <= set(pages):
-            some = ", ".join(f"'{size_text(size)}'" for size in pages)
-            table.wrong("page_sizes", f"page sizes of {driver}: {some}")
+        if wanted := known.levels_wanted(driver, iommu.page_sizes):
+            table.wrong("page_sizes", wanted)
         elif table.good("address_width") and iommu.page_sizes[-1] >> iommu.address_width:
             table.wrong("page_sizes", f"sizes within {iommu.address_width} bits of address")
     for key, value, drivers in (
@@ -273,15 +271,8 @@ def _check_iommus(machine: Machine, tables: list[Table], head: Table) -> None:
 
 def _check_granule(iommu: Iommu, table: Table, page_size: int) -> None:
     """What an SMMU's tables of the granule that the kernel picks can do."""
-    if iommu.driver != "smmu_v3":
-        return
-    granule = known.granule(iommu.page_sizes, page_size)
-    if granule not in known.GRANULES:
-        table.wrong(
-            "page_sizes",
-            f"one of '4K', '16K', '64K' too, the granules of its tables: the kernel would pick "
-            f"'{size_text(granule)}'",
-        )
+    if wanted := known.granule_wanted(iommu.driver, iommu.page_sizes, page_size):
+        table.wrong("page_sizes", wanted)
 
 
 def _check_reserved(regions: tuple[Reserved, ...], page: int, table: Table) -> None:
