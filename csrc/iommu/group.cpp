@@ -61,7 +61,8 @@ Result<> Group::claim_dma_owner(const void* owner, Claim claim) {
     if (domain_ != &ops().default_domain_of(*this)) {
         return refuse(EBUSY, "group {} is not in its default domain", kClaim, id_);
     }
-    TRY(set_domain(ops().blocked_domain_of(*this)));
+    FaultPoints none;  // nothing is allocated
+    TRY(set_domain(ops().blocked_domain_of(*this), none));
     owner_ = owner;
     owner_cnt_ = 1;
     return {};

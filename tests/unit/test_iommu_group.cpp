@@ -213,7 +213,7 @@ TEST_CASE("nobody can own the DMA of a device that the firmware needs identity m
         CHECK(board.group.domain() == &board.intel.default_domain());
         // Without an owner it may be attached to a domain, as the kernel's own drivers do.
         const auto domain = value(board.intel.domain_alloc_paging(board.device, board.faults));
-        CHECK(outcome(board.group.attach(*domain)) == "ok");
+        CHECK(outcome(board.group.attach(*domain, board.faults)) == "ok");
         CHECK(outcome(DmaOwnership::of(board.group, kOwner)) == "EBUSY");
         board.group.detach(*domain);
         // A group in use is refused for that.
