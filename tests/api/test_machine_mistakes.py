@@ -74,7 +74,7 @@ def test_all_mistakes_are_reported_at_once_unknown_keys_first_and_missing_ones_l
         "firmware, fixed, fragmentation, interfaces, kernel, memory, memory_start, name, "
         "page_size, proposals, semantics (did you mean 'memory'?)",
         "16: pci[0].gruop: found an unknown key; expected one of address, bars, driver, group, "
-        "interrupt_line, iommu, model, vfio (did you mean 'group'?)",
+        "interrupt_line, iommu, model, reserved, vfio (did you mean 'group'?)",
         "8: iommu[0].driver: found 'intle'; expected one of 'intel', 'amd', 'virtio', 'smmu_v3', "
         "'riscv', 'powernv', 'pseries' (did you mean 'intel'?)",
         "10: iommu[0].page_sizes: found ['4K', '3M']; expected a list of powers of two, "
