@@ -240,7 +240,7 @@ stress-tsan: $(BUILD)/unit-tsan/.stamp-stress
 	$$(setarch -R true 2>/dev/null && echo setarch -R) $(BUILD)/unit-tsan/tests/stress/stress $(STRESS_ARGS)
 
 stress-smoke:
-	$(MAKE) --no-print-directory stress STRESS_ARGS='--rounds 20'
+	$(MAKE) --no-print-directory stress STRESS_ARGS='--rounds 10'
 
 # Which edges a program reaches is enough to tell programs apart: with counts and frequencies the
 # fuzzer is busier with itself than with the calls.
@@ -257,7 +257,7 @@ fuzz: $(BUILD)/fuzz/.stamp-built
 fuzz-smoke: $(BUILD)/unit-asan/.stamp-built
 	rm -rf $(BUILD)/fuzz-smoke
 	mkdir -p $(BUILD)/fuzz-smoke
-	$(BUILD)/unit-asan/tests/fuzz/random_fuzz $(fuzz_run) -runs=10000 -seed=1 -verbosity=0 \
+	$(BUILD)/unit-asan/tests/fuzz/random_fuzz $(fuzz_run) -runs=5000 -seed=1 -verbosity=0 \
 	    $(BUILD)/fuzz-smoke tests/fuzz/corpus
 
 $(BUILD)/fuzz/.stamp-built $(BUILD)/fuzz-coverage/.stamp-built: \
