@@ -136,7 +136,7 @@ void map_batch(BareTable& table, py::handle iovas, py::handle addresses, std::ui
                 iommu::map(*table.domain, from[done], to[done], size, protection, table.faults);
             if (!mapped) {
                 for (std::size_t at = 0; at < done; ++at) {
-                    iommu::unmap(*table.domain, from[at], size, table.faults);
+                    iommu::unmap_whole(*table.domain, from[at], size);
                 }
                 return mapped;
             }

@@ -33,7 +33,7 @@ bool map_at_once(Domain& domain, std::uint64_t iova, PhysAddr address, PageChoic
         done += mapped.bytes;
         if (mapped.refusal) {
             if (done != 0) {
-                unmap(domain, iova, done, faults);
+                unmap_whole(domain, iova, done);
             }
             return std::unexpected(*mapped.refusal);
         }
@@ -105,10 +105,6 @@ Range gone_range(std::uint64_t iova, std::uint64_t asked, std::uint64_t gone) {
     const std::uint64_t last = iova + (gone - 1);
     return {start, last < iova ? ~std::uint64_t{0} : last};
 }
-
-}  // namespace
-
-namespace {
 
 // unmap_by_choice() of a domain that takes ranges. Not inline: no other domain comes here.
 [[gnu::noinline]] std::uint64_t unmap_range(Domain& domain, std::uint64_t iova, std::uint64_t size,

@@ -99,6 +99,13 @@ inline std::uint64_t unmap(Domain& domain, std::uint64_t iova, std::uint64_t siz
     return unmap_by_choice(domain, iova, size, faults);
 }
 
+/// As unmap(), of a range that no page reaches out of: none is split, so nothing is allocated. For
+/// undoing, which cannot fail.
+inline std::uint64_t unmap_whole(Domain& domain, std::uint64_t iova, std::uint64_t size) {
+    FaultPoints none;
+    return unmap(domain, iova, size, none);
+}
+
 /// Unmaps that are not invalidated yet (include/linux/iommu.h: iommu_iotlb_gather): pages of one
 /// size in one range.
 struct IotlbGather {

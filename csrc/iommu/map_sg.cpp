@@ -15,7 +15,7 @@ Result<std::uint64_t> map_sg(Domain& domain, std::uint64_t iova,
         }
         const auto done = map(domain, iova + mapped, run.address, run.bytes, protection, faults);
         if (!done) {
-            unmap(domain, iova, mapped, faults);
+            unmap_whole(domain, iova, mapped);
             return std::unexpected(done.error());
         }
         mapped += run.bytes;

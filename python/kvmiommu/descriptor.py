@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -21,11 +22,11 @@ __all__ = ["AnyDescriptor", "Closing", "Descriptor", "fd_of"]
 _LEAST, _GREATEST = -(1 << 31), (1 << 31) - 1
 
 
-class Closing:
+class Closing(ABC):
     """What the end of a `with` block closes."""
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         return self

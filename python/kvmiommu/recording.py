@@ -502,8 +502,8 @@ class RecordingProcess(Process):
                 view[:] = block
 
     def _name_descriptors_behind(self, block: bytes) -> None:
-        """Writes the descriptors that an attribute has in the process's memory once more, now that
-        it is known that they are some: as numbers they would be those of this run."""
+        """Records a store of the descriptors that an attribute has in the process's memory, now
+        that it is known that they are some: as numbers they would be those of this run."""
         if len(block) < ctypes.sizeof(uapi.kvm.kvm_device_attr):
             return
         attribute = uapi.kvm.kvm_device_attr.from_buffer_copy(block)
@@ -514,7 +514,6 @@ class RecordingProcess(Process):
             data = super().peek(attribute.addr, 4 * count)
             fields = [self._scalar("fd", data[at : at + 4], at) for at in range(0, 4 * count, 4)]
             if any(field.type == "fd" and field.value in self._names for field in fields):
-                super().poke(attribute.addr, data)
                 tokens = " ".join(map(str, fields))
                 self._recorder.add(self, f"poke {self._address(attribute.addr)} {tokens}", "ok")
         except (MemoryFault, OSError):

@@ -32,10 +32,10 @@ Semantics: TypeAlias = Literal[
     "operations", "domain", "common", "tables", "instance", "legacy", "device"
 ]
 AttachAfterMap: TypeAlias = Literal["refuse", "rebuild", "second-table"]
+IommuDriver: TypeAlias = Literal["intel", "amd", "virtio", "smmu_v3", "riscv", "powernv", "pseries"]
+
 #: Of the kernel that the board's IOMMUs run under, in bytes.
 _PAGE = 4096
-
-IommuDriver: TypeAlias = Literal["intel", "amd", "virtio", "smmu_v3", "riscv", "powernv", "pseries"]
 
 
 class Board:

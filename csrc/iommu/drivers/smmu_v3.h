@@ -24,13 +24,13 @@ class SmmuV3Ops final : public Ops {
     /// ENOMEM also when the SMMU has none of the page sizes that there are tables for
     Result<std::unique_ptr<Domain>> domain_alloc_paging(Device& device,
                                                         FaultPoints& faults) override;
-    /// Knows IOMMU_HWPT_ALLOC_DIRTY_TRACKING, of stage 1.
     /// EPERM the domain was made for a device, and so has its stage
     Result<> enable_nesting(Domain& domain) override;
     Domain& default_domain() override { return default_; }
     Domain& blocked_domain() override { return blocked_; }
 
   private:
+    // Of stage 1 alone (IOMMU_HWPT_ALLOC_DIRTY_TRACKING).
     Result<std::unique_ptr<Domain>> domain_alloc_tracking(Device& device,
                                                           FaultPoints& faults) override;
     Result<std::unique_ptr<Domain>> make_domain(const IommuDevice& instance, bool dirty_tracking,

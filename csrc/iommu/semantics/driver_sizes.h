@@ -23,7 +23,7 @@ class DriverSizes {
     DriverSizes& operator=(const DriverSizes&) = delete;
 
     void set(std::uint64_t sizes) EXCLUDES(mutex_);
-    /// The domain is told of sizes set from now on; returns those of now.
+    /// Sizes that are set from now on are set in the domain too. Returns those of now.
     std::uint64_t follow(SharedDomain& domain) EXCLUDES(mutex_);
     void unfollow(SharedDomain& domain) EXCLUDES(mutex_);
 

@@ -360,7 +360,7 @@ Result<> SharedDomain::map_range(std::uint64_t iova, PhysAddr address, std::uint
     std::vector<SharedTable*> done;
     Undo undo([&] {
         for (SharedTable* const table : done) {
-            unmap(table->domain(), iova, size, faults);
+            unmap_whole(table->domain(), iova, size);
         }
     });
     for (const auto& table : tables_) {

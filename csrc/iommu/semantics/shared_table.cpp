@@ -89,7 +89,7 @@ Result<> SharedTable::map(std::uint64_t iova, const Mapping& mapping, FaultPoint
                                                  choice.count(), protection, faults);
         done += mapped.bytes;
         if (mapped.refusal) {
-            iommu::unmap(*domain_, iova, done, faults);
+            unmap_whole(*domain_, iova, done);
             return std::unexpected(*mapped.refusal);
         }
     }

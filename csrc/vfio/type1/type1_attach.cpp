@@ -163,7 +163,7 @@ Result<> Type1::replay(fs::Task& task, iommu::Domain& domain) {
     std::vector<Range> mapped;
     Undo unmap([&] {
         for (const Range iovas : mapped) {
-            iommu::unmap(domain, iovas.start, iovas.size(), task.faults());
+            iommu::unmap_whole(domain, iovas.start, iovas.size());
         }
     });
     for (auto& [iova, dma] : dma_list_) {

@@ -188,7 +188,7 @@ Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PinnedRun run
     Undo unmap([&] {
         mutex_.assert_held();
         for (std::size_t i = 0; i < done; ++i) {
-            iommu::unmap(*domain_list_[i]->domain, iova, run.bytes(), task.faults());
+            iommu::unmap_whole(*domain_list_[i]->domain, iova, run.bytes());
         }
     });
     for (; done < domain_list_.size(); ++done) {
@@ -199,11 +199,10 @@ Result<> Type1::map_in_all(fs::Task& task, std::uint64_t iova, mm::PinnedRun run
     return {};
 }
 
-// No page of an IOMMU reaches beyond the mapping, so none is split and nothing is allocated.
+// No page of an IOMMU reaches beyond the mapping.
 void Type1::unmap_from_all(std::uint64_t iova, std::uint64_t size) {
-    FaultPoints none;
     for (const auto& attached : domain_list_) {
-        iommu::unmap(*attached->domain, iova, size, none);
+        iommu::unmap_whole(*attached->domain, iova, size);
     }
 }
 

@@ -90,8 +90,7 @@ class Request(int):
         """Return the number in the encoding of ``abi``."""
         if abi == "generic":
             return int(self)
-        size = self.power_size if abi == "power" else self.size
-        return ioctl_number(self.direction, self.type, self.nr, size, abi)
+        return ioctl_number(self.direction, self.type, self.nr, self.power_size, abi)
 
     def __repr__(self) -> str:
         return (
